@@ -1,0 +1,52 @@
+# Needs Python 3.11 or newer and git; everything else is installed into .venv from the locked files.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command 'make lock' --no-emit-package mlflow-actions-bridge
+
+.PHONY: help setup demo test proof bench check format lock clean
+
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+setup: $(BIN)/.ready ## Make .venv with the locked dependencies
+
+$(BIN)/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## Register a model in MLflow and watch it become an image (Docker for the whole way)
+	$(BIN)/mlflow-bridge demo
+
+test: setup ## Run all tests that this machine can run
+	$(BIN)/python -m pytest
+
+proof: setup ## Kill the bridge 200 times and count what is lost (PROOF="--seed 2 --only SQLite" for another run)
+	$(BIN)/python -m tests.proof $(PROOF)
+
+bench: setup ## Measure how fast deliveries are taken, beside an endpoint that only answers
+	$(BIN)/python -m bench.accept $(BENCH)
+
+check: setup ## Format, lint, types, workflow audits
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/zizmor --quiet --offline --pedantic .github
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/act --validate --strict
+
+format: setup ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: ## Lock the dependencies again, to their newest versions
+	$(LOCK) --upgrade pyproject.toml --output-file requirements/runtime.txt
+	$(LOCK) --upgrade --constraint requirements/runtime.txt --extra image pyproject.toml --output-file requirements/image.txt
+	$(LOCK) --upgrade --constraint requirements/image.txt --extra image --extra dev pyproject.toml --output-file requirements/dev.txt
+	echo uv | $(LOCK) --upgrade --constraint requirements/dev.txt - --output-file requirements/uv.txt
+
+clean: ## Remove what make made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,5 @@
+"""`python -m bridge` is `mlflow-bridge`."""
+
+from bridge.cli import app
+
+app()

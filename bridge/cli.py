@@ -1,0 +1,77 @@
+"""The command line: `mlflow-bridge …`. Wires the parts, decides nothing."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bridge import __version__
+from bridge.image.cli import image
+
+app = typer.Typer(
+    name="mlflow-bridge",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="From a model version in MLflow to its serving image in your registry.",
+)
+app.add_typer(image, name="image")
+routes = typer.Typer(no_args_is_help=True, help="Look at the routes.")
+app.add_typer(routes, name="routes")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Take the options that stand before every command."""
+
+
+@app.command()
+def serve(
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
+            help="At the very first start, take in the versions that MLflow has had since then (UTC), too.",
+        ),
+    ] = None,
+) -> None:
+    """Receive MLflow's webhooks and dispatch them to GitHub. Settings come from the environment and `.env`."""
+    from bridge.web.server import serve as run
+
+    run(since.replace(tzinfo=UTC).timestamp() if since else None)
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything up at the end, to look around.")] = False,
+) -> None:
+    """Show the whole way on this machine: MLflow, the bridge, a loopback GitHub, a registry and one model."""
+    from bridge.demo.scenario import run
+
+    raise typer.Exit(run(keep=keep))
+
+
+@routes.command()
+def check(
+    event: Annotated[
+        typer.FileBinaryRead, typer.Argument(help="The body of a delivery, as MLflow sends it; - reads standard input.")
+    ],
+    file: Annotated[
+        Path | None, typer.Option("--routes", help="Take the routes of this file, not of the settings.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Give the requests as JSON.")] = False,
+) -> None:
+    """Show what would go to GitHub for an event; nothing is sent. Ends with status 1 where nothing would go out."""
+    from bridge import preview
+
+    raise typer.Exit(preview.show(event.read(), file, as_json=as_json))

@@ -1,0 +1,1 @@
+"""A loopback GitHub and a small scenario, for `mlflow-bridge demo` and the tests."""

@@ -1,0 +1,162 @@
+"""Real servers as child processes: on 127.0.0.1, at a free port, gone at the end.
+
+For `mlflow-bridge demo` and the integration tests. A child gets a small environment of its own, so that nothing that
+happens to be set on this machine (a real GITHUB_TOKEN, say) reaches it.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from bridge.errors import BridgeError
+
+_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
+_START_SECONDS = 90.0
+_STOP_SECONDS = 15.0
+_FERNET_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+"""No secret: it encrypts the secrets of webhooks in a database that lives as long as the demo."""
+
+
+class ProcessFailed(BridgeError):
+    """A server that the demo or a test needs did not come up."""
+
+
+class Server:
+    """A server process; healthy once `with` is entered, stopped with all its children when it is left."""
+
+    title: str
+    health = "/health"
+    """Answers below 500 once the server is up."""
+
+    def __init__(self, command: Sequence[str], env: Mapping[str, str], folder: Path, port: int) -> None:
+        self.folder = folder
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = folder / f"{self.title}.log"
+        self.seconds_to_start = 0.0
+        self._command = list(command)
+        self._env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | dict(env)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process's id, which is its group's id too."""
+        if self._process is None:
+            raise ProcessFailed(f"{self.title} has not been started: enter it with `with` first")
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        began = time.monotonic()
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=self.folder,
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            self._wait_until_healthy(self._process, began + _START_SECONDS)
+        except BaseException:
+            self.stop()
+            raise
+        self.seconds_to_start = time.monotonic() - began
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the process and its children, first politely; nothing happens where it has ended."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the process and its children at once, as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, how: signal.Signals) -> None:
+        process = self._process
+        if process is None:
+            return
+        for sign in (how, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, sign)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_STOP_SECONDS)
+        self._process = None
+
+    def _wait_until_healthy(self, process: subprocess.Popen[bytes], deadline: float) -> None:
+        with httpx.Client(trust_env=False, timeout=2.0) as client:
+            while time.monotonic() < deadline:
+                if process.poll() is not None:
+                    raise ProcessFailed(f"{self.title} ended with status {process.returncode}: {self._last_lines()}")
+                with suppress(httpx.HTTPError):
+                    if client.get(f"{self.url}{self.health}").status_code < 500:
+                        return
+                time.sleep(0.05)
+        raise ProcessFailed(
+            f"{self.title} was not healthy within {_START_SECONDS:.0f} s: look at {self.log}: {self._last_lines()}"
+        )
+
+    def _last_lines(self) -> str:
+        return " | ".join(self.log.read_text(errors="replace").splitlines()[-5:])
+
+
+class MlflowServer(Server):
+    """`mlflow server` with its database and artifacts in `folder`; it may send webhooks to this machine."""
+
+    title = "mlflow"
+
+    def __init__(self, folder: Path) -> None:
+        port = free_port()
+        folder = folder.resolve()
+        command = [
+            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+            *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
+            *("--serve-artifacts", "--artifacts-destination", str(folder / "artifacts")),
+        ]
+        super().__init__(command, _MLFLOW, folder, port)
+
+
+_MLFLOW = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
+    "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+    "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": _FERNET_KEY,
+    # Else a webhook is heard of up to a minute after it was registered.
+    "MLFLOW_WEBHOOK_CACHE_TTL": "1",
+}
+
+
+class BridgeServer(Server):
+    """`mlflow-bridge serve` with the settings in `env` and its ledger in `folder`."""
+
+    title = "bridge"
+
+    def __init__(self, env: Mapping[str, str], folder: Path) -> None:
+        port = free_port()
+        own = {"HOST": "127.0.0.1", "PORT": str(port)}
+        super().__init__([sys.executable, "-m", "bridge", "serve"], {**env, **own}, folder, port)
+
+
+def free_port() -> int:
+    """Give a port of 127.0.0.1 that nobody listens at right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,52 @@
+"""The secrets of a run: the texts that would tell them, and the files that may hold them.
+
+Source: actions/runner, `ValueEncoders` (what counts as a secret's value besides itself).
+"""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+
+def masks(secrets: Iterable[str]) -> list[str]:
+    """Give every text that would tell a secret, longest first: itself, its lines, and its usual encodings."""
+    found: set[str] = set()
+    for secret in secrets:
+        for value in (secret, *secret.splitlines()):
+            raw = value.encode()
+            found.update((value, value.strip(), quote(value, safe=""), json.dumps(value)[1:-1]))
+            found.update(base64.b64encode(raw[shift:]).decode() for shift in range(min(3, len(raw))))
+    return sorted(found - {""}, key=len, reverse=True)
+
+
+class Masking:
+    """The secrets of a run, and every text in which they would show."""
+
+    def __init__(self, secrets: Mapping[str, str], file: Path) -> None:
+        self.secrets = secrets
+        self.file = file
+        self._values = [value for value in secrets.values() if value]
+        self._masks = masks(self._values)
+        write_private(file, self._masks)
+
+    def add(self, value: str) -> None:
+        """Take a value that a step asked to be masked."""
+        self._values.append(value)
+        self._masks = masks(self._values)
+        write_private(self.file, self._masks)
+
+    def masked(self, text: str) -> str:
+        """Give `text` with each mask replaced by three stars."""
+        for mask in self._masks:
+            text = text.replace(mask, "***")
+        return text
+
+
+def write_private(file: Path, content: object) -> Path:
+    """Write JSON that its owner alone may read, in one step, so that a reader never finds half of it."""
+    draft = file.with_suffix(".draft")
+    draft.touch(mode=0o600)
+    draft.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    return draft.replace(file)

@@ -1,0 +1,195 @@
+"""The loop that sends what is due to GitHub, one request at a time."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from typing import ClassVar, Final
+from uuid import uuid4
+
+import structlog
+
+from bridge.github import ActionsUnreadable, GithubApi, LookFailed
+from bridge.ledger import LANE, LEASE, Lane, Ledger, LedgerUnavailable, Pending
+from bridge.loop import Loop
+from bridge.retry import (
+    MAX_DELAY,
+    MAX_RATE_DELAY,
+    Again,
+    Answer,
+    Decision,
+    LookFirst,
+    Outcome,
+    Pause,
+    Reject,
+    Sent,
+    decide,
+    delay,
+    pause,
+)
+from bridge.routing import Way
+
+_IDLE: Final = 5.0
+"""Seconds between two looks at the ledger where nobody wakes the loop."""
+
+_HELD: Final = 1.0
+"""Seconds between two looks whether the lane is free, while another replica sends."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Dispatcher(Loop):
+    """Sends the lane's dispatches, `interval` seconds apart; an uncertain one only after a look for its run.
+
+    `settle` is how many seconds GitHub may take to show a run. Of several dispatchers on one ledger the one that holds
+    the lane sends; `clock` must be the ledger's time there. `dispatched` is told how many seconds after its delivery
+    GitHub took a dispatch.
+    """
+
+    name: ClassVar[str] = "dispatcher"
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        github: GithubApi,
+        *,
+        interval: float,
+        settle: float,
+        clock: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
+        dispatched: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        super().__init__()
+        self._ledger = ledger
+        self._github = github
+        self._interval = interval
+        self._settle = settle
+        self._clock = clock
+        self._chance = chance
+        self._dispatched = dispatched
+        self._holder = str(uuid4())
+        self._closed_until = 0.0
+
+    def wake(self) -> None:
+        """Look at the ledger at once, for something was accepted; while the lane is closed it can wait."""
+        if self._clock() >= self._closed_until:
+            super().wake()
+
+    async def end(self) -> None:
+        """Let the other replicas have the lane."""
+        await self._ledger.release(LANE, self._holder)
+
+    async def step(self) -> float:
+        """Do the one thing that is due, if any; give the seconds until there may be more to do."""
+        dispatch = await self._ledger.next_pending()
+        if dispatch is None:
+            return _IDLE
+        wait = _left(dispatch.next_at, self._clock(), max(MAX_DELAY, self._settle))
+        if wait > 0:
+            return min(wait, _IDLE)
+        lane = await self._ledger.take(LANE, self._holder, now=self._clock(), seconds=LEASE)
+        if lane is None:
+            return self._closed(_HELD)
+        wait = _left(lane.next_at, self._clock(), MAX_RATE_DELAY if lane.paused_because else self._interval)
+        if wait > 0:
+            return self._closed(min(wait, _IDLE))
+        async with self._holding():
+            await self._do(dispatch, lane)
+        return self._closed(self._interval)
+
+    def _closed(self, seconds: float) -> float:
+        self._closed_until = self._clock() + seconds
+        return seconds
+
+    @asynccontextmanager
+    async def _holding(self) -> AsyncIterator[None]:
+        """Keep the lease however long GitHub takes."""
+        renewal = asyncio.create_task(self._renew(), name="lease of the dispatcher")
+        try:
+            yield
+        finally:
+            renewal.cancel()
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(LEASE / 3)
+            with suppress(LedgerUnavailable):
+                await self._ledger.take(LANE, self._holder, now=self._clock(), seconds=LEASE)
+
+    async def _do(self, dispatch: Pending, lane: Lane) -> None:
+        """Look for the run of an uncertain dispatch; send what has none; write down what became of it."""
+        decision = await self._look(dispatch, lane) if dispatch.sending_since is not None else None
+        if decision is None:
+            begun = await self._ledger.begin_sending(dispatch, self._holder, now=self._clock(), settle=self._settle)
+            if begun is None:
+                return  # somebody else has touched it, or has the lane
+            dispatch = begun
+            decision = await self._send(dispatch, lane)
+        now = self._clock()
+        written = await self._ledger.settle(
+            dispatch, decision, self._holder, now=now, lane_next_at=now + self._interval
+        )
+        _report(dispatch, decision, now, written=written)
+        if written and isinstance(decision, Sent):
+            self._dispatched(now - dispatch.created_at)
+
+    async def _send(self, dispatch: Pending, lane: Lane) -> Decision:
+        return decide(
+            await self._ask(dispatch),
+            attempts=dispatch.attempts,
+            pauses=lane.pauses,
+            now=self._clock(),
+            settle=self._settle,
+            chance=self._chance(),
+        )
+
+    async def _ask(self, dispatch: Pending) -> Outcome:
+        if dispatch.way is Way.WORKFLOW:
+            return await self._github.workflow_dispatch(
+                dispatch.repository, dispatch.workflow or "", dispatch.ref or "", dispatch.payload
+            )
+        return await self._github.dispatch(dispatch.repository, dispatch.event_type, dispatch.payload)
+
+    async def _look(self, dispatch: Pending, lane: Lane) -> Decision | None:
+        """Look whether an uncertain dispatch has a run; None means that it is to be sent."""
+        try:
+            run = await self._github.find_run(dispatch.repository, dispatch.id, since=dispatch.created_at)
+        except ActionsUnreadable as error:
+            # A second run does no harm, and none at all would.
+            log = _log.bind(dispatch_id=dispatch.id, delivery_id=dispatch.delivery_id)
+            log.warning("sent again without a look for its run", reason=str(error))
+            return None
+        except LookFailed as error:
+            return self._after_failed_look(error, dispatch, lane)
+        return Sent(run.id, run.html_url) if run else None
+
+    def _after_failed_look(self, error: LookFailed, dispatch: Pending, lane: Lane) -> Decision:
+        """Wait where GitHub is down or limits us."""
+        now = self._clock()
+        if isinstance(error.outcome, Answer) and (paused := pause(error.outcome, pauses=lane.pauses, now=now)):
+            return replace(paused, look_first=True)
+        return LookFirst(now + delay(dispatch.attempts, self._chance()), str(error))
+
+
+def _left(at: float, now: float, longest: float) -> float:
+    """Give the seconds until `at`; 0 where that is further than anything is ever put off: the clock was set back."""
+    left = at - now
+    return left if 0 < left <= longest else 0.0
+
+
+def _report(dispatch: Pending, decision: Decision, now: float, *, written: bool) -> None:
+    log = _log.bind(dispatch_id=dispatch.id, delivery_id=dispatch.delivery_id, repository=dispatch.repository)
+    if not written:
+        log.warning("another replica took the lane over meanwhile: it settles the dispatch")
+        return
+    match decision:
+        case Sent(run_id):
+            log.info("dispatched", seconds=round(now - dispatch.created_at, 3), run_id=run_id)
+        case Reject(reason):
+            log.error("dispatch rejected", reason=reason)
+        case Again(at, reason) | LookFirst(at, reason):
+            log.warning("dispatch delayed", reason=reason, seconds=round(at - now, 1))
+        case Pause(until, reason):
+            log.error("lane paused", reason=reason, seconds=round(until - now, 1))

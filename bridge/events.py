@@ -1,0 +1,142 @@
+"""What a delivery's body says.
+
+Source: MLflow's `mlflow.webhooks.types` and `mlflow.webhooks.delivery`. Fields that we don't use are not looked at.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, ValidationError
+
+from bridge.errors import BridgeError
+
+DEFAULT_WORKSPACE: Final = "default"
+
+
+class UnsupportedEvent(BridgeError):
+    """The body is no event, or one of a kind that the bridge doesn't take."""
+
+
+class Kind(StrEnum):
+    """The kinds of events that the bridge takes."""
+
+    VERSION_CREATED = "model_version.created"
+    ALIAS_CREATED = "model_version_alias.created"
+    TAG_SET = "model_version_tag.set"
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something happened to one model version.
+
+    `alias`, `tag` (its key), `source` and `run_id` are there as far as the kind has them. `is_test` marks the event
+    that MLflow sends when somebody tests a webhook.
+    """
+
+    kind: Kind
+    model: str
+    version: str
+    alias: str | None = None
+    tag: str | None = None
+    source: str | None = None
+    run_id: str | None = None
+    workspace: str = DEFAULT_WORKSPACE
+    is_test: bool = False
+
+
+_Text = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]*$")]
+"""MLflow lets names hold anything; only NUL can be kept by no database but SQLite."""
+
+_Optional = Annotated[_Text | None, BeforeValidator(lambda value: None if value == "" else value)]
+
+_Version = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,17}$")]
+
+
+class _Envelope(BaseModel):
+    entity: str
+    action: str
+    data: dict[str, Any]
+    workspace: str | None = None
+
+
+class _VersionCreated(BaseModel):
+    model: _Text = Field(validation_alias="name")
+    version: _Version
+    source: _Optional = None
+    run_id: _Optional = None
+
+
+class _AliasCreated(BaseModel):
+    model: _Text = Field(validation_alias="name")
+    version: _Version
+    alias: _Text
+
+
+class _TagSet(BaseModel):
+    model: _Text = Field(validation_alias="name")
+    version: _Version
+    tag: _Text = Field(validation_alias="key")
+
+
+_SHAPES: Final[dict[Kind, type[BaseModel]]] = {
+    Kind.VERSION_CREATED: _VersionCreated,
+    Kind.ALIAS_CREATED: _AliasCreated,
+    Kind.TAG_SET: _TagSet,
+}
+
+_TESTS: Final[dict[Kind, dict[str, object]]] = {
+    Kind.VERSION_CREATED: {
+        "name": "example_model",
+        "version": "1",
+        "source": "models:/123",
+        "run_id": "abcd1234abcd5678",
+        "tags": {"example_key": "example_value"},
+        "description": "An example model version",
+    },
+    Kind.ALIAS_CREATED: {"name": "example_model", "alias": "example_alias", "version": "1"},
+    Kind.TAG_SET: {"name": "example_model", "version": "1", "key": "example_key", "value": "example_value"},
+}
+"""What `test_webhook` sends; nothing else marks it (the `example()` payloads in `mlflow.webhooks.types`)."""
+
+
+def parse(body: bytes) -> Event:
+    """Read the body of a delivery; raises `UnsupportedEvent`, and nothing else whatever the bytes."""
+    envelope = _envelope(body)
+    kind = _kind(envelope)
+    try:
+        data = _SHAPES[kind].model_validate(envelope.data)
+    except ValidationError as error:
+        raise _unreadable(f"a {kind} event", error) from error
+    return Event(
+        kind=kind,
+        workspace=envelope.workspace or DEFAULT_WORKSPACE,
+        is_test=_TESTS[kind].items() <= envelope.data.items(),
+        **data.model_dump(),
+    )
+
+
+def _envelope(body: bytes) -> _Envelope:
+    try:
+        return _Envelope.model_validate_json(body)
+    except ValidationError as error:
+        raise _unreadable("an event of MLflow's", error) from error
+
+
+def _kind(envelope: _Envelope) -> Kind:
+    try:
+        return Kind(f"{envelope.entity}.{envelope.action}")
+    except ValueError as error:
+        kinds = ", ".join(Kind)
+        raise UnsupportedEvent(
+            f"this kind of event is not one that the bridge takes: register the webhook for {kinds} only"
+        ) from error
+
+
+def _unreadable(what: str, error: ValidationError) -> UnsupportedEvent:
+    """Name the first field that is wrong, never its value."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "the whole"
+    return UnsupportedEvent(
+        f"the body is not {what} ({field}: {first['msg']}): only MLflow's model registry webhooks are taken here"
+    )

@@ -1,0 +1,109 @@
+"""The steps of the workflow, one command each. A failure becomes one annotation and exit status 1."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from bridge.errors import BridgeError
+from bridge.image import workflow
+from bridge.image.settings import ImageSettings
+from bridge.image.workspace import Workspace
+
+image = typer.Typer(no_args_is_help=True, help="The steps of the workflow, as they run on the Actions runner.")
+
+
+@contextmanager
+def _step(name: str) -> Iterator[tuple[ImageSettings, Workspace]]:
+    """Give a step what it needs, time it, and turn our errors into the run's annotation."""
+    settings = ImageSettings()
+    workspace = Workspace(settings.runner_temp / "mlflow-bridge")
+    started = time.monotonic()
+    try:
+        yield settings, workspace
+    except BridgeError as error:
+        workflow.error(f"{name} failed", str(error))
+        raise typer.Exit(1) from None
+    finally:
+        workspace.add_seconds(name, time.monotonic() - started)
+
+
+@image.command()
+def resolve() -> None:
+    """Find the version in MLflow and look whether its image is there."""
+    from bridge.image.resolve import resolve as run
+
+    with _step("resolve") as (settings, _):
+        run(settings)
+
+
+@image.command()
+def download() -> None:
+    """Download the model through MLflow's artifact proxy."""
+    from bridge.image.download import download as run
+
+    with _step("download") as (settings, workspace):
+        run(settings, workspace)
+
+
+@image.command()
+def build() -> None:
+    """Build the image from the downloaded folder."""
+    from bridge.image.build import build as run
+
+    with _step("build") as (settings, workspace):
+        run(settings, workspace)
+
+
+@image.command("smoke-test")
+def smoke_test() -> None:
+    """Start the image without network, and ask it."""
+    from bridge.image.smoke_test import smoke_test as run
+
+    with _step("smoke-test") as (settings, workspace):
+        run(settings, workspace)
+
+
+@image.command()
+def push() -> None:
+    """Push what was tested."""
+    from bridge.image.push import hand_over_seconds
+    from bridge.image.push import push as run
+
+    with _step("push") as (settings, workspace):
+        run(settings, workspace)
+    hand_over_seconds(workspace)
+
+
+@image.command("clean-up")
+def clean_up() -> None:
+    """Take the built image out of the runner's engine."""
+    from bridge.image.build import clean_up as run
+
+    with _step("clean-up") as (_, workspace):
+        run(workspace)
+
+
+@image.command()
+def promote() -> None:
+    """Set the model's aliases as tags, and write the summary."""
+    from bridge.image.promote import promote as run
+
+    with _step("promote") as (settings, _):
+        run(settings)
+
+
+@image.command()
+def report(
+    failed: Annotated[bool, typer.Option("--failed", help="An earlier step of this job failed.")] = False,
+) -> None:
+    """Tell MLflow where the image is, or that there is none."""
+    from bridge.image.report import report_failed, report_pushed
+
+    with _step("report") as (settings, workspace):
+        if failed:
+            report_failed(settings, workspace)
+        else:
+            report_pushed(settings, workspace)

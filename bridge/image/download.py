@@ -1,0 +1,37 @@
+"""Step "download": the model's files, checked again, and the plan of what to make of them."""
+
+from bridge.image import workflow
+from bridge.image.artifacts import ModelArtifacts, metadata_in
+from bridge.image.settings import ImageSettings
+from bridge.image.target import Target
+from bridge.image.workspace import Plan, Workspace
+from bridge.image.writeback import BUILDING, is_pushed, write_status
+
+
+def download(settings: ImageSettings, workspace: Workspace) -> None:
+    """Download the model and set the output `build`: false where another run has pushed the image meanwhile."""
+    target = Target.read(settings)
+    with settings.mlflow() as mlflow:
+        version = target.find(mlflow)
+        repository = settings.repository(version.name)
+        build = settings.force or settings.replace or not is_pushed(version, repository)
+        workflow.output("build", str(build).lower())
+        if not build:
+            workflow.notice("Nothing to build", "another run has pushed this version's image meanwhile")
+            return
+        write_status(mlflow, version, BUILDING, repository, settings.run_url)
+        uri = mlflow.artifact_uri(version.name, version.version)
+    ModelArtifacts(uri, settings.mlflow_tracking_uri).download(workspace.folder / "download").rename(workspace.model)
+    metadata = metadata_in(workspace.model)
+    workspace.write_plan(
+        Plan(
+            model=version.name,
+            version=version.version,
+            source=version.source or "",
+            run_id=version.run_id or "",
+            repository=repository,
+            smoke_test=target.smoke_test or ("invoke" if metadata.has_serving_example else "ping"),
+            metadata=metadata,
+        )
+    )
+    workflow.say(f"{version.name!r} version {version.version} lies on the runner's disk")

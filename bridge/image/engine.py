@@ -1,0 +1,179 @@
+"""The container engine and MLflow's builder, called as programs with just the environment they need."""
+
+import os
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from bridge.image.errors import BuildFailed, RegistryError, SmokeTestFailed
+from bridge.image.workflow import untrusted_output
+
+_ENVIRONMENT = (
+    "PATH", "HOME", "LANG", "TMPDIR", "XDG_RUNTIME_DIR",
+    "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
+    "UV_CACHE_DIR", "UV_PYTHON_INSTALL_DIR", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_SYSTEM_CERTS", "UV_NATIVE_TLS",
+)  # fmt: skip
+"""What a build needs. A list of what to pass on, not of what to hold back: a secret nobody thought of stays here."""
+
+
+_OUTPUT = 1 << 16
+"""Bytes that are read of what a program in a container prints."""
+
+
+def build_with_mlflow(model: Path, image: str, *, mlflow_version: str, python_version: str) -> None:
+    """Build `image` from the model folder with `mlflow models build-docker` of just that MLflow release.
+
+    Raises `BuildFailed`. Its output goes to the log, where it can't command the runner.
+    """
+    series = ".".join(python_version.split(".")[:2])
+    builder = ["uvx", "--quiet", "--python", series, "--from", f"mlflow=={mlflow_version}", "mlflow"]
+    _loud([*builder, "models", "build-docker", "-m", str(model), "-n", image, "--env-manager", "local"], image)
+
+
+def add_labels(image: str, labels: Mapping[str, str], *, tag: str) -> None:
+    """Give `image` labels and the name `tag` in place of its own. Adds no layer. Raises `BuildFailed`."""
+    flags = [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
+    _loud(
+        ["docker", "build", "--quiet", "--platform", "linux/amd64", *flags, "--tag", tag, "-"],
+        image,
+        given=f"FROM {image}\n",
+    )
+    _quiet(["docker", "image", "rm", "--no-prune", image])
+
+
+def tag(image: str, name: str) -> None:
+    """Give an image that name, whatever held it before. Raises `BuildFailed`."""
+    done = _quiet(["docker", "image", "tag", image, name])
+    if done.returncode:
+        raise BuildFailed(f"{image}: the engine has no such image any more: run the job again")
+
+
+def remove(image: str) -> None:
+    """Take a name, and the image where that was its last one, out of the engine, if it is there."""
+    _quiet(["docker", "image", "rm", image])
+
+
+def image_id(image: str) -> str:
+    """Give the engine's id of a local image, `sha256:…`. Raises `BuildFailed` where there is none."""
+    done = _quiet(["docker", "image", "inspect", "--format", "{{.Id}}", image])
+    if done.returncode:
+        raise BuildFailed(f"{image}: the engine has no such image: the build step must come before")
+    return done.stdout.strip()
+
+
+def push(tag: str) -> str:
+    """Push `tag` and give the manifest's digest. Raises `RegistryError`."""
+    said: list[str] = []
+    with untrusted_output():
+        command = ["docker", "push", tag]
+        with subprocess.Popen(
+            command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            for line in process.stdout or ():
+                print(line, end="", flush=True)
+                said.append(line.strip())
+    if process.returncode:
+        raise RegistryError(
+            f"{tag}: the push failed ({' '.join(said)[-300:]}): "
+            "check that the sign-in may write there, then run the job again"
+        )
+    return _digest(tag, said)
+
+
+def _digest(tag: str, said: Sequence[str]) -> str:
+    """Read `<tag>: digest: sha256:… size: …`, the last line of docker push."""
+    for line in reversed(said):
+        if "digest: sha256:" in line:
+            return line.split("digest: ")[1].split()[0]
+    raise RegistryError(f"{tag}: docker push named no digest: update Docker on the runner")
+
+
+@dataclass(frozen=True)
+class Container:
+    """A running container that is given no secret and no mount."""
+
+    id: str
+
+    @classmethod
+    def start(cls, image: str, *, network: bool) -> "Container":
+        """Start the image's own command with one worker. Raises `SmokeTestFailed`."""
+        command = ["docker", "run", "--detach", "--security-opt", "no-new-privileges", "--pids-limit", "1024"]
+        command += [] if network else ["--network", "none"]
+        done = _quiet([*command, "--env", "MLFLOW_MODELS_WORKERS=1", image])
+        if done.returncode:
+            raise SmokeTestFailed(f"{image}: the container did not start ({done.stderr.strip()[-300:]}): see the log")
+        return cls(done.stdout.strip())
+
+    def python(self, script: str, *arguments: str, given: bytes = b"", timeout: float) -> tuple[int, str]:
+        """Run a script by the container's own Python, with `given` at its standard input.
+
+        Gives the exit status and what it printed, at most 64 KiB; 124 where it took longer than `timeout` seconds.
+        """
+        command = ["docker", "exec", "--interactive", self.id, "python", "-c", script, *arguments]
+        with TemporaryFile() as file:
+            file.write(given)
+            file.seek(0)
+            with subprocess.Popen(
+                command, env=environment(), stdin=file, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            ) as process:
+                return _bounded(process, timeout)
+
+    def show_log(self) -> None:
+        """Print the container's last 200 lines."""
+        with untrusted_output():
+            subprocess.run(
+                ["docker", "logs", "--tail", "200", self.id], env=environment(), stderr=subprocess.STDOUT, check=False
+            )
+
+    def remove(self) -> None:
+        """Stop and remove the container."""
+        _quiet(["docker", "rm", "--force", "--volumes", self.id])
+
+
+def _bounded(process: subprocess.Popen[bytes], timeout: float) -> tuple[int, str]:
+    """Read no more than 64 KiB of what somebody else's process prints, and for no longer than `timeout` seconds."""
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(timeout, stop)
+    timer.start()
+    try:
+        said = process.stdout.read(_OUTPUT) if process.stdout else b""
+        if len(said) == _OUTPUT:
+            process.kill()
+        status = process.wait()
+    finally:
+        timer.cancel()
+    return (124, f"no answer within {timeout:.0f} s") if late.is_set() else (status, said.decode(errors="replace"))
+
+
+def environment() -> dict[str, str]:
+    """Give the environment for every program we run that comes near a model's code."""
+    return {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ} | {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+    }
+
+
+def _loud(command: Sequence[str], image: str, given: str = "") -> None:
+    try:
+        with untrusted_output():
+            done = subprocess.run(
+                command, input=given, env=environment(), stderr=subprocess.STDOUT, text=True, check=False
+            )
+    except FileNotFoundError as error:
+        raise BuildFailed(f"{command[0]} is not on this runner, so nothing can be built: install it there") from error
+    if done.returncode:
+        raise BuildFailed(f"{image}: {command[0]} ended with status {done.returncode}: the build's log above says why")
+
+
+def _quiet(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)

@@ -1,0 +1,43 @@
+"""What can stop a step on the runner. The message becomes the run's one annotation."""
+
+from bridge.errors import BridgeError
+
+
+class MissingSetting(BridgeError):
+    """A variable, secret or input that this step needs isn't set."""
+
+
+class InvalidInput(BridgeError):
+    """An input of the workflow has a value that isn't allowed."""
+
+
+class UnsafeMetadata(BridgeError):
+    """The model's own files say something that must not reach a build."""
+
+
+class UnsupportedModel(BridgeError):
+    """The model is fine, but this builder can't make an image of it."""
+
+
+class DirectArtifacts(BridgeError):
+    """The model's artifacts don't come through MLflow's proxy."""
+
+
+class DiskTooSmall(BridgeError):
+    """The runner's disk can't hold what the build needs."""
+
+
+class ImageConflict(BridgeError):
+    """The tag holds an image that must not be overwritten."""
+
+
+class RegistryError(BridgeError):
+    """The registry did not do what was asked of it."""
+
+
+class BuildFailed(BridgeError):
+    """The image could not be built."""
+
+
+class SmokeTestFailed(BridgeError):
+    """The built image does not serve its model."""

@@ -1,0 +1,101 @@
+"""Step "promote": the model's aliases in MLflow become tags on the right images, and the run's summary is written."""
+
+from dataclasses import dataclass, field
+
+from bridge.image import workflow
+from bridge.image.errors import MissingSetting
+from bridge.image.identity import MODEL, Verdict, judge
+from bridge.image.registry import RegistryImage, Repository
+from bridge.image.report import summarise
+from bridge.image.settings import ImageSettings
+from bridge.image.target import Target
+from bridge.image.writeback import write_image
+from bridge.mlflow_api import MlflowApi
+from bridge.naming import alias_tag
+
+_ROUNDS = 10
+"""How often MLflow is read again at the most, while somebody keeps moving aliases."""
+
+
+def promote(settings: ImageSettings) -> None:
+    """Set the alias tags until MLflow and the registry agree; write the version's tags and the summary."""
+    target = Target.read(settings)
+    repository = Repository(settings.repository(target.model), settings.docker_config)
+    with settings.mlflow() as mlflow:
+        promotion = Promotion(mlflow, repository, target.model)
+        settled = promotion.settle()
+        version = target.find(mlflow)
+        image = promotion.image(version.version)
+        if image is None:
+            raise MissingSetting(
+                f"{repository.name}:{version.version} is not in the registry, though this run found or pushed it: "
+                "run the workflow again"
+            )
+        reference = f"{repository.name}@{image.digest}"
+        write_image(mlflow, version, reference, settings.run_url)
+    size = repository.manifest(image.digest).size
+    for remark in settled.remarks:
+        workflow.notice("Alias not tagged", remark)
+    workflow.summary(summarise(version, reference, size, settled.tags, settings.seconds_of_steps))
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """One model's aliases, and the repository that its images are in."""
+
+    mlflow: MlflowApi
+    repository: Repository
+    model: str
+
+    def settle(self) -> "Settled":
+        """Move tags until MLflow says the same before and after."""
+        wanted = self.mlflow.aliases(self.model)
+        for _ in range(_ROUNDS):
+            settled = self._tag_all(wanted)
+            before, wanted = wanted, self.mlflow.aliases(self.model)
+            if wanted == before:
+                return settled
+        settled.remarks.append(f"the aliases of {self.model!r} changed {_ROUNDS} times meanwhile: run it again")
+        return settled
+
+    def image(self, version: str) -> RegistryImage | None:
+        """Give the image of a version; None where there is none, or one that isn't this version's."""
+        found = self.repository.look(version)
+        if found is None:
+            return None
+        source = self.mlflow.version(self.model, version).source or ""
+        verdict = judge(found.labels, model=self.model, version=version, source=source)
+        return found if verdict in (Verdict.SAME, Verdict.OTHER_RECIPE) else None
+
+    def _tag_all(self, aliases: dict[str, str]) -> "Settled":
+        settled = Settled()
+        for alias, version in sorted(aliases.items()):
+            if (tag := alias_tag(alias)) is None:
+                settled.remarks.append(f"alias {alias!r} can't be an image's tag: choose another name for it")
+            elif (image := self.image(version)) is None:
+                settled.remarks.append(f"alias {alias!r} is on version {version}, which has no image of its own yet")
+            elif self._tag(tag, image):
+                settled.tags.append(tag)
+            else:
+                settled.remarks.append(
+                    f"{self.repository.name}:{tag} holds an image that isn't this model's: delete it"
+                )
+        return settled
+
+    def _tag(self, tag: str, image: RegistryImage) -> bool:
+        """Make `tag` hold `image`, unless it holds something that isn't this model's; tell whether it does."""
+        there = self.repository.look(tag)
+        if there and there.labels.get(MODEL) != self.model:
+            return False
+        if not there or there.digest != image.digest:
+            self.repository.tag(image.digest, tag)
+            workflow.say(f"{self.repository.name}:{tag} is now {image.digest}")
+        return True
+
+
+@dataclass
+class Settled:
+    """The alias tags that are on their images, and why any other alias isn't."""
+
+    tags: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)

@@ -1,0 +1,139 @@
+"""The container registry, asked and told through `skopeo`."""
+
+import ipaddress
+import json
+import os
+import re
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bridge.image.errors import RegistryError
+
+_ABSENT = re.compile(
+    r"manifest unknown|name unknown|(artifact|repository) \S+ not found|is not found|does not exist"
+    r"|status code 404|registry 404",
+    re.I,
+)
+_REFUSED = re.compile(r"unauthorized|authentication required|denied|forbidden|status code 40[13]|registry 40[13]", re.I)
+_DOCKER_HUB = "https://index.docker.io/v1/"
+"""The key under which Docker keeps a sign-in to docker.io."""
+_TIMEOUT = 300.0
+"""Seconds for one call of skopeo."""
+
+
+@dataclass(frozen=True)
+class RegistryImage:
+    """What a tag holds: the manifest's digest, and the labels."""
+
+    digest: str
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What stands behind a digest: the configuration's digest (of an index, its own), and the bytes to pull."""
+
+    config: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Repository:
+    """One repository (`registry/namespace/name`); signed in to as Docker's config.json says."""
+
+    name: str
+    docker_config: Path | None = None
+
+    def look(self, tag: str) -> RegistryImage | None:
+        """Give what `tag` holds, or None where it holds nothing. Raises `RegistryError`.
+
+        GHCR and Docker Hub answer "denied" for a repository that nobody has pushed to yet, so to somebody who is signed
+        in that means nothing: whether the sign-in may write shows at the push.
+        """
+        try:
+            said = self._skopeo("inspect", "--no-tags", *self._tls("--tls-verify"), f"docker://{self.name}:{tag}")
+        except _Absent:
+            return None
+        found = json.loads(said)
+        return RegistryImage(digest=found["Digest"], labels=found.get("Labels") or {})
+
+    def manifest(self, digest: str) -> Manifest:
+        """Read what stands behind a digest; of an index, such as an image with attestations, its first image.
+
+        Raises `RegistryError`.
+        """
+        said = json.loads(
+            self._skopeo("inspect", "--raw", *self._tls("--tls-verify"), f"docker://{self.name}@{digest}")
+        )
+        if "manifests" in said:
+            images = [each["digest"] for each in said["manifests"] if each.get("platform", {}).get("os") != "unknown"]
+            return Manifest(config=digest, size=self.manifest(images[0]).size)
+        parts = [said["config"], *said["layers"]]
+        return Manifest(config=parts[0]["digest"], size=sum(part["size"] for part in parts))
+
+    def tag(self, digest: str, tag: str) -> None:
+        """Make `tag` hold the image `digest`, unchanged. Raises `RegistryError`."""
+        self._skopeo(
+            "copy", "--quiet", "--all", "--preserve-digests",
+            *self._tls("--src-tls-verify", "--dest-tls-verify"),
+            f"docker://{self.name}@{digest}", f"docker://{self.name}:{tag}",
+        )  # fmt: skip
+
+    def _skopeo(self, verb: str, *arguments: str) -> str:
+        # MLflow builds for amd64 alone: of an index, that image is meant, wherever this runs.
+        command = ["skopeo", "--override-os", "linux", "--override-arch", "amd64", verb, *self._authfile(), *arguments]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+        except FileNotFoundError as error:
+            raise RegistryError(
+                "skopeo is not on this runner, so the registry can't be asked: install skopeo there"
+            ) from error
+        except subprocess.TimeoutExpired as error:
+            raise RegistryError(
+                f"{self.name}: the registry did not answer within {_TIMEOUT:.0f} s: run the job again"
+            ) from error
+        if done.returncode:
+            raise self._failure(verb, done.stderr)
+        return done.stdout
+
+    def _failure(self, verb: str, stderr: str) -> RegistryError:
+        said = " ".join(stderr.split())[-400:]
+        if verb == "inspect" and (_ABSENT.search(said) or (_REFUSED.search(said) and self._signed_in())):
+            return _Absent(f"{self.name}: nothing there ({said})")
+        if _REFUSED.search(said):
+            return RegistryError(
+                f"{self.name}: the registry refused ({said}): check the registry's user and password, "
+                "and that they may read and write this repository"
+            )
+        return RegistryError(f"{self.name}: the registry failed ({said}): run the job again when it is well")
+
+    def _config(self) -> Path:
+        folder = self.docker_config or Path(os.path.expanduser("~")) / ".docker"  # noqa: PTH111  no error without HOME
+        return folder / "config.json"
+
+    def _signed_in(self) -> bool:
+        file, host = self._config(), self.name.split("/")[0]
+        held = json.loads(file.read_text(encoding="utf-8")).get("auths", {}) if file.is_file() else {}
+        return host in held or (host == "docker.io" and _DOCKER_HUB in held)
+
+    def _authfile(self) -> list[str]:
+        """Name Docker's own file, for older releases of skopeo don't know DOCKER_CONFIG."""
+        file = self._config()
+        return ["--authfile", str(file)] if file.is_file() else []
+
+    def _tls(self, *flags: str) -> list[str]:
+        """Speak plain HTTP to a registry on this machine, as Docker does, and to no other."""
+        return [f"{flag}=false" for flag in flags] if _is_local(self.name.split("/")[0]) else []
+
+
+def _is_local(host: str) -> bool:
+    name = re.sub(r":[0-9]+$", "", host)
+    try:
+        return name == "localhost" or ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class _Absent(RegistryError):
+    """The registry holds nothing of that name."""

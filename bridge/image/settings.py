@@ -1,0 +1,81 @@
+"""What the workflow tells a step, read from the environment."""
+
+from pathlib import Path
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from bridge.image.errors import MissingSetting
+from bridge.mlflow_api import MlflowApi
+from bridge.naming import repository
+
+GHCR = "ghcr.io"
+
+
+class ImageSettings(BaseSettings):
+    """The environment of one step of model-image.yml. An empty variable counts as unset."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, extra="ignore")
+
+    payload: str = ""
+    """The bridge's client_payload as JSON; empty where the run was started by hand."""
+    model: str = ""
+    version: str = ""
+    alias: str = ""
+    force: bool = False
+    replace: bool = False
+    """What `resolve` found: whether this run may build though MLflow or the registry already has an image."""
+    smoke_test: str = ""
+    smoke_test_network: bool = False
+    seconds_of_steps: str = "{}"
+    """JSON object: seconds by step of the build job."""
+
+    docker_registry: str = GHCR
+    docker_namespace: str = ""
+    docker_username: str = ""
+    docker_config: Path | None = None
+    """Docker's own variable: the folder of config.json; None is ~/.docker."""
+
+    mlflow_tracking_uri: str = ""
+    mlflow_tracking_username: str | None = None
+    mlflow_tracking_password: SecretStr | None = None
+    mlflow_tracking_token: SecretStr | None = None
+    mlflow_tracking_server_cert_path: str | None = None
+
+    github_repository: str = ""
+    github_server_url: str = "https://github.com"
+    github_run_id: str = ""
+    runner_temp: Path = Path("/tmp")  # noqa: S108  only where a person runs a step by hand
+
+    @property
+    def run_url(self) -> str:
+        """The page of this run."""
+        return f"{self.github_server_url}/{self.github_repository}/actions/runs/{self.github_run_id}"
+
+    def repository(self, model: str) -> str:
+        """Give the image's name without a tag. Raises `InvalidImageName`."""
+        return repository(self.docker_registry, self._namespace(), model)
+
+    def mlflow(self) -> MlflowApi:
+        """Give a client of MLflow's API. Raises `MissingSetting` where its address isn't set."""
+        if not self.mlflow_tracking_uri:
+            raise MissingSetting(
+                "MLFLOW_TRACKING_URI is not set, so there is no MLflow to ask: "
+                "set it as a variable or a secret of the repository"
+            )
+        return MlflowApi(
+            self.mlflow_tracking_uri,
+            username=self.mlflow_tracking_username,
+            password=_plain(self.mlflow_tracking_password),
+            token=_plain(self.mlflow_tracking_token),
+            cert_path=self.mlflow_tracking_server_cert_path,
+        )
+
+    def _namespace(self) -> str:
+        if self.docker_namespace:
+            return self.docker_namespace
+        return self.github_repository if self.docker_registry.lower() == GHCR else self.docker_username
+
+
+def _plain(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None

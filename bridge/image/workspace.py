@@ -1,0 +1,91 @@
+"""What the steps of one job hand each other on the runner's disk."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bridge.image.errors import MissingSetting
+from bridge.image.metadata import ModelMetadata
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The image that this job makes."""
+
+    model: str
+    version: str
+    source: str
+    run_id: str
+    repository: str
+    smoke_test: str
+    metadata: ModelMetadata
+
+    @property
+    def tag(self) -> str:
+        """The image's whole name."""
+        return f"{self.repository}:{self.version}"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder that lives as long as the job."""
+
+    folder: Path
+
+    @property
+    def model(self) -> Path:
+        """The folder with the downloaded model."""
+        return self.folder / "model"
+
+    def write_plan(self, plan: Plan) -> None:
+        """Keep the plan for the next steps."""
+        self._write("plan.json", asdict(plan))
+
+    def has_plan(self) -> bool:
+        """Tell whether the download step came to its end."""
+        return (self.folder / "plan.json").exists()
+
+    def plan(self) -> Plan:
+        """Give the plan of the download step. Raises `MissingSetting` where that step did not run."""
+        said = self._read("plan.json")
+        return Plan(**{**said, "metadata": ModelMetadata(**said["metadata"])})
+
+    def write_image_id(self, image_id: str) -> None:
+        """Keep the engine's id of the image that was built."""
+        self._write("image.json", {"id": image_id})
+
+    def image_id(self) -> str:
+        """Give that id. Raises `MissingSetting` where the build step did not run."""
+        return str(self._read("image.json")["id"])
+
+    def write_digest(self, digest: str) -> None:
+        """Keep the digest of what stands in the registry."""
+        self._write("digest.json", {"digest": digest})
+
+    def digest(self) -> str:
+        """Give that digest. Raises `MissingSetting` where the push step did not run."""
+        return str(self._read("digest.json")["digest"])
+
+    def has_digest(self) -> bool:
+        """Tell whether the push step came to its end."""
+        return (self.folder / "digest.json").exists()
+
+    def add_seconds(self, step: str, seconds: float) -> None:
+        """Note how long a step took."""
+        self._write("seconds.json", self.seconds() | {step: round(seconds, 1)})
+
+    def seconds(self) -> dict[str, float]:
+        """Give the seconds of the steps so far, in their order."""
+        file = self.folder / "seconds.json"
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+
+    def _write(self, name: str, value: object) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / name).write_text(json.dumps(value), encoding="utf-8")
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.folder / name).read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            raise MissingSetting(f"{name} is missing: the steps before this one must run first") from error

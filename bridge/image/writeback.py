@@ -1,0 +1,31 @@
+"""The tags on a model version by which MLflow says where its image stands."""
+
+from bridge.mlflow_api import MlflowApi, ModelVersion
+
+URI, STATUS, RUN_URL = "image.uri", "image.status", "image.run_url"
+BUILDING, PUSHED, FAILED = "building", "pushed", "failed"
+
+
+def is_pushed(version: ModelVersion, repository: str) -> bool:
+    """Tell whether MLflow says that the version's image was pushed to this repository.
+
+    A version that was copied from another model brings that model's tags, which say nothing of its own image.
+    """
+    return version.tags.get(STATUS) == PUSHED and version.tags.get(URI, "").startswith(f"{repository}@")
+
+
+def write_status(mlflow: MlflowApi, version: ModelVersion, status: str, repository: str, run_url: str) -> None:
+    """Say `building` or `failed`; a version whose image was pushed stays `pushed`."""
+    if not is_pushed(version, repository):
+        _write(mlflow, version, {STATUS: status, RUN_URL: run_url})
+
+
+def write_image(mlflow: MlflowApi, version: ModelVersion, uri: str, run_url: str) -> None:
+    """Say where the image is, by digest, and that it was pushed; nothing where MLflow knows already."""
+    if (version.tags.get(URI), version.tags.get(STATUS)) != (uri, PUSHED):
+        _write(mlflow, version, {URI: uri, STATUS: PUSHED, RUN_URL: run_url})
+
+
+def _write(mlflow: MlflowApi, version: ModelVersion, tags: dict[str, str]) -> None:
+    for key, value in tags.items():
+        mlflow.set_version_tag(version.name, version.version, key, value)

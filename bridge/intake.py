@@ -1,0 +1,39 @@
+"""How an event becomes a delivery with its dispatches: the same for what MLflow tells us and for what we find there."""
+
+from collections.abc import Iterable
+
+from ulid import ULID
+
+from bridge import payload, routing
+from bridge.events import Event
+from bridge.ledger import Accepted, Delivery, Dispatch, Duplicate, Ledger
+from bridge.routing import Route
+
+
+async def take(
+    ledger: Ledger, event: Event, delivery_id: str, routes: Iterable[Route], *, now: float
+) -> Accepted | Duplicate | None:
+    """Write the event down with a dispatch for each route that wants it; None where none does, and nothing is written.
+
+    Raises `PayloadTooLarge` where GitHub would not take a dispatch, and `LedgerUnavailable`.
+    """
+    wanting = routing.match(event, routes)
+    if not wanting:
+        return None
+    dispatches = [_dispatch(event, route, delivery_id) for route in wanting]
+    return await ledger.accept(Delivery(delivery_id, event, now), dispatches)
+
+
+def _dispatch(event: Event, route: Route, delivery_id: str) -> Dispatch:
+    dispatch_id = str(ULID())
+    text = payload.make(event, route, dispatch_id=dispatch_id, delivery_id=delivery_id)
+    return Dispatch(
+        dispatch_id,
+        route.name,
+        route.repository,
+        route.event_type,
+        text,
+        way=route.dispatch,
+        workflow=route.workflow,
+        ref=route.ref,
+    )

@@ -1,0 +1,42 @@
+"""The record of deliveries, dispatches and lanes: what was accepted is on the disk before anybody is told so.
+
+SQLite in one file, or PostgreSQL, by the same code. Times are Unix seconds.
+"""
+
+from bridge.ledger.errors import LedgerTooNew, LedgerUnavailable
+from bridge.ledger.ledger import LEASE, Ledger
+from bridge.ledger.records import (
+    FOLLOWER,
+    LANE,
+    RECONCILER,
+    Accepted,
+    Delivery,
+    Dispatch,
+    Duplicate,
+    Figures,
+    Lane,
+    Pending,
+    Told,
+)
+from bridge.runs import Open, RunState, State
+
+__all__ = [
+    "FOLLOWER",
+    "LANE",
+    "LEASE",
+    "RECONCILER",
+    "Accepted",
+    "Delivery",
+    "Dispatch",
+    "Duplicate",
+    "Figures",
+    "Lane",
+    "Ledger",
+    "LedgerTooNew",
+    "LedgerUnavailable",
+    "Open",
+    "Pending",
+    "RunState",
+    "State",
+    "Told",
+]

@@ -1,0 +1,156 @@
+"""The database behind the ledger: SQLite or PostgreSQL, its connections, its schema, its time."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from bridge.ledger.errors import LedgerTooNew, LedgerUnavailable
+from bridge.ledger.records import LANE
+from bridge.ledger.tables import lanes
+
+HEAD: Final = "0002"
+"""The newest of the migrations."""
+
+_MIGRATIONS: Final = Path(__file__).parents[1] / "migrations"
+_MIGRATION_LOCK: Final = 0x6D6C_666C_6F77
+"""The number of PostgreSQL's advisory lock that one migration at a time holds."""
+
+_BUSY: Final = 5_000
+"""Milliseconds that a statement waits for the lock of another process."""
+
+_FROZEN: Final = 3_000
+"""Milliseconds after which PostgreSQL ends a transaction that its owner, frozen perhaps, leaves idle.
+
+Less than `_BUSY`, so that nobody fails for another's sake.
+"""
+
+_MIGRATION_WAIT: Final = 60_000
+"""Milliseconds that a start waits for another replica's migration."""
+
+_RECYCLE: Final = 3_600
+"""Seconds after which a connection to PostgreSQL is made anew, and with it the common time."""
+
+
+class Database:
+    """The engine of one DATABASE_URL; `mend` is what to check where it can't be used."""
+
+    def __init__(self, url: str) -> None:
+        self._engine, self.mend = _engine(url)
+        self._since: tuple[float, float] | None = None
+        if self._engine.dialect.name == "sqlite":
+            sa.event.listen(self._engine, "connect", _prepare_sqlite)
+            sa.event.listen(self._engine, "begin", _begin_sqlite)
+        else:
+            sa.event.listen(self._engine, "connect", self._prepare_postgres)
+
+    def time(self) -> float:
+        """Give the time on which all that share this database agree: the clock of its server, or of this machine."""
+        if self._since is None:
+            return time.time()
+        theirs, ours = self._since
+        return theirs + time.monotonic() - ours
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """Give a transaction that may write; what it did is on the disk once `with` is left."""
+        with self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """Give a transaction that sees what was committed before it, and waits for no writer."""
+        with self._engine.connect().execution_options(bridge_reads=True) as connection, connection.begin():
+            yield connection
+
+    def migrate(self) -> None:
+        """Bring the schema up to date, one process at a time; raises `LedgerTooNew` where a later release made it."""
+        with self.writing() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_MIGRATION_WAIT}")
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+            if _revision(connection) != HEAD:
+                _upgrade(connection)
+            connection.execute(insert(connection, lanes).on_conflict_do_nothing(), _FIRST_LANE)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def _prepare_postgres(self, connection: Any, _record: object) -> None:
+        began = time.monotonic()
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = {_BUSY}")
+            cursor.execute(f"SET idle_in_transaction_session_timeout = {_FROZEN}")
+            (theirs,) = cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+        connection.commit()
+        self._since = (theirs, (began + time.monotonic()) / 2)
+
+
+_FIRST_LANE: Final = {"name": LANE, "next_at": 0.0, "pauses": 0}
+
+
+def insert(connection: sa.Connection, table: sa.Table) -> Any:
+    """Give the dialect's own INSERT, which knows `ON CONFLICT`; both dialects spell it alike."""
+    return import_module(f"sqlalchemy.dialects.{connection.dialect.name}").insert(table)
+
+
+def _engine(text: str) -> tuple[sa.Engine, str]:
+    try:
+        url = sa.make_url(text)
+        if url.drivername == "sqlite":
+            return sa.create_engine(url), (
+                "check the folder, the disk and the permissions of the file that DATABASE_URL names"
+            )
+        if url.drivername in ("postgres", "postgresql"):
+            engine = sa.create_engine(
+                url.set(drivername="postgresql+psycopg"),
+                pool_pre_ping=True,  # after a restart of PostgreSQL nobody meets a dead connection
+                pool_recycle=_RECYCLE,
+                connect_args={"connect_timeout": 5, "tcp_user_timeout": 2 * _BUSY, "application_name": "mlflow-bridge"},
+            )
+            return engine, "check that the PostgreSQL server that DATABASE_URL names runs, has room and lets us in"
+    except (sa.exc.ArgumentError, ValueError):
+        pass  # its words may hold the password
+    raise LedgerUnavailable(
+        "DATABASE_URL can't be read: give sqlite:////folder/file.db or postgresql://user:password@host:port/database"
+    )
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    """Give the newest migration that was made; asked without Alembic, which costs 10 MB to import."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise LedgerTooNew(
+            "the ledger was made by a later release: start that release, or give DATABASE_URL another database"
+        ) from error
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # we begin transactions ourselves
+    for pragma in (f"busy_timeout={_BUSY}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    """Take the write lock at once: a transaction that reads first and writes then could fail half-way."""
+    reads = connection.get_execution_options().get("bridge_reads")
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

@@ -1,0 +1,172 @@
+"""The ledger as the rest of the bridge sees it: asynchronous, and on two threads of its own.
+
+One writes, so that writes follow each other; the other reads what has been committed, so that a long look delays no
+delivery. Callers on the event loop only wait and never block it.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+
+from bridge.events import Kind
+from bridge.ledger import acceptance, errors, following, sending
+from bridge.ledger.acceptance import Entry, Outcome, SharedCommits
+from bridge.ledger.database import Database
+from bridge.ledger.records import LANE, Accepted, Delivery, Dispatch, Duplicate, Figures, Lane, Pending, Told
+from bridge.retry import Decision
+from bridge.runs import Open, RunState
+
+LEASE: Final = 5.0
+"""Seconds for which a lane is held, unless it is taken again; so long may nothing be sent after its holder died."""
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class Ledger:
+    """One database. `start` before anything else, `close` at the end.
+
+    Every method raises `LedgerUnavailable` where the database can't do it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._database = Database(url)
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-writer")
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-reader")
+        self._commits = SharedCommits(self._accept, self._writer)
+
+    def time(self) -> float:
+        """Give the time on which all that share the ledger agree, whatever their own clocks say."""
+        return self._database.time()
+
+    async def start(self) -> None:
+        """Bring the schema up to date; raises `LedgerTooNew` where a later release made it."""
+        await self._in(self._writer, self._database.migrate)
+
+    async def close(self) -> None:
+        """Let go of the database, once what was asked before is done."""
+        for thread in (self._reader, self._writer):
+            await asyncio.get_running_loop().run_in_executor(thread, self._database.close)
+            thread.shutdown()
+
+    async def accept(self, delivery: Delivery, dispatches: Sequence[Dispatch]) -> Accepted | Duplicate:
+        """Write down the delivery with its dispatches, all or nothing; a known id changes nothing."""
+        return await self._commits.add((delivery, dispatches))
+
+    async def lane(self, name: str = LANE) -> Lane:
+        """Give the lane as it is now; fails where the ledger can't be written, too."""
+        return await self._write(sending.lane, name)
+
+    async def take(self, lease: str, holder: str, *, now: float, seconds: float) -> Lane | None:
+        """Take or keep a lease for `seconds` more; None where somebody else holds it."""
+        return await self._write(sending.take, lease, holder, now, seconds)
+
+    async def release(self, lease: str, holder: str) -> None:
+        """Give the lease back, so that others needn't wait for its end."""
+        await self._write(sending.release, lease, holder)
+
+    async def next_pending(self, lane: str = LANE) -> Pending | None:
+        """Give the dispatch that is due first on the lane, be it now or later."""
+        return await self._read(sending.next_pending, lane)
+
+    async def begin_sending(self, seen: Pending, holder: str, *, now: float, settle: float) -> Pending | None:
+        """Write down, before a request leaves, that GitHub may get to see it; give the dispatch as it is then.
+
+        None where it is no longer as seen, or `holder` no longer holds the lane: then it is not to be sent. Where
+        nothing is written after that (a crash), the dispatch is due again `settle` seconds later.
+        """
+        return await self._write(sending.begin_sending, seen, holder, now, settle, LEASE)
+
+    async def settle(self, seen: Pending, decision: Decision, holder: str, *, now: float, lane_next_at: float) -> bool:
+        """Write what became of the dispatch; nothing of its lane goes out before `lane_next_at`, or the pause's end.
+
+        False, and nothing has changed, where it is no longer as seen or `holder` no longer holds the lane.
+        """
+        return await self._write(sending.settle, seen, decision, holder, now, lane_next_at)
+
+    async def open_dispatches(self, *, now: float) -> list[Open]:
+        """Give what is sent or running, and what failed, was cancelled or unseen at most 7 days ago; oldest first."""
+        return await self._read(following.open_dispatches, now)
+
+    async def settle_run(self, dispatch_id: str, seen: RunState) -> bool:
+        """Write down what a run was seen to be, and tell whether that changed anything.
+
+        An older look undoes no newer one; nothing becomes `unseen` whose run was seen; what succeeded stays so. A run
+        that was cancelled is `superseded` where a newer dispatch for its model was sent to the same repository.
+        """
+        return await self._write(following.settle_run, dispatch_id, seen)
+
+    async def write_image(self, model: str, version: str, uri: str | None, status: str | None, *, now: float) -> None:
+        """Keep what MLflow's `image.*` tags said of a version at `now`; an older reading undoes no newer one."""
+        await self._write(following.write_image, model, version, uri, status, now)
+
+    async def last_told(
+        self, kind: Kind, model: str, *, version: str | None = None, alias: str | None = None
+    ) -> Told | None:
+        """Give the newest delivery of that kind for the model, and for the version or alias where one is given."""
+        return await self._read(following.last_told, kind, model, version, alias)
+
+    async def bookmark(self, name: str) -> str | None:
+        """Give what a loop wrote down under that name, if ever."""
+        return await self._read(following.bookmark, name)
+
+    async def write_bookmark(self, name: str, text: str) -> None:
+        """Keep a text under a name, instead of the last one."""
+        await self._write(following.write_bookmark, name, text)
+
+    async def figures(self, *, now: float) -> Figures:
+        """Give what metrics tell of the ledger."""
+        return await self._read(following.figures, now)
+
+    async def _write(
+        self, work: Callable[Concatenate[sa.Connection, _P], _R], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _R:
+        def commit() -> _R:
+            with self._database.writing() as connection:
+                return work(connection, *args, **kwargs)
+
+        return await self._in(self._writer, commit)
+
+    async def _read(
+        self, work: Callable[Concatenate[sa.Connection, _P], _R], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _R:
+        def look() -> _R:
+            with self._database.reading() as connection:
+                return work(connection, *args, **kwargs)
+
+        return await self._in(self._reader, look)
+
+    async def _in(self, thread: ThreadPoolExecutor, work: Callable[[], _R]) -> _R:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(thread, work)
+        except Exception as error:
+            if errors.is_of_a_driver(error):
+                raise self._translated(error) from error
+            raise
+
+    def _accept(self, entries: Sequence[Entry]) -> Sequence[Outcome]:
+        """Write all in one commit; each for itself where one is known already or can't be written."""
+        try:
+            with self._database.writing() as connection:
+                return acceptance.accept_all(connection, entries)
+        except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+            return [self._translated(error) for _ in entries]
+        except Exception:
+            return self._accept_each(entries)
+
+    def _accept_each(self, entries: Sequence[Entry]) -> Sequence[Outcome]:
+        try:
+            with self._database.writing() as connection:
+                return acceptance.accept_each(connection, entries, self._translated)
+        except Exception as error:
+            return [self._translated(error) for _ in entries]
+
+    def _translated(self, error: Exception) -> Exception:
+        if not errors.is_of_a_driver(error):
+            return error
+        ours = errors.unavailable(error, self._database.mend)
+        ours.__cause__ = error
+        return ours

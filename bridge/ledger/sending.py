@@ -1,0 +1,137 @@
+"""Lanes and what waits on them: who may send, what is due, what became of it.
+
+Whoever sends holds the lane's lease, and every write names what its writer saw of the dispatch: what somebody else has
+touched since then stays as it is, however late a frozen holder wakes up.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from bridge.ledger.database import insert
+from bridge.ledger.records import Lane, Pending
+from bridge.ledger.tables import dispatches, lanes
+from bridge.retry import Again, Decision, LookFirst, Pause, Reject, Sent
+from bridge.routing import Way
+from bridge.runs import State
+
+_IS_PENDING = dispatches.c.state == sa.literal_column("'pending'")
+"""Spelled as in the index, for else SQLite would not use it."""
+
+
+def lane(connection: sa.Connection, name: str) -> Lane:
+    """Give the lane; fails where the database can't be written."""
+    locked = sa.select(lanes).where(lanes.c.name == name).with_for_update(read=True, key_share=True)
+    return _lane(connection.execute(locked).one())
+
+
+def take(connection: sa.Connection, lease: str, holder: str, now: float, seconds: float) -> Lane | None:
+    """Give the lease to `holder` until `now + seconds`, or None where somebody else holds it."""
+    row = _locked(connection, lease)
+    if row is None:
+        fresh = insert(connection, lanes).values(name=lease, next_at=0.0, pauses=0)
+        connection.execute(fresh.on_conflict_do_nothing())
+        row = _locked(connection, lease)
+    if row is None or not (row.leased_by == holder or _is_free(row.leased_until, now, seconds)):
+        return None
+    left = (row.leased_until or 0.0) - now
+    if row.leased_by != holder or not seconds / 2 <= left <= seconds:  # else a write for nothing
+        _lease(connection, lease, leased_by=holder, leased_until=now + seconds)
+    return _lane(row)
+
+
+def release(connection: sa.Connection, lease: str, holder: str) -> None:
+    """Let others take the lease at once, if it is `holder`'s."""
+    own = lanes.update().where(lanes.c.name == lease, lanes.c.leased_by == holder)
+    connection.execute(own.values(leased_by=None, leased_until=None))
+
+
+def next_pending(connection: sa.Connection, lane: str) -> Pending | None:
+    """Give the dispatch that is due first on the lane."""
+    columns = [dispatches.c[name] for name in Pending.__dataclass_fields__]
+    query = (
+        sa.select(*columns)
+        .where(dispatches.c.lane == lane, _IS_PENDING)
+        .order_by(dispatches.c.next_at, dispatches.c.id)
+        .limit(1)
+    )
+    row = connection.execute(query).mappings().first()
+    return Pending(**dict(row) | {"way": Way(row["way"])}) if row else None
+
+
+def begin_sending(
+    connection: sa.Connection, seen: Pending, holder: str, now: float, settle: float, seconds: float
+) -> Pending | None:
+    """Mark the dispatch as being sent, and renew the lease; None where it isn't as seen, or not ours to send."""
+    row = _locked(connection, seen.lane)
+    if row is None or row.leased_by != holder:
+        return None
+    values = {"sending_since": now, "next_at": now + settle}
+    if not connection.execute(_as_seen(seen).values(values)).rowcount:
+        return None
+    _lease(connection, seen.lane, leased_until=now + seconds)
+    return replace(seen, sending_since=now, next_at=now + settle)
+
+
+def settle(
+    connection: sa.Connection, seen: Pending, decision: Decision, holder: str, now: float, lane_next_at: float
+) -> bool:
+    """Write what became of a dispatch into it and its lane; tell whether it was still as seen, and ours to settle."""
+    row = _locked(connection, seen.lane)
+    if row is None or row.leased_by != holder:
+        return False
+    values, lane = _outcome(decision, now, lane_next_at)
+    if not connection.execute(_as_seen(seen).values(values)).rowcount:
+        return False
+    connection.execute(lanes.update().where(lanes.c.name == seen.lane).values(lane))
+    return True
+
+
+def _outcome(decision: Decision, now: float, lane_next_at: float) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give what changes in the dispatch and in its lane; only a pause counts no attempt."""
+    values: dict[str, Any] = {"attempts": dispatches.c.attempts + 1, "sending_since": None}
+    lane: dict[str, Any] = {"next_at": lane_next_at, "paused_because": None, "pauses": 0}
+    match decision:
+        case Sent(run_id, run_url):
+            values |= {"state": State.SENT, "reason": None, "sent_at": now, "run_id": run_id, "run_url": run_url}
+        case Reject(reason):
+            values |= {"state": State.REJECTED, "reason": reason, "ended_at": now}
+        case Again(at, reason):
+            values |= {"next_at": at, "reason": reason}
+        case LookFirst(at, reason):
+            values |= {"next_at": at, "reason": reason}
+            del values["sending_since"]
+        case Pause(until, reason, look_first):
+            values = {"next_at": dispatches.c.created_at, "reason": reason}
+            values |= {} if look_first else {"sending_since": None}
+            lane = {"next_at": until, "paused_because": reason, "pauses": lanes.c.pauses + 1}
+    return values, lane
+
+
+def _as_seen(seen: Pending) -> sa.Update:
+    """Change the dispatch only where nobody has since `seen` was read."""
+    return dispatches.update().where(
+        dispatches.c.id == seen.id,
+        dispatches.c.state == State.PENDING,
+        dispatches.c.next_at == seen.next_at,
+        dispatches.c.sending_since.is_not_distinct_from(seen.sending_since),
+    )
+
+
+def _is_free(until: float | None, now: float, seconds: float) -> bool:
+    """Tell whether a lease has ended; one longer than any is, was taken before the clock was set back."""
+    return until is None or until <= now or until > now + seconds
+
+
+def _locked(connection: sa.Connection, name: str) -> sa.Row[Any] | None:
+    """Give the lane's row, which nobody else can change before this transaction's end."""
+    return connection.execute(sa.select(lanes).where(lanes.c.name == name).with_for_update()).first()
+
+
+def _lease(connection: sa.Connection, name: str, **values: object) -> None:
+    connection.execute(lanes.update().where(lanes.c.name == name).values(values))
+
+
+def _lane(row: sa.Row[Any]) -> Lane:
+    return Lane(row.name, row.next_at, row.paused_because, row.pauses)

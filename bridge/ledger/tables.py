@@ -1,0 +1,38 @@
+"""The tables as queries see them; the migrations say how they are made, with keys and indexes."""
+
+from typing import Final
+
+import sqlalchemy as sa
+
+_metadata: Final = sa.MetaData()
+
+deliveries: Final = sa.Table(
+    "deliveries",
+    _metadata,
+    *(sa.Column(name, sa.Text) for name in ("id", "kind", "model", "version", "alias", "tag", "source", "run_id")),
+    sa.Column("received_at", sa.Double),
+)
+lanes: Final = sa.Table(
+    "lanes",
+    _metadata,
+    *(sa.Column(name, sa.Text) for name in ("name", "paused_because", "leased_by")),
+    *(sa.Column(name, sa.Double) for name in ("next_at", "leased_until")),
+    sa.Column("pauses", sa.Integer),
+)
+dispatches: Final = sa.Table(
+    "dispatches",
+    _metadata,
+    *(sa.Column(name, sa.Text) for name in ("id", "delivery_id", "lane", "route", "repository", "event_type")),
+    *(sa.Column(name, sa.Text) for name in ("payload", "way", "workflow", "ref", "state", "reason", "run_url")),
+    *(sa.Column(name, sa.Double) for name in ("next_at", "sending_since", "sent_at", "created_at")),
+    *(sa.Column(name, sa.Double) for name in ("seen_at", "ended_at")),
+    sa.Column("attempts", sa.Integer),
+    sa.Column("run_id", sa.BigInteger),
+)
+versions: Final = sa.Table(
+    "versions",
+    _metadata,
+    *(sa.Column(name, sa.Text) for name in ("model", "version", "image_uri", "image_status")),
+    sa.Column("read_at", sa.Double),
+)
+bookmarks: Final = sa.Table("bookmarks", _metadata, *(sa.Column(name, sa.Text) for name in ("name", "text")))

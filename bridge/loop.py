@@ -1,0 +1,69 @@
+"""What goes on in the background: one step after the other, until told to stop."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from typing import ClassVar, Final
+
+import structlog
+
+from bridge.ledger import LedgerUnavailable
+
+_AFTER_FAILURE: Final = 5.0
+"""Seconds before a loop goes on after the ledger failed it, or its own code did."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Loop(ABC):
+    """Does `step` again and again; no failure ends it, only `stop` does."""
+
+    name: ClassVar[str]
+    """What it is called in logs and in `/ready`; its lease, too."""
+
+    def __init__(self) -> None:
+        self.running = False
+        self.stopping = False
+        self._woken = asyncio.Event()
+
+    @abstractmethod
+    async def step(self) -> float:
+        """Do what is due, and give the seconds until there may be more to do."""
+
+    async def end(self) -> None:  # noqa: B027  most have nothing to let go of
+        """Let go of what is held, at the loop's end."""
+
+    def wake(self) -> None:
+        """Do the next step at once."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """End `run` as soon as the step that is under way is over."""
+        self.stopping = True
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Step until `stop`; a failure only delays the next one."""
+        self.running = True
+        try:
+            while not self.stopping:
+                self._woken.clear()
+                await self._rest(await self._guarded_step())
+        finally:
+            self.running = False
+            with suppress(LedgerUnavailable):
+                await self.end()
+
+    async def _guarded_step(self) -> float:
+        try:
+            return await self.step()
+        except LedgerUnavailable as error:
+            _log.error("loop waits for the ledger", loop=self.name, reason=str(error))
+        except Exception:
+            _log.exception("loop failed, and goes on", loop=self.name)
+        return _AFTER_FAILURE
+
+    async def _rest(self, seconds: float) -> None:
+        if seconds > 0 and not self.stopping:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), seconds)

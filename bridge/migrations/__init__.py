@@ -1,0 +1,1 @@
+"""The ledger's schema, step by step. Steps run when the process starts; a released step is never changed."""

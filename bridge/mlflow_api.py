@@ -1,0 +1,394 @@
+"""MLflow's REST API, as far as we need it: versions, aliases, tags, webhooks.
+
+Source: MLflow's "REST API" (2.0) and its protobuf files. Names travel in query parameters and JSON bodies alone, so
+that any Unicode is fine. Every method raises a `MlflowError` or one of its kinds, and nothing else.
+"""
+
+import re
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from bridge import __version__
+from bridge.errors import BridgeError
+
+_LOGGED_MODEL = re.compile(r"models:/(m-[0-9A-Za-z]+)")
+_TIMEOUT = httpx.Timeout(30.0, connect=10.0)
+"""Seconds."""
+
+_TEST_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+"""Seconds; while it tests a webhook, MLflow itself waits for the receiver, with retries."""
+
+
+_PAGE = 200
+"""How many versions or models are asked for at once; each model brings its newest versions along."""
+
+
+class MlflowError(BridgeError):
+    """MLflow did not do what was asked of it."""
+
+
+class MlflowUnreachable(MlflowError):
+    """No answer came from MLflow."""
+
+
+class MlflowRefused(MlflowError):
+    """MLflow doesn't let us in: 401 or 403."""
+
+
+class MlflowNotFound(MlflowError):
+    """MLflow has no such model, version or alias."""
+
+
+class ModelVersion(BaseModel):
+    """A model version as MLflow tells of it; `version` is text, as everywhere in MLflow's API."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    version: str
+    source: str | None = None
+    run_id: str | None = None
+    status: str = "READY"
+    tags: dict[str, str] = Field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+
+    @field_validator("tags", mode="before")
+    @classmethod
+    def _pairs(cls, tags: object) -> object:
+        return _by_key(tags, "key", "value")
+
+    @field_validator("source", "run_id", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
+
+
+class RecentVersion(BaseModel):
+    """A model version as MLflow's list tells of it; `created` is in milliseconds by MLflow's clock."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    version: str
+    created: int = Field(validation_alias="creation_timestamp")
+    source: str | None = None
+    run_id: str | None = None
+
+    @field_validator("source", "run_id", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
+
+
+class RegisteredModel(BaseModel):
+    """A model with the version of each of its aliases."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    aliases: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("aliases", mode="before")
+    @classmethod
+    def _pairs(cls, aliases: object) -> object:
+        return _by_key(aliases, "alias", "version")
+
+
+class WebhookTest(BaseModel):
+    """What came of a test event: `status` and `body` of the receiver's answer, or `error` where there was none."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    success: bool = False
+    status: int | None = Field(default=None, validation_alias="response_status")
+    body: str | None = Field(default=None, validation_alias="response_body")
+    error: str | None = Field(default=None, validation_alias="error_message")
+
+
+class _VersionAnswer(BaseModel):
+    model_version: ModelVersion
+
+
+class _ModelAnswer(BaseModel):
+    registered_model: RegisteredModel
+
+
+class _VersionsAnswer(BaseModel):
+    model_versions: tuple[RecentVersion, ...] = ()
+    next_page_token: str | None = None
+
+
+class _ModelsAnswer(BaseModel):
+    registered_models: tuple[RegisteredModel, ...] = ()
+    next_page_token: str | None = None
+
+
+class _UriAnswer(BaseModel):
+    artifact_uri: str
+
+
+class _LoggedModelInfo(BaseModel):
+    artifact_uri: str
+
+
+class _LoggedModel(BaseModel):
+    info: _LoggedModelInfo
+
+
+class _LoggedModelAnswer(BaseModel):
+    model: _LoggedModel
+
+
+class _Webhook(BaseModel):
+    webhook_id: str
+
+
+class _WebhookAnswer(BaseModel):
+    webhook: _Webhook
+
+
+class _TestAnswer(BaseModel):
+    result: WebhookTest
+
+
+class _Nothing(BaseModel):
+    pass
+
+
+_Answer = TypeVar("_Answer", bound=BaseModel)
+
+
+class MlflowApi:
+    """A client of one MLflow server. Use it as a context manager, or `close` it.
+
+    As in MLflow's own client, user and password win over a token. `cert_path` is a file or folder of CA certificates.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        token: str | None = None,
+        cert_path: str | None = None,
+    ) -> None:
+        url = _url(uri)
+        self._server = str(httpx.URL(scheme=url.scheme, host=url.host, port=url.port))
+        self._host = self._server.partition("//")[2]
+        auth = (username, password) if username and password else (url.username, url.password)
+        headers = {"User-Agent": f"mlflow-actions-bridge/{__version__}"}
+        if token and not all(auth):
+            headers["Authorization"] = f"Bearer {token}"
+        self._client = httpx.Client(
+            base_url=f"{str(url.copy_with(userinfo=b'')).rstrip('/')}/api/2.0/mlflow/",
+            auth=auth if all(auth) else None,
+            headers=headers,
+            timeout=_TIMEOUT,
+            verify=_trust(cert_path),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+
+    def version(self, name: str, version: str) -> ModelVersion:
+        """Give the model version; `MlflowNotFound` where there is none."""
+        query = {"name": name, "version": version}
+        what = f"version {version!r} of model {name!r}"
+        return self._get("model-versions/get", _VersionAnswer, what, query).model_version
+
+    def version_by_alias(self, name: str, alias: str) -> ModelVersion:
+        """Give the version that `alias` points to; `MlflowNotFound` where there is none."""
+        query = {"name": name, "alias": alias}
+        what = f"alias {alias!r} of model {name!r}"
+        return self._get("registered-models/alias", _VersionAnswer, what, query).model_version
+
+    def aliases(self, name: str) -> dict[str, str]:
+        """Give the version of each alias of the model."""
+        answer = self._get("registered-models/get", _ModelAnswer, f"model {name!r}", {"name": name})
+        return answer.registered_model.aliases
+
+    def recent_versions(self, since: int) -> Iterator[RecentVersion]:
+        """Give the versions made at `since` (milliseconds by MLflow's clock) or later, newest first.
+
+        A version may be given twice where another one is made meanwhile, and left out where one is deleted meanwhile.
+        MLflow can only order by time, not filter by it; it leaves prompts out.
+        """
+        query = {"order_by": "creation_timestamp DESC", "max_results": str(_PAGE)}
+        while True:
+            answer = self._get("model-versions/search", _VersionsAnswer, "the list of model versions", query)
+            for version in answer.model_versions:
+                if version.created < since:
+                    return
+                yield version
+            if not answer.next_page_token:
+                return
+            query["page_token"] = answer.next_page_token
+
+    def registered_models(self) -> Iterator[RegisteredModel]:
+        """Give all models with their aliases, by name; one may be left out where another is deleted meanwhile."""
+        query = {"max_results": str(_PAGE)}
+        while True:
+            answer = self._get("registered-models/search", _ModelsAnswer, "the list of registered models", query)
+            yield from answer.registered_models
+            if not answer.next_page_token:
+                return
+            query["page_token"] = answer.next_page_token
+
+    def artifact_uri(self, name: str, version: str) -> str:
+        """Give where the version's files lie; a `models:/m-…` is followed to the logged model's own address."""
+        query = {"name": name, "version": version}
+        what = f"version {version!r} of model {name!r}"
+        uri = self._get("model-versions/get-download-uri", _UriAnswer, what, query).artifact_uri
+        logged = _LOGGED_MODEL.fullmatch(uri)
+        if not logged:
+            return uri
+        model_id = logged.group(1)
+        answer = self._get(f"logged-models/{model_id}", _LoggedModelAnswer, f"logged model {model_id!r}")
+        return answer.model.info.artifact_uri
+
+    def set_version_tag(self, name: str, version: str, key: str, value: str) -> None:
+        """Set one tag on the version; what it held before is gone."""
+        body = {"name": name, "version": version, "key": key, "value": value}
+        self._post("model-versions/set-tag", _Nothing, f"version {version!r} of model {name!r}", body)
+
+    def create_webhook(self, name: str, url: str, events: Iterable[str], secret: str) -> str:
+        """Register a webhook for events such as `model_version.created`; give its id."""
+        body = {"name": name, "url": url, "events": [_event(event) for event in events], "secret": secret}
+        return self._post("webhooks", _WebhookAnswer, f"webhook {name!r}", body).webhook.webhook_id
+
+    def test_webhook(self, webhook_id: str, event: str) -> WebhookTest:
+        """Let MLflow send its test event of that kind, and give what the receiver answered."""
+        path, what = f"webhooks/{webhook_id}/test", f"webhook {webhook_id!r}"
+        return self._post(path, _TestAnswer, what, {"event": _event(event)}, _TEST_TIMEOUT).result
+
+    def _get(self, path: str, shape: type[_Answer], what: str, query: Mapping[str, str] | None = None) -> _Answer:
+        return self._call(self._client.build_request("GET", path, params=_encodable(query or {}, what)), shape, what)
+
+    def _post(
+        self,
+        path: str,
+        shape: type[_Answer],
+        what: str,
+        body: Mapping[str, Any],
+        timeout: httpx.Timeout = _TIMEOUT,
+    ) -> _Answer:
+        request = self._client.build_request("POST", path, json=_encodable(body, what), timeout=timeout)
+        return self._call(request, shape, what)
+
+    def _call(self, request: httpx.Request, shape: type[_Answer], what: str) -> _Answer:
+        try:
+            answer = self._client.send(request)
+        except httpx.HTTPError as error:
+            raise MlflowUnreachable(
+                f"MLflow at {self._server} can't be reached ({type(error).__name__}): check MLFLOW_TRACKING_URI, and "
+                "that this machine can reach it (GitHub's hosted runners can't reach a private MLflow: use a "
+                "self-hosted one)"
+            ) from error
+        if not answer.is_success:
+            raise self._refusal(answer, what)
+        try:
+            return shape.model_validate_json(answer.content)
+        except ValidationError as error:
+            raise MlflowError(
+                f"MLflow at {self._server} gave an answer for {what} that is not of MLflow's REST API: "
+                "check that MLFLOW_TRACKING_URI is MLflow's own address, not a sign-in page's"
+            ) from error
+
+    def _refusal(self, answer: httpx.Response, what: str) -> MlflowError:
+        code, said = _error(answer)
+        if answer.status_code == 403 and "Invalid Host header" in answer.text:
+            return MlflowRefused(
+                f"MLflow at {self._server} refuses the host name it was called by (403 Invalid Host header): "
+                f"start it with --allowed-hosts {self._host}"
+            )
+        if answer.status_code in (401, 403):
+            return MlflowRefused(
+                f"MLflow at {self._server} lets nobody at {what} with these credentials ({answer.status_code}): check "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, and their permissions"
+            )
+        if code == "RESOURCE_DOES_NOT_EXIST" or (code == "INVALID_PARAMETER_VALUE" and said.endswith("not found.")):
+            return MlflowNotFound(f"MLflow at {self._server} has no {what}: check the name, or whether it was deleted")
+        if not code:
+            return MlflowError(
+                f"MLflow at {self._server} answered {answer.status_code} without an error of MLflow's for {what}: "
+                "check MLFLOW_TRACKING_URI, any proxy before it, and that MLflow is 3.4 or newer"
+            )
+        return MlflowError(
+            f"MLflow at {self._server} refused the request for {what} ({answer.status_code} {code}: {said}): "
+            "mend what it names"
+        )
+
+
+def _url(uri: str) -> httpx.URL:
+    """Check the address, whose text may hold a password and so stands in no message."""
+    try:
+        url = httpx.URL(uri)
+    except httpx.InvalidURL as error:
+        raise MlflowError("MLFLOW_TRACKING_URI is no address: give one such as https://mlflow.example.com") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise MlflowError(
+            "MLFLOW_TRACKING_URI is no address of a tracking server: give one that begins with http:// or https://"
+        )
+    return url
+
+
+def _trust(cert_path: str | None) -> ssl.SSLContext | bool:
+    if not cert_path:
+        return True
+    try:
+        if Path(cert_path).is_dir():
+            return ssl.create_default_context(capath=cert_path)
+        return ssl.create_default_context(cafile=cert_path)
+    except OSError as error:
+        raise MlflowError(
+            f"MLFLOW_TRACKING_SERVER_CERT_PATH {cert_path!r} can't be read as CA certificates: give a PEM file"
+        ) from error
+
+
+def _encodable(values: Mapping[str, Any], what: str) -> Mapping[str, Any]:
+    try:
+        for value in values.values():
+            str(value).encode()
+    except UnicodeEncodeError as error:
+        raise MlflowNotFound(f"MLflow can have no {what}: that is no valid Unicode; check the name") from error
+    return values
+
+
+def _event(event: str) -> dict[str, str]:
+    """Give `model_version.created` as the API's pair of enum names."""
+    entity, _, action = event.partition(".")
+    return {"entity": entity.upper(), "action": action.upper()}
+
+
+def _by_key(pairs: object, key: str, value: str) -> object:
+    """Turn MLflow's list of pairs into a dict; what is no such list is left for pydantic to refuse."""
+    if isinstance(pairs, list) and all(isinstance(pair, dict) and key in pair for pair in pairs):
+        return {pair[key]: pair.get(value, "") for pair in pairs}
+    return pairs
+
+
+def _error(answer: httpx.Response) -> tuple[str, str]:
+    """Give MLflow's error code and message, in one line; empty where the answer isn't MLflow's."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return "", ""
+    if not isinstance(body, dict):
+        return "", ""
+    return str(body.get("error_code", "")), " ".join(str(body.get("message", "")).split())[:300]

@@ -1,0 +1,70 @@
+"""Names of images, tags and concurrency groups, made from the names of models, versions and aliases.
+
+Rules: the OCI distribution specification 1.1 ("Pulling manifests") for what a path component and a tag may be.
+"""
+
+import hashlib
+import re
+
+from bridge.errors import BridgeError
+
+_PATH_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_REGISTRY = re.compile(r"(?=.*[.:]|localhost$)(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
+"""Without a dot or a port, a name such as `harbor` would mean an account at Docker Hub."""
+_SLUG_LENGTH = 100
+"""Characters of a slug without its hash; registries take 255 for the whole repository name."""
+
+
+class InvalidImageName(BridgeError):
+    """The registry or namespace that the operator set can't be part of an image's name."""
+
+
+def slug(model: str) -> str:
+    """Give the path component that stands for `model` in its image's name; two models never share one.
+
+    A name that already is a valid component stays as it is. Any other keeps its ASCII remainder (or `model`), with
+    the first six hexadecimal digits of the name's SHA-256 behind it.
+    """
+    if _PATH_COMPONENT.fullmatch(model) and len(model) <= _SLUG_LENGTH:
+        return model
+    remainder = re.sub(r"[^a-z0-9]+", "-", model.lower())[:_SLUG_LENGTH].strip("-")
+    return f"{remainder or 'model'}-{_digest(model)[:6]}"
+
+
+def group(model: str) -> str:
+    """Give the name that concurrency groups use for `model`; group names ignore case, so the hash tells them apart."""
+    return f"{slug(model)}-{_digest(model)[:12]}"
+
+
+def repository(registry: str, namespace: str, model: str) -> str:
+    """Give `<registry>/<namespace>/<slug>`, all lower case; `namespace` may have several components or none.
+
+    Raises `InvalidImageName` where registry or namespace can't stand in an image's name.
+    """
+    path = namespace.strip().lower().strip("/")
+    if not _REGISTRY.fullmatch(registry):
+        raise InvalidImageName(
+            f"DOCKER_REGISTRY {registry!r} is no registry's host: "
+            "give it in lower case, with a dot or a port, such as ghcr.io or harbor:443"
+        )
+    if path and not all(_PATH_COMPONENT.fullmatch(part) for part in path.split("/")):
+        raise InvalidImageName(
+            f"DOCKER_NAMESPACE {namespace!r} can't be part of an image's name: "
+            "use letters, digits and single . _ - inside each part between slashes"
+        )
+    return "/".join(part for part in (registry, path, slug(model)) if part)
+
+
+def alias_tag(alias: str) -> str | None:
+    """Give the tag for an alias, or None where the alias can't be one.
+
+    An alias of digits alone would pass for a version, one that begins with `sha256-` for a signature's tag.
+    """
+    if alias.isdecimal() or alias.startswith("sha256-") or not _TAG.fullmatch(alias):
+        return None
+    return alias
+
+
+def _digest(model: str) -> str:
+    return hashlib.sha256(model.encode("utf-8", "surrogatepass")).hexdigest()

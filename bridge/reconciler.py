@@ -1,0 +1,198 @@
+"""The loop that asks MLflow for versions and aliases that no delivery told us of."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import ClassVar, Final
+from uuid import uuid4
+
+import structlog
+
+from bridge import drift, intake, routing
+from bridge.aside import aside
+from bridge.drift import Aliases, BookmarkUnreadable, Move, Watermark
+from bridge.events import Event, Kind
+from bridge.ledger import RECONCILER, Accepted, Ledger
+from bridge.loop import Loop
+from bridge.mlflow_api import MlflowApi, MlflowError, RecentVersion
+from bridge.payload import PayloadTooLarge
+from bridge.routing import Route
+
+VERSIONS: Final = "reconciler.versions"
+ALIASES: Final = "reconciler.aliases"
+"""Names of the bookmarks."""
+
+_HEARTBEAT: Final = 20.0
+"""Seconds between two takings of the lease."""
+
+_LEASE: Final = 60.0
+"""Seconds after which another process may reconcile in place of one that is gone; two at once do no harm."""
+
+_AFTER_MLFLOW: Final = 60.0
+"""Seconds before MLflow is asked again that could not be."""
+
+_log = structlog.get_logger(__name__)
+
+Found = Mapping[tuple[str, str], Event]
+"""The events of versions that were just taken in, by model and version."""
+
+
+class Reconciler(Loop):
+    """Looks through MLflow's registry every `interval` seconds, and takes in what no delivery told.
+
+    The first look of all only notes what there is, and takes in the versions made after `since` (Unix seconds).
+    `taken` is called where there is something to send. `problem` says why MLflow can't be asked just now.
+    """
+
+    name: ClassVar[str] = RECONCILER
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        mlflow: MlflowApi,
+        routes: Sequence[Route],
+        *,
+        interval: float,
+        since: float | None = None,
+        grace: float = drift.GRACE,
+        taken: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.problem: str | None = None
+        self._ledger = ledger
+        self._mlflow = mlflow
+        self._routes = routes
+        self._interval = interval
+        self._since = since
+        self._grace = grace
+        self._taken = taken
+        self._clock = clock or ledger.time
+        self._holder = str(uuid4())
+        self._suspects: dict[Move, float] = {}
+        self._due = 0.0
+
+    async def step(self) -> float:
+        """Look through the registry if it is time to, and if this process is the one that does."""
+        now = self._clock()
+        if await self._ledger.take(RECONCILER, self._holder, now=now, seconds=_LEASE) is None:
+            self.problem = None
+            self._suspects.clear()
+        elif now >= self._due:
+            self._due = self._clock() + await self._guarded_look(now)
+        return max(min(self._due - self._clock(), _HEARTBEAT, self._interval), 0.0)
+
+    async def end(self) -> None:
+        """Let another process reconcile."""
+        await self._ledger.release(RECONCILER, self._holder)
+
+    async def _guarded_look(self, now: float) -> float:
+        """Look, and give the seconds until the next look."""
+        try:
+            wait = await self._look(now)
+        except (MlflowError, BookmarkUnreadable) as error:
+            if self.problem != str(error):
+                _log.error("registry can't be looked through", reason=str(error))
+            self.problem = str(error)
+            return min(self._interval, _AFTER_MLFLOW)
+        self.problem = None
+        return wait
+
+    async def _look(self, now: float) -> float:
+        """The aliases are read before any version is taken in: its run, which comes later, sees them all."""
+        aliases = await aside(self._read_aliases)
+        watermark = await self._watermark()
+        last = await self._last_aliases(aliases)
+        found = await self._versions(watermark, now)
+        await self._moves(last, aliases, found, now)
+        ripe = [first + self._grace for first in self._suspects.values()]
+        return min([self._interval, *(max(at - now, 1.0) for at in ripe)])
+
+    def _read_aliases(self) -> Aliases:
+        return {model.name: model.aliases for model in self._mlflow.registered_models()}
+
+    async def _watermark(self) -> Watermark:
+        """Give how far the last look got; at the first of all, begin behind the newest version, or at `since`."""
+        if text := await self._ledger.bookmark(VERSIONS):
+            return Watermark.read(text)
+        newest = await aside(lambda: next(self._mlflow.recent_versions(0), None))
+        behind = (newest.created + 1) / 1000 if newest else 0.0
+        watermark = Watermark.baseline(behind if self._since is None else self._since)
+        await self._ledger.write_bookmark(VERSIONS, watermark.write())
+        _log.info("reconciler begins", versions_since=datetime.fromtimestamp(watermark.floor, UTC).isoformat())
+        return watermark
+
+    async def _last_aliases(self, aliases: Aliases) -> Aliases:
+        """Give what the aliases were at the last look; at the first of all, they are as they should be."""
+        if text := await self._ledger.bookmark(ALIASES):
+            return drift.read_aliases(text)
+        await self._ledger.write_bookmark(ALIASES, drift.write_aliases(aliases))
+        return aliases
+
+    async def _versions(self, watermark: Watermark, now: float) -> Found:
+        """Take in the versions that no delivery told of, oldest first, and give their events."""
+        listed = await aside(lambda: list(self._mlflow.recent_versions(int(watermark.begin * 1000))))
+        ripe = [version for version in reversed(listed) if version.created / 1000 <= now - self._grace]
+        found: dict[tuple[str, str], Event] = {}
+        for version in ripe:
+            event = drift.version_event(version.name, version.version, version.source, version.run_id)
+            if event and self._is_wanted(event) and not await self._is_told(version):
+                delivery_id = drift.version_delivery_id(version.name, version.version, version.created)
+                if await self._take(event, delivery_id):
+                    found[version.name, version.version] = event
+        if ripe:
+            await self._ledger.write_bookmark(VERSIONS, watermark.after(ripe[-1].created / 1000).write())
+        return found
+
+    async def _is_told(self, version: RecentVersion) -> bool:
+        """Tell whether a delivery told of this very version, not of one of its name that was deleted before it."""
+        told = await self._ledger.last_told(Kind.VERSION_CREATED, version.name, version=version.version)
+        return told is not None and told.received_at >= version.created / 1000 - drift.CLOCKS
+
+    async def _moves(self, last: Aliases, aliases: Aliases, found: Found, now: float) -> None:
+        """Take in the aliases that were moved and that no delivery told of, once they have pointed there for a while.
+
+        MLflow doesn't say when an alias was set: it is as old as our knowing of it.
+        """
+        moves = drift.moves(last, aliases)
+        self._suspects = {move: self._suspects.get(move, now) for move in moves}
+        done = [move for move in moves if await self._is_done(move, found, now)]
+        if done:
+            await self._ledger.write_bookmark(ALIASES, drift.write_aliases(drift.with_moves(last, done)))
+        for move in done:
+            del self._suspects[move]
+
+    async def _is_done(self, move: Move, found: Found, now: float) -> bool:
+        event = drift.alias_event(move)
+        if event is None or not self._is_wanted(event):
+            return True
+        told = await self._ledger.last_told(Kind.ALIAS_CREATED, move.model, alias=move.alias)
+        if (told and told.version == move.version) or self._is_covered(event, found):
+            return True
+        if now < self._suspects[move] + self._grace:
+            return False
+        await self._take(event, drift.alias_delivery_id(move, told.id if told else None))
+        return True
+
+    def _is_covered(self, event: Event, found: Found) -> bool:
+        """Tell whether the alias's version has just been taken in, for every route that the alias has."""
+        version = found.get((event.model, event.version))
+        return version is not None and set(self._names(event)) <= set(self._names(version))
+
+    def _is_wanted(self, event: Event) -> bool:
+        return bool(self._names(event))
+
+    def _names(self, event: Event) -> list[str]:
+        return [route.name for route in routing.match(event, self._routes)]
+
+    async def _take(self, event: Event, delivery_id: str) -> bool:
+        about = {"kind": event.kind, "model": event.model, "version": event.version, "alias": event.alias}
+        try:
+            taken = await intake.take(self._ledger, event, delivery_id, self._routes, now=self._clock())
+        except PayloadTooLarge as error:
+            _log.error("found in the registry, and can't be dispatched", reason=str(error), **about)
+            return False
+        if not isinstance(taken, Accepted):
+            return False
+        _log.info("found in the registry", delivery_id=delivery_id, **about)
+        self._taken()
+        return True

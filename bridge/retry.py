@@ -1,0 +1,186 @@
+"""What to do after a request to GitHub.
+
+Sources: GitHub's "Best practices for using the REST API" and "Rate limits for the REST API". Times are Unix seconds,
+durations seconds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+FIRST_DELAY = 2.0
+MAX_DELAY = 300.0
+ACCESS_DELAY = 60.0
+"""How long the lane rests before it tries whether a credential has been mended."""
+
+MIN_RATE_DELAY = 60.0
+MAX_RATE_DELAY = 3600.0
+"""GitHub's limits are by the hour: a longer hint is a wrong clock."""
+
+_MOVED = frozenset({301, 302, 307, 308})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """GitHub answered: status, headers with lower-case names, and the `message` of its error body.
+
+    `run_id` and `run_url` where the answer names the run that the request started.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    message: str = ""
+    run_id: int | None = None
+    run_url: str | None = None
+
+
+@dataclass(frozen=True)
+class NotSent:
+    """The request never left this machine, so GitHub can't have acted on it."""
+
+    cause: str
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """The request may have left, and no answer came: GitHub may have acted on it."""
+
+    cause: str
+
+
+Outcome = Answer | NotSent | Unanswered
+
+
+@dataclass(frozen=True)
+class Sent:
+    """GitHub took it. `run_id` and `run_url` where the run is known already."""
+
+    run_id: int | None = None
+    run_url: str | None = None
+
+
+@dataclass(frozen=True)
+class Reject:
+    """GitHub will never take it."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Again:
+    """Send it again at `at`."""
+
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class LookFirst:
+    """It may have been sent: at `at`, look for its run, and only then send again."""
+
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Nothing goes out on this lane before `until`; the dispatch itself is not to blame.
+
+    `look_first` where the dispatch may have been sent by an earlier request.
+    """
+
+    until: float
+    reason: str
+    look_first: bool = False
+
+
+Decision = Sent | Reject | Again | LookFirst | Pause
+
+
+def decide(outcome: Outcome, *, attempts: int, pauses: int, now: float, settle: float, chance: float) -> Decision:
+    """Decide what becomes of a dispatch after a request for it.
+
+    `attempts` counts its requests so far without this one, `pauses` the lane's pauses in a row; `settle` is how long
+    GitHub may take to show a run; `chance` is a random number from 0 to 1.
+    """
+    match outcome:
+        case Unanswered(cause):
+            return LookFirst(now + settle, f"GitHub gave no answer ({cause}): looking for the run before sending again")
+        case NotSent(cause):
+            return Again(now + delay(attempts, chance), f"GitHub can't be reached ({cause}): check GITHUB_API_URL")
+        case Answer():
+            return _after_answer(outcome, attempts, pauses, now, chance)
+
+
+def delay(attempts: int, chance: float) -> float:
+    """Give the wait before the next try: doubling from 2 s to 5 min, with jitter."""
+    longest = min(FIRST_DELAY * 2.0 ** min(attempts + 1, 16), MAX_DELAY)
+    return FIRST_DELAY + (longest - FIRST_DELAY) * chance
+
+
+def pause(answer: Answer, *, pauses: int, now: float) -> Pause | None:
+    """Give the lane's pause where the answer is about the credential or its rate limit, else None."""
+    if is_rate_limit(answer):
+        until = now + _rate_delay(answer, pauses, now)
+        return Pause(until, f"GitHub's rate limit is used up ({_said(answer)}): it goes on by itself")
+    mend = _access_mend(answer)
+    if mend:
+        return Pause(now + ACCESS_DELAY, f"GitHub refuses ({_said(answer)}): {mend}")
+    return None
+
+
+def _after_answer(answer: Answer, attempts: int, pauses: int, now: float, chance: float) -> Decision:
+    if 200 <= answer.status < 300:
+        return Sent(answer.run_id, answer.run_url)
+    if answer.status == 422:
+        return Reject(f"GitHub will not take the dispatch ({_said(answer)}): mend what it names, then replay it")
+    paused = pause(answer, pauses=pauses, now=now)
+    if paused:
+        return paused
+    return Again(now + delay(attempts, chance), f"GitHub failed ({_said(answer)}): it is sent again by itself")
+
+
+def is_rate_limit(answer: Answer) -> bool:
+    """Tell a used-up rate limit, which GitHub answers with 403 or 429, from a want of permission."""
+    if answer.status == 429:
+        return True
+    return answer.status == 403 and (
+        "retry-after" in answer.headers
+        or answer.headers.get("x-ratelimit-remaining") == "0"
+        or "rate limit" in answer.message.lower()
+    )
+
+
+def _rate_delay(answer: Answer, pauses: int, now: float) -> float:
+    """`Retry-After` first; then `x-ratelimit-reset` where nothing remains; else a minute, doubling."""
+    after = _number(answer.headers.get("retry-after"))
+    if after is not None:
+        return min(max(after, 1.0), MAX_RATE_DELAY)
+    reset = _number(answer.headers.get("x-ratelimit-reset"))
+    if reset is not None and reset > now and answer.headers.get("x-ratelimit-remaining") == "0":
+        return min(max(reset - now, 1.0), MAX_RATE_DELAY)
+    return min(MIN_RATE_DELAY * 2.0 ** min(pauses, 16), MAX_RATE_DELAY)
+
+
+def _access_mend(answer: Answer) -> str | None:
+    if answer.status == 401:
+        return "renew GITHUB_TOKEN, or check GITHUB_APP_ID and its key"
+    if answer.status == 403:
+        needed = answer.headers.get("x-accepted-github-permissions", "contents=write")
+        return f"give the token or App the permission {needed}"
+    if answer.status == 404:
+        return "check that the repository exists and that the token or App reaches it with contents=write"
+    if answer.status in _MOVED:
+        return "the repository has moved; set GITHUB_REPOSITORY, or the route, to its new name"
+    return None
+
+
+def _number(text: str | None) -> float | None:
+    """Read a header of seconds; anything but up to twelve plain digits counts as absent."""
+    if text is None or not text.isascii() or not text.isdigit() or len(text) > 12:
+        return None
+    return float(text)
+
+
+def _said(answer: Answer) -> str:
+    """Give the status and GitHub's own words, in one line."""
+    return " ".join(f"{answer.status} {answer.message}".split())[:300]

@@ -1,0 +1,140 @@
+"""What a workflow run says of the dispatch that caused it: no input or output, and the time is an argument.
+
+Source: GitHub's REST API, "List workflow runs for a repository", and its GraphQL enums `CheckStatusState` and
+`CheckConclusionState`, which say what the words mean. Times are Unix seconds.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict
+
+
+class State(StrEnum):
+    """Where a dispatch is; see "One delivery's way" in the design."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+    REJECTED = "rejected"
+    UNSEEN = "unseen"
+    WITHDRAWN = "withdrawn"
+
+
+class Run(BaseModel):
+    """A workflow run, as far as we look at it; `status` and `conclusion` are GitHub's words."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: int
+    html_url: str
+    display_title: str = ""
+    status: str = "queued"
+    conclusion: str | None = None
+
+
+@dataclass(frozen=True)
+class Open:
+    """A dispatch that went out, and whose run is to be looked at: its end isn't known, or may change by a re-run."""
+
+    id: str
+    repository: str
+    event_type: str
+    state: State
+    run_id: int | None
+    run_url: str | None
+    sent_at: float
+    model: str
+    version: str
+    alias: str | None
+    created_at: float
+    delivery_id: str
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What a dispatch's run was seen to be; `at` is when GitHub was asked, not when it answered."""
+
+    state: State
+    run_id: int | None
+    run_url: str | None
+    reason: str | None
+    at: float
+
+
+UNSEEN_AFTER: Final = 600.0
+"""Seconds. GitHub shows a run within a minute; what isn't there after ten will not come by itself."""
+
+UNDER_WAY: Final = frozenset({State.SENT, State.RUNNING})
+"""States of a dispatch whose end is still to come."""
+
+ENDS: Final[dict[str, tuple[State, str | None]]] = {
+    "success": (State.SUCCEEDED, None),
+    "neutral": (State.SUCCEEDED, None),
+    "failure": (State.FAILED, "the run failed: its page says in which step"),
+    "timed_out": (State.FAILED, "the run took longer than the workflow allows: look at its last step"),
+    "startup_failure": (State.FAILED, "GitHub can't start the workflow: mend the file that the run's page names"),
+    "action_required": (State.FAILED, "the run waits for somebody's approval: give it on the run's page"),
+    "stale": (State.FAILED, "GitHub gave the run up after two weeks: see that a runner takes its jobs, then re-run it"),
+    "cancelled": (State.CANCELLED, "the run was cancelled: re-run it if the version is still to be built"),
+    "skipped": (State.CANCELLED, "the run skipped all of its jobs: check each `if` in the workflow"),
+}
+"""GitHub's conclusions, and what each means for the dispatch."""
+
+
+def by_dispatch(runs: Iterable[Run], dispatches: Iterable[Open]) -> dict[str, Run]:
+    """Give the run of each dispatch that has one: the newest whose title begins with the dispatch's id.
+
+    The newest, because a dispatch whose answer was lost may have been sent twice, and the second run stands for both.
+    """
+    ids = {dispatch.id for dispatch in dispatches}
+    found: dict[str, Run] = {}
+    for length in {len(each) for each in ids}:
+        heads = {run.display_title[:length]: run for run in sorted(runs, key=lambda run: run.id)}
+        found |= {head: run for head, run in heads.items() if head in ids}
+    return found
+
+
+def decide(dispatch: Open, run: Run | None, *, at: float) -> RunState | None:
+    """Give what has changed of the dispatch; None where nothing has.
+
+    `run` is None where none of all the runs since the dispatch is its own; `at` is when GitHub was asked.
+    """
+    if run is None:
+        return _without_run(dispatch, at)
+    state, reason = meaning(run)
+    if (state, run.id) == (dispatch.state, dispatch.run_id):
+        return None
+    return RunState(state, run.id, run.html_url, reason, at)
+
+
+def meaning(run: Run) -> tuple[State, str | None]:
+    """Give the state of a dispatch with this run, and what there is to do.
+
+    A run is over where its status is `completed`, and under way in any other (`queued`, `pending`, `waiting`,
+    `requested`, `in_progress`, and what GitHub may add). A conclusion that GitHub may add is a failure.
+    """
+    if run.status != "completed" or not run.conclusion:
+        return State.RUNNING, None
+    unknown = State.FAILED, f"the run ended as {run.conclusion[:50]!r}, which is unknown here: its page says more"
+    return ENDS.get(run.conclusion, unknown)
+
+
+def _without_run(dispatch: Open, at: float) -> RunState | None:
+    if dispatch.state not in UNDER_WAY or at < dispatch.sent_at + UNSEEN_AFTER:
+        return None
+    if dispatch.run_id is not None:
+        reason = "the run was deleted before its end was seen: replay the delivery if the version is still to be built"
+        return RunState(State.CANCELLED, dispatch.run_id, dispatch.run_url, reason, at)
+    reason = (
+        f"no run appeared in {dispatch.repository} within {UNSEEN_AFTER / 60:.0f} min: check that a workflow on its "
+        f"default branch takes the event type {dispatch.event_type!r} and begins its run-name with the dispatch id, "
+        "that Actions and that workflow are enabled there, and that the token may read Actions"
+    )
+    return RunState(State.UNSEEN, None, None, reason, at)

@@ -1,0 +1,151 @@
+"""The application: wires the parts together, decides nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Final
+
+import structlog
+from fastapi import FastAPI
+
+from bridge import __version__
+from bridge.dispatcher import Dispatcher
+from bridge.follower import Follower
+from bridge.github import Credential, GithubApi, StaticToken
+from bridge.ledger import Ledger
+from bridge.loop import Loop
+from bridge.metrics import Metrics
+from bridge.mlflow_api import MlflowApi
+from bridge.reconciler import Reconciler
+from bridge.settings import Settings
+from bridge.web import health, metrics, webhook
+from bridge.web.state import State
+
+_DRAIN: Final = 5.0
+"""Seconds that the loops have to end their steps in when the process is told to stop."""
+
+_CUT_OFF: Final = 1.0
+"""Seconds that they then have to let go of what they hold."""
+
+_log = structlog.get_logger(__name__)
+
+
+def create_app(settings: Settings, since: float | None = None) -> FastAPI:
+    """Give the application. Nothing is opened, read or started before its lifespan begins.
+
+    `since` (Unix seconds): the reconciler's first look of all takes in the versions made from then on.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with _running(settings, since) as state:
+            app.state.bridge = state
+            yield
+
+    app = FastAPI(title="MLflow actions bridge", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.include_router(webhook.router)
+    app.include_router(health.router)
+    app.include_router(metrics.router)
+    return app
+
+
+@asynccontextmanager
+async def _running(settings: Settings, since: float | None) -> AsyncIterator[State]:
+    async with AsyncExitStack() as stack:
+        ledger = Ledger(settings.database_url)
+        stack.push_async_callback(ledger.close)
+        await ledger.start()
+        url, version = settings.github_api_url, settings.github_api_version
+        github = await stack.enter_async_context(GithubApi(url, _credential(settings), api_version=version))
+        mlflow = _mlflow(settings)
+        if mlflow:
+            stack.enter_context(mlflow)
+        state = _state(settings, ledger, github, mlflow, since)
+        _tell_start(settings)
+        async with _looping(state.loops):
+            yield state
+
+
+def _state(
+    settings: Settings, ledger: Ledger, github: GithubApi, mlflow: MlflowApi | None, since: float | None
+) -> State:
+    seen = Metrics()
+    dispatcher = Dispatcher(
+        ledger,
+        github,
+        interval=settings.github_dispatch_interval,
+        settle=settings.dispatch_settle,
+        clock=ledger.time,
+        dispatched=seen.dispatched,
+    )
+    follower = Follower(ledger, github, mlflow, interval=settings.github_poll_interval, ended=seen.run_ended)
+    reconciler = None
+    if mlflow and settings.reconciles:
+        reconciler = Reconciler(
+            ledger,
+            mlflow,
+            settings.routes,
+            interval=settings.reconcile_interval,
+            since=since,
+            taken=partial(_found, seen, dispatcher),
+        )
+    return State(settings, ledger, github, seen, dispatcher, follower, reconciler)
+
+
+def _found(seen: Metrics, dispatcher: Dispatcher) -> None:
+    seen.delivery("reconciled")
+    dispatcher.wake()
+
+
+def _credential(settings: Settings) -> Credential:
+    if settings.github_token:
+        return StaticToken(settings.github_token.get_secret_value())
+    from bridge.github_app import AppInstallation  # its cryptography costs memory that a token's user needn't pay
+
+    key = settings.github_app_private_key
+    return AppInstallation(
+        settings.github_app_id or "",
+        key.get_secret_value() if key else "",
+        settings.github_api_url,
+        api_version=settings.github_api_version,
+    )
+
+
+def _mlflow(settings: Settings) -> MlflowApi | None:
+    if settings.mlflow_tracking_uri is None:
+        return None
+    password, token = settings.mlflow_tracking_password, settings.mlflow_tracking_token
+    certificates = settings.mlflow_tracking_server_cert_path
+    return MlflowApi(
+        settings.mlflow_tracking_uri,
+        username=settings.mlflow_tracking_username,
+        password=password.get_secret_value() if password else None,
+        token=token.get_secret_value() if token else None,
+        cert_path=str(certificates) if certificates else None,
+    )
+
+
+def _tell_start(settings: Settings) -> None:
+    _log.info("bridge started", repositories=settings.repositories, github=settings.github_api_url)
+    if not settings.reconciles:
+        _log.warning("no reconciler: what no delivery told stays unknown without MLFLOW_TRACKING_URI")
+    elif not settings.webhook_secrets:
+        _log.warning("no MLFLOW_WEBHOOK_SECRET: deliveries are refused, and the reconciler finds everything by itself")
+
+
+@asynccontextmanager
+async def _looping(loops: Sequence[Loop]) -> AsyncIterator[None]:
+    """Let the loops run meanwhile; at the end each may finish what it is doing, if that doesn't take long."""
+    tasks = [asyncio.create_task(loop.run(), name=loop.name) for loop in loops]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.stop()
+        _, slow = await asyncio.wait(tasks, timeout=_DRAIN)
+        for task in slow:
+            _log.warning("stopped in the middle of a step: it is taken up after the next start", loop=task.get_name())
+            task.cancel()
+        if slow:
+            await asyncio.wait(slow, timeout=_CUT_OFF)

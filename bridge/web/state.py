@@ -1,0 +1,40 @@
+"""What the endpoints work with, made once by the application's lifespan."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from fastapi import Request
+
+from bridge.dispatcher import Dispatcher
+from bridge.follower import Follower
+from bridge.github import GithubApi
+from bridge.ledger import Ledger
+from bridge.loop import Loop
+from bridge.metrics import Metrics
+from bridge.reconciler import Reconciler
+from bridge.settings import Settings
+
+
+@dataclass(frozen=True)
+class State:
+    """The parts of a running bridge; there is no reconciler where it is off or no MLflow is set."""
+
+    settings: Settings
+    ledger: Ledger
+    github: GithubApi
+    metrics: Metrics
+    dispatcher: Dispatcher
+    follower: Follower
+    reconciler: Reconciler | None
+
+    @property
+    def loops(self) -> tuple[Loop, ...]:
+        """Give all that goes on in the background."""
+        always = (self.dispatcher, self.follower)
+        return (*always, self.reconciler) if self.reconciler else always
+
+    @classmethod
+    def of(cls, request: Request) -> Self:
+        """Give the state of the application that got the request."""
+        state: Self = request.app.state.bridge
+        return state

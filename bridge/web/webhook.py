@@ -1,0 +1,103 @@
+"""`POST /webhook`: a delivery of MLflow's is checked, written down, and only then answered."""
+
+import time
+from typing import Final
+
+import structlog
+from fastapi import APIRouter, Request, Response
+from starlette.requests import ClientDisconnect
+
+from bridge import events, intake, signature
+from bridge.errors import BridgeError
+from bridge.events import Event
+from bridge.ledger import Accepted, Duplicate
+from bridge.signature import DELIVERY_ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, Stamp
+from bridge.web import answers
+from bridge.web.answers import BodyCutOff, BodyTooLarge, Word
+from bridge.web.description import WEBHOOK
+from bridge.web.state import State
+
+MAX_BODY: Final = 1024 * 1024
+"""Bytes. MLflow's events are some hundred; descriptions and tags may make them longer."""
+
+router = APIRouter()
+_log = structlog.get_logger(__name__)
+
+
+@router.post("/webhook", status_code=202, openapi_extra=WEBHOOK)
+async def webhook(request: Request) -> Response:
+    """Take a delivery of MLflow's. 202 says that it is written down and will be dispatched."""
+    state, delivery_id = State.of(request), None
+    try:
+        body = await _body(request)
+        stamp = signature.stamp(_header(request, DELIVERY_ID_HEADER), _header(request, TIMESTAMP_HEADER))
+        delivery_id = stamp.delivery_id
+        word = await receive(state, stamp, _header(request, SIGNATURE_HEADER), body)
+        state.metrics.delivery(word)
+        return answers.taken(word, delivery_id)
+    except BridgeError as error:
+        state.metrics.delivery(answers.word(error), type(error).__name__)
+        _log.warning("delivery refused", delivery_id=delivery_id, kind=type(error).__name__, reason=str(error))
+        return answers.refused(error, delivery_id)
+
+
+async def receive(state: State, stamp: Stamp, signed: bytes | None, body: bytes) -> Word:
+    """Check the delivery in the order that the design promises, and accept it.
+
+    Raises one of `answers.REFUSALS`.
+    """
+    now = time.time()
+    signature.verify(stamp, signed, body, state.settings.webhook_secrets)
+    signature.check_age(stamp, now, state.settings.max_timestamp_age)
+    event = events.parse(body)
+    word = Word.TEST if event.is_test else await _accept(state, stamp.delivery_id, event, now)
+    _log.info(
+        "delivery",
+        status=word,
+        delivery_id=stamp.delivery_id,
+        kind=event.kind,
+        model=event.model,
+        version=event.version,
+    )
+    return word
+
+
+async def _accept(state: State, delivery_id: str, event: Event, now: float) -> Word:
+    match await intake.take(state.ledger, event, delivery_id, state.settings.routes, now=now):
+        case None:
+            return Word.IGNORED
+        case Duplicate():
+            return Word.DUPLICATE
+        case Accepted():
+            state.dispatcher.wake()
+            return Word.SUBMITTED
+
+
+async def _body(request: Request) -> bytes:
+    """Give the whole body; raises `BodyTooLarge` as soon as it is known to be, without reading on."""
+    too_large = BodyTooLarge(f"the body is longer than {MAX_BODY} bytes: only MLflow's webhooks are taken here")
+    if _announced(request) > MAX_BODY:
+        raise too_large
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY:
+                raise too_large
+    except ClientDisconnect as error:
+        raise BodyCutOff("the sender went away before the body was whole: it may send it again") from error
+    return bytes(body)
+
+
+def _announced(request: Request) -> int:
+    """Give the length that the sender announces; 0 where there is none, or none that is a number."""
+    try:
+        return int(request.headers.get("content-length", ""))
+    except ValueError:
+        return 0
+
+
+def _header(request: Request, name: str) -> bytes | None:
+    """Give the header as it came; one that came twice counts as absent, for which of the two was meant?"""
+    values = [value for key, value in request.headers.raw if key == name.encode()]
+    return values[0] if len(values) == 1 else None

@@ -1,0 +1,17 @@
+"""One stage for all: real MLflow, bridge and registry, the real workflow under act, GitHub as a loopback one."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from bridge.demo.stage import Stage, checkout, missing_for_images, remove_images, stage
+
+
+@pytest.fixture(scope="session")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    if lacking := missing_for_images():
+        pytest.skip(lacking)
+    with stage(checkout(), tmp_path_factory.mktemp("stage"), images=True) as running:
+        yield running
+        if running.registry:
+            remove_images(running.registry.host)

@@ -1,0 +1,24 @@
+"""The bridge with its long waits made short: `python -m tests.integration.quick serve`.
+
+QUICK_GRACE: the seconds that MLflow's own delivery has before the reconciler looks for it.
+"""
+
+import os
+
+from bridge import drift, runs
+
+drift.GRACE = float(os.environ.get("QUICK_GRACE", "1"))  # type: ignore[misc]  # final for all but us
+runs.UNSEEN_AFTER = 4.0  # type: ignore[misc]
+
+from bridge import follower, reconciler  # noqa: E402  they read the above when they are imported
+
+follower.LOOK_AGAIN = 0.5  # type: ignore[misc]
+follower._LEASE = 2.0  # type: ignore[misc]
+reconciler._HEARTBEAT = 0.2  # type: ignore[misc]
+reconciler._LEASE = 2.0  # type: ignore[misc]
+reconciler._AFTER_MLFLOW = 0.5  # type: ignore[misc]
+
+if __name__ == "__main__":
+    from bridge.cli import app
+
+    app()

@@ -1,0 +1,62 @@
+"""A bridge process whose long waits are short, and a GitHub whose runs end as a test wants."""
+
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bridge.demo.processes import BridgeServer
+from bridge.demo.runs import Assignment, Conclusion, Report
+
+ROOT = Path(__file__).parents[2]
+
+WORKFLOW = """
+run-name: ${{ github.event.client_payload.dispatch_id || fromJSON(inputs.payload).dispatch_id }} of a model
+on:
+  repository_dispatch:
+    types: [mlflow-model-version]
+  workflow_dispatch:
+    inputs: {model: {}, version: {}, alias: {}, payload: {}}
+concurrency: ${{ github.event.client_payload.model.name || inputs.model }}
+jobs: {}
+"""
+
+
+class QuickBridge(BridgeServer):
+    """`mlflow-bridge serve`, by `tests.integration.quick`."""
+
+    def __init__(self, env: Mapping[str, str], folder: Path, *options: str) -> None:
+        super().__init__({"PYTHONPATH": str(ROOT), **env}, folder)
+        self._command = [sys.executable, "-m", "tests.integration.quick", "serve", *options]
+
+    def degraded(self) -> list[str]:
+        """Give what `/ready` says is wrong."""
+        said: dict[str, Any] = httpx.get(f"{self.url}/ready", trust_env=False, timeout=30).json()
+        return list(said["degraded"])
+
+    def wait_for(self, said: str) -> None:
+        """Wait until the log says so."""
+        from tests.integration.deliveries import until
+
+        until(lambda: said in self.log.read_text(), 30)
+
+
+class FakeRunner:
+    """Ends each run as `conclusions` says for its model, at once or when `go_on` is set; else with success."""
+
+    def __init__(self) -> None:
+        self.conclusions: dict[str, Conclusion] = {}
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.executed: list[str] = []
+
+    def execute(self, assignment: Assignment, report: Report, cancelled: threading.Event) -> Conclusion:
+        payload = assignment.run.payload.get("client_payload") or {"model": {"name": "by hand"}}
+        model = payload["model"]["name"]
+        self.executed.append(model)
+        while not self.go_on.wait(0.01) and not cancelled.is_set():
+            pass
+        return self.conclusions.get(model, "success")

@@ -1,0 +1,72 @@
+"""The bench, as small as it can be: so that `make bench` keeps working, and measures what it says."""
+
+import asyncio
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.accept import BareServer, Contestant, filled, promises
+from bench.load import Load, NotTaken, load, signed
+from bridge.demo.processes import BridgeServer
+from tests.integration.conftest import SECRET
+from tests.integration.deliveries import rows
+
+LOAD = Load(per_second=1000, p50=10, p99=20, busy=0.1)
+
+
+def port(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+def test_the_bench_prints_its_table_and_the_command() -> None:
+    small = ["--rounds", "1", "--requests", "100", "--ledger", "200"]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.accept", *small],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stderr
+    assert "| bare endpoint |" in done.stdout
+    assert "| bridge, 200 deliveries in the ledger |" in done.stdout
+    assert "To repeat: python -m bench.accept --rounds 1 --requests 100 --ledger 200" in done.stdout
+
+
+def test_every_request_of_the_load_is_a_delivery_of_its_own_that_the_bridge_writes_down(bridge: BridgeServer) -> None:
+    measured = asyncio.run(load(port(bridge.url), signed(SECRET, 50), 5))
+    assert rows(bridge.folder, "select count(*) from deliveries") == [(50,)]
+    assert 0 < measured.p50 <= measured.p99
+
+
+def test_a_load_that_is_refused_measures_nothing(bridge: BridgeServer) -> None:
+    with pytest.raises(NotTaken, match="401"):
+        asyncio.run(load(port(bridge.url), signed("another secret", 2), 1))
+
+
+def test_a_full_ledger_holds_deliveries_that_ended_and_takes_new_ones(settings: dict[str, str], folder: Path) -> None:
+    with filled(settings, folder, 500) as bridge:
+        asyncio.run(load(port(bridge.url), signed(SECRET, 3), 1))
+        assert rows(folder, "select count(distinct id) from deliveries") == [(504,)]
+        joined = "from dispatches join deliveries on deliveries.id = delivery_id"
+        assert rows(folder, f"select count(distinct dispatches.id) {joined}") == [(504,)]
+        assert rows(folder, "select count(*) from dispatches where state = 'succeeded'") == [(501,)]
+
+
+@pytest.mark.parametrize(
+    ("bridge_load", "full_load", "broken"),
+    [
+        (LOAD, LOAD, ""),
+        (replace(LOAD, per_second=499), replace(LOAD, per_second=499), "0.5 of the bare"),
+        (replace(LOAD, p99=61), LOAD, "p99"),
+        (LOAD, replace(LOAD, per_second=800), "full ledger"),
+    ],
+)
+def test_a_promise_is_broken_by_its_own_figure(tmp_path: Path, bridge_load: Load, full_load: Load, broken: str) -> None:
+    with BareServer(tmp_path) as server:
+        bare, *bridges = (Contestant("x", server, [each]) for each in (LOAD, bridge_load, full_load))
+        said = promises(bare, bridges)
+    assert [promise for promise, kept in said.items() if not kept] == [one for one in said if broken and broken in one]

@@ -1,0 +1,114 @@
+"""How long a request may take to arrive: over real connections, with a deadline of half a second."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+import uvicorn
+from fastapi import FastAPI, Request
+
+from bridge.web.deadline import DeadlineProtocol
+
+HEAD = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n\r\n"
+WHOLE = HEAD + b"x" * 40
+SLOW = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Quick(DeadlineProtocol):
+    seconds = 0.5
+
+
+app = FastAPI()
+
+
+@app.post("/echo")
+async def echo(request: Request) -> int:
+    return len(await request.body())
+
+
+@app.get("/slow")
+async def slow() -> str:
+    await asyncio.sleep(3 * Quick.seconds)
+    return "done"
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, http=Quick, log_config=None, lifespan="off", timeout_keep_alive=60))
+        serving = threading.Thread(target=server.run, args=([listening],))
+        serving.start()
+        yield listening.getsockname()[1]
+        server.should_exit = True
+        serving.join()
+
+
+@pytest.fixture
+def connection(port: int) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        yield connection
+
+
+def asked(connection: socket.socket, request: bytes) -> str:
+    """Send it, and give the status of the answer, once that is whole; nothing where the server ends the connection."""
+    connection.sendall(request)
+    received = b""
+    while not received.endswith((b"\r\n\r\n40", b'"done"')):
+        if not (part := connection.recv(65_536)):
+            return ""
+        received += part
+    return received.decode().split()[1]
+
+
+def is_cut(connection: socket.socket, drip: bytes = b"") -> bool:
+    """Send a byte now and then, and tell whether the server ends the connection within three deadlines."""
+    connection.settimeout(0.05)
+    end, drops = time.monotonic() + 3 * Quick.seconds, iter(drip)
+    while time.monotonic() < end:
+        try:
+            if drop := next(drops, None):
+                connection.sendall(bytes([drop]))
+            if not connection.recv(65_536):
+                return True
+        except TimeoutError:
+            continue
+        except OSError:
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("first", "drip"),
+    [
+        (b"", b""),
+        (b"", WHOLE),
+        (b"POST /echo HTTP/1.1\r\nHost: x\r\nX: ", b"x" * 1_000),
+        (HEAD, b""),
+        (HEAD, b"x" * 39),
+        (WHOLE + HEAD, b""),
+        (WHOLE + b"POST", b"x" * 1_000),
+        (HEAD.replace(b"/echo", b"/nowhere"), b"x" * 39),
+    ],
+    ids=["silence", "bytes", "headers", "no body", "body", "second body", "second head", "body that nobody reads"],
+)
+def test_a_request_that_does_not_arrive_whole_in_time_loses_its_connection(
+    connection: socket.socket, first: bytes, drip: bytes
+) -> None:
+    connection.sendall(first)
+    assert is_cut(connection, drip)
+
+
+def test_a_connection_that_sends_whole_requests_is_kept_as_long_as_it_does(connection: socket.socket) -> None:
+    began = time.monotonic()
+    while time.monotonic() - began < 4 * Quick.seconds:
+        assert asked(connection, WHOLE) == "200"
+        time.sleep(0.6 * Quick.seconds)
+
+
+def test_an_answer_may_take_longer_than_the_deadline(connection: socket.socket) -> None:
+    for _ in range(2):
+        assert asked(connection, SLOW) == "200"

@@ -1,0 +1,51 @@
+"""The demo on a machine without Docker: as far as it can go, and what is missing for the rest."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+COMMAND = [sys.executable, "-m", "bridge", "demo"]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """A PATH without any program but git, a wide terminal, and a folder of its own for what is temporary."""
+    (folder / "tmp").mkdir()
+    (folder / "bin").mkdir()
+    (folder / "bin/git").symlink_to(str(shutil.which("git")))
+    kept = {name: os.environ[name] for name in ("HOME", "LANG", "SSL_CERT_FILE") if name in os.environ}
+    return {**kept, "PATH": str(folder / "bin"), "COLUMNS": "200", "TMPDIR": str(folder / "tmp")}
+
+
+def test_without_docker_it_shows_the_dispatches_the_runs_and_the_dockerfile(tmp_path: Path) -> None:
+    done = subprocess.run(COMMAND, env=environment(tmp_path), capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"FROM python:{'.'.join(map(str, sys.version_info[:3]))}-slim" in done.stdout
+    assert "docker is not on the PATH: install Docker" in done.stdout
+    assert done.stdout.count("Iris Clf (EU) 1") >= 2
+    assert "Registration to dispatch" in done.stdout
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_kept_up_it_says_where_everything_is_until_it_is_interrupted(tmp_path: Path) -> None:
+    with (
+        tempfile.TemporaryFile("w+") as output,
+        subprocess.Popen(
+            [*COMMAND, "--keep"], env=environment(tmp_path), stdout=output, stderr=output, start_new_session=True
+        ) as process,
+    ):
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline and process.poll() is None and "Files and logs" not in _text(output.fileno()):
+            time.sleep(0.2)
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(60) == 0, _text(output.fileno())
+        assert "Still up: Ctrl-C stops all of it" in _text(output.fileno())
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def _text(descriptor: int) -> str:
+    return os.pread(descriptor, 1 << 20, 0).decode()

@@ -1,0 +1,213 @@
+"""The loopback GitHub over a real connection, with runs that the real `act` executes."""
+
+import io
+import os
+import re
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+import pytest
+
+from bridge.demo.github import LoopbackGitHub
+from bridge.demo.runner import ActRunner, find_act
+from bridge.demo.runs import Run
+
+pytestmark = pytest.mark.skipif(find_act() is None, reason="act is not installed")
+
+DATA = Path(__file__).parent / "data"
+PASSWORD = "s3cret pass/word"
+TIMEOUT = 60.0
+Found = TypeVar("Found")
+
+
+@pytest.fixture
+def github(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackGitHub]:
+    monkeypatch.setenv("OF_THE_HOST", "not for runs")
+    with LoopbackGitHub(
+        repository="octo/models",
+        tree=DATA / "three-jobs",
+        token="t0ken",
+        folder=tmp_path / "github",
+        runner=ActRunner(tmp_path / "runner", actions=DATA / "stand-ins"),
+        variables={"STAGE": "demo 'quoted' $HOME", "PIDS": str(tmp_path / "pids")},
+        secrets={"PASSWORD": PASSWORD, "EMPTY": ""},
+    ) as github:
+        yield github
+
+
+@pytest.fixture
+def client(github: LoopbackGitHub) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=github.url, headers={"Authorization": "Bearer t0ken"}) as client:
+        yield client
+
+
+Dispatch = Callable[[str], Run]
+
+
+@pytest.fixture
+def dispatch(github: LoopbackGitHub, client: httpx.Client) -> Dispatch:
+    def dispatch(model: str) -> Run:
+        payload = {"dispatch_id": f"01J {model}", "model": {"name": model}}
+        answer = client.post("/repos/octo/models/dispatches", json={"event_type": "model", "client_payload": payload})
+        assert answer.status_code == 204, answer.text
+        return github.wait_for_title(f"01J {model}", TIMEOUT)
+
+    return dispatch
+
+
+@pytest.fixture
+def finished(github: LoopbackGitHub, dispatch: Dispatch) -> Callable[[str], Run]:
+    return lambda model: github.wait(dispatch(model), TIMEOUT)
+
+
+def conclusions(run: Run) -> dict[str, str | None]:
+    return {job.name.removeprefix("image / "): job.conclusion for job in run.jobs}
+
+
+def test_three_jobs_of_a_called_workflow_run_and_hand_each_other_outputs(finished: Callable[[str], Run]) -> None:
+    run = finished("模型 (EU)")
+    assert run.conclusion == "success", run.log
+    assert conclusions(run) == {"resolve": "success", "build": "success", "promote": "success"}
+    assert [step.name for step in run.jobs[0].steps] == [
+        "Set up job",
+        "Run actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1",
+        "Run some/action@v1",
+        "Look at 模型 (EU)",
+        "Tell the surroundings",
+        "Complete job",
+    ]
+    assert all(step.conclusion == "success" and step.started_at for job in run.jobs for step in job.steps)
+    assert "model=[模型 (EU)]" in run.log
+    assert "promoting digest=[sha256:1] after success" in run.log
+    assert "the stand-in greets runner" in run.log
+
+
+def test_the_summaries_of_all_steps_are_kept(finished: Callable[[str], Run]) -> None:
+    assert finished("iris").summary == "## Resolved iris with ***\nbuilt\npromoted\n"
+
+
+def test_outputs_that_hold_a_secret_are_dropped_and_the_others_kept(finished: Callable[[str], Run]) -> None:
+    run = finished("iris")
+    assert "handed over: leak=[] encoded=[] asked=[] model=[iris]" in run.log
+    warnings = [note.message for note in run.jobs[0].annotations if note.level == "warning"]
+    assert warnings == [f"Skip output '{name}' since it may contain secret." for name in ("leak", "encoded", "asked")]
+
+
+def test_secrets_show_nowhere(finished: Callable[[str], Run], tmp_path: Path) -> None:
+    run = finished("iris")
+    assert "the password is ***" in run.log
+    assert "token of the right shape" in run.log
+    assert "secret on a command line" not in run.log
+    left = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert left
+    assert not [file for file in left if PASSWORD.encode() in file.read_bytes() or b"ghs_" in file.read_bytes()]
+
+
+def test_a_run_knows_what_github_would_tell_it_and_nothing_of_the_host(
+    finished: Callable[[str], Run], github: LoopbackGitHub, tmp_path: Path
+) -> None:
+    run = finished("iris")
+    told = f"run={run.id} sha={run.head_sha} repository=octo/models actor=octo ref=refs/heads/main"
+    assert told in run.log
+    assert f"api={github.url} server={github.url} stage=demo 'quoted' $HOME event=repository_dispatch" in run.log
+    assert f"home={tmp_path}/runner/home docker={tmp_path}/runner/docker host=unset" in run.log
+    assert re.search(r" \.github/workflows/called\.yml +\| \d+ \+", run.log), "the commit in LOCAL_TREE has all files"
+
+
+def test_a_job_that_need_not_run_is_skipped_and_the_next_one_runs(finished: Callable[[str], Run]) -> None:
+    run = finished("built already")
+    assert run.conclusion == "success"
+    assert conclusions(run) == {"resolve": "success", "build": "skipped", "promote": "success"}
+    assert "promoting digest=[] after skipped" in run.log
+
+
+def test_a_step_that_fails_fails_the_run_and_skips_what_comes_behind_it(finished: Callable[[str], Run]) -> None:
+    run = finished("broken")
+    assert run.conclusion == "failure"
+    assert conclusions(run) == {"resolve": "success", "build": "failure", "promote": "skipped"}
+    assert [step.conclusion for step in run.jobs[1].steps] == ["success", "failure", "skipped", "success"]
+
+
+def test_a_workflow_runs_by_hand_and_the_api_tells_of_its_jobs_and_logs(
+    github: LoopbackGitHub, client: httpx.Client
+) -> None:
+    started = client.post(
+        "/repos/octo/models/actions/workflows/caller.yml/dispatches",
+        json={"ref": "main", "inputs": {"model": "iris"}},
+        headers={"X-GitHub-Api-Version": "2026-03-10"},
+    ).json()
+    github.wait(started["workflow_run_id"], TIMEOUT)
+    run = client.get(started["run_url"]).json()
+    assert (run["display_title"], run["event"], run["status"]) == ("by hand", "workflow_dispatch", "completed")
+    assert run["conclusion"] == "success"
+    jobs = client.get(run["jobs_url"]).json()["jobs"]
+    assert [job["name"] for job in jobs] == ["image / resolve", "image / build", "image / promote"]
+    assert jobs[2]["steps"][1]["name"] == "Promote"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", jobs[2]["steps"][1]["completed_at"])
+    moved = client.get(run["logs_url"])
+    assert moved.status_code == 302
+    with zipfile.ZipFile(io.BytesIO(client.get(moved.headers["location"]).content)) as logs:
+        assert b"model=[iris]" in logs.read("1_image _ build.txt")
+    assert "Promote: success" in client.get(started["html_url"]).text
+
+
+def test_a_run_shows_its_steps_while_it_goes_and_the_next_one_waits(
+    github: LoopbackGitHub, dispatch: Dispatch, tmp_path: Path
+) -> None:
+    slow, waiting = dispatch("slow"), dispatch("iris")
+    wait_until((tmp_path / "pids").exists)
+    runs = {run.id: run for run in github.runs}
+    assert (runs[slow.id].status, runs[waiting.id].status) == ("in_progress", "queued")
+    states = [(job.status, [step.status for step in job.steps[1:3]]) for job in runs[slow.id].jobs[1:]]
+    assert states == [("in_progress", ["in_progress", "queued"]), ("queued", ["queued", "queued"])]
+
+
+def test_closing_ends_every_process_that_a_run_started(
+    github: LoopbackGitHub, dispatch: Dispatch, tmp_path: Path
+) -> None:
+    run = dispatch("slow")
+    file = tmp_path / "pids"
+    pids = [int(pid) for pid in wait_until(lambda: read(file).split() if file.exists() else [])]
+    assert len(pids) == 2
+    assert all(map(lives, pids))
+    github.close()
+    assert not any(map(lives, pids))
+    over = next(each for each in github.runs if each.id == run.id)
+    assert over.conclusion == "cancelled"
+    assert conclusions(over) == {"resolve": "success", "build": "cancelled", "promote": "skipped"}
+    assert not (over.folder / "private").exists()
+
+
+def test_an_action_without_a_stand_in_fails_the_run_before_it_starts_and_is_named(tmp_path: Path) -> None:
+    runner = ActRunner(tmp_path / "runner")
+    with LoopbackGitHub(
+        repository="octo/models", tree=DATA / "three-jobs", token="t", folder=tmp_path / "github", runner=runner
+    ) as github:
+        github.repository_dispatch({"event_type": "model", "client_payload": {"dispatch_id": "01J"}})
+        run = github.wait(github.runs[0], TIMEOUT)
+    assert run.conclusion == "startup_failure"
+    assert "no stand-in for some/action@v1" in run.log
+
+
+def wait_until(condition: Callable[[], Found]) -> Found:
+    deadline = time.monotonic() + TIMEOUT
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
+def read(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
+
+
+def lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "\nState:\tZ" not in read(Path(f"/proc/{pid}/status"))

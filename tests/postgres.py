@@ -1,0 +1,174 @@
+"""A PostgreSQL server of the tests' own, from the machine's binaries: on 127.0.0.1, at a free port, gone at the end."""
+
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Final, Self
+from uuid import uuid4
+
+import psycopg
+
+from bridge.demo.processes import free_port
+
+_SECONDS: Final = 30.0
+"""How long the server may take to start or to stop."""
+
+
+class PostgresMissing(Exception):
+    """This machine has no PostgreSQL binaries."""
+
+
+def binary(name: str) -> str:
+    """Give the path of one of PostgreSQL's programs, the newest where there are several; raises `PostgresMissing`."""
+    debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: float(path.parts[-3]))
+    found = shutil.which(name) or (str(debian[-1]) if debian else None)
+    if found is None:
+        raise PostgresMissing(f"{name} is not on the PATH nor in /usr/lib/postgresql: install PostgreSQL's server")
+    return found
+
+
+class Postgres:
+    """A running server once `with` is entered. Many databases may be made in it.
+
+    Not `durable`, it is quicker and loses data in a crash of the machine (never in one of its own).
+    """
+
+    def __init__(self, *, durable: bool = True) -> None:
+        self._initdb, self._postgres = binary("initdb"), binary("postgres")
+        self._options = [] if durable else ["-c", "fsync=off"]
+        self._password = secrets.token_hex(16)
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self._folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+        try:
+            if os.geteuid() == 0:
+                os.chown(self._folder, *_somebody())
+            self._initialise()
+            self.start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def log(self) -> str:
+        """What the server has said so far."""
+        return (self._folder / "log").read_text(errors="replace")
+
+    @property
+    def pid(self) -> int:
+        """The id of the server's first process."""
+        if self._process is None:
+            raise RuntimeError("PostgreSQL isn't running")
+        return self._process.pid
+
+    def database(self) -> str:
+        """Make an empty database and give its URL, as DATABASE_URL takes it."""
+        name = f"test_{uuid4().hex}"
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            connection.execute(f"create database {name}")
+        return self._url(name)
+
+    def start(self) -> None:
+        """Start, at the same port as before; come back when it takes connections."""
+        with (self._folder / "log").open("ab") as log:
+            command = [self._postgres, "-D", str(self._data), "-p", str(self._port), *self._options]
+            self._process = self._popen(command, log)
+        deadline = time.monotonic() + _SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"PostgreSQL did not start: {self.log}")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Stop as a restart of the machine would: connections are cut, nothing is lost."""
+        self._end(signal.SIGINT)
+
+    def kill(self) -> None:
+        """Stop at once, as a crash of the server would; what was committed is there after the next start."""
+        self._end(signal.SIGQUIT)
+
+    def restart(self) -> None:
+        """Stop and start again."""
+        self.stop()
+        self.start()
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self._url("postgres"), connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+    def _url(self, database: str) -> str:
+        return f"postgresql://bridge:{self._password}@127.0.0.1:{self._port}/{database}"
+
+    def _initialise(self) -> None:
+        word = self._folder / "password"
+        word.write_text(self._password)
+        word.chmod(0o644)  # read by the server's user, in a folder that is the user's alone
+        command = [self._initdb, "-D", str(self._data), "-U", "bridge", "--pwfile", str(word), "-A", "scram-sha-256"]
+        command += ["-E", "UTF8", "--locale", "C", "--no-sync"]
+        process = self._popen(command, subprocess.PIPE)
+        said = process.communicate()[0]
+        if process.returncode:
+            raise RuntimeError(f"initdb failed: {said.decode(errors='replace')}")
+        with (self._data / "postgresql.conf").open("a") as settings:
+            settings.write(f"listen_addresses = '127.0.0.1'\nunix_socket_directories = '{self._folder}'\n")
+
+    def _popen(self, command: list[str], output: int | IO[bytes]) -> subprocess.Popen[bytes]:
+        """Start a program of PostgreSQL's; as another user where we are root, which PostgreSQL refuses to be."""
+        user, group = _somebody() if os.geteuid() == 0 else (None, None)
+        return subprocess.Popen(
+            command,
+            cwd=self._folder,
+            env={"PATH": os.environ["PATH"], "TZ": "UTC"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a Ctrl-C is for the tests, which then stop the server
+            user=user,
+            group=group,
+            extra_groups=None if user is None else [],
+        )
+
+    def _end(self, sign: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(sign)
+        try:
+            process.wait(_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _somebody() -> tuple[int, int]:
+    """Give user and group of an account that isn't root: PostgreSQL's own, or nobody's."""
+    for name in ("postgres", "nobody"):
+        try:
+            account = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return account.pw_uid, account.pw_gid
+    raise PostgresMissing("PostgreSQL refuses root, and this machine has neither a user postgres nor nobody")

@@ -1,0 +1,1 @@
+"""The proof that nothing is lost and nothing built twice: `make proof`. `make test` runs a short one."""

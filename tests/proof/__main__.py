@@ -1,0 +1,62 @@
+"""Prints a table; ends with status 1 where the proof fails."""
+
+import argparse
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.postgres import Postgres
+from tests.proof.crashes import ROWS, Crashes, Findings, Plan
+
+
+def on_sqlite(plan: Plan, folder: Path) -> Findings:
+    """Prove it for one bridge."""
+    return Crashes(plan, folder, f"sqlite:///{folder}/ledger.db", replicas=1).run()
+
+
+def on_postgresql(plan: Plan, folder: Path) -> Findings:
+    """Prove it for three replicas on one ledger."""
+    with Postgres() as server:
+        return Crashes(plan, folder, server.database(), replicas=3).run()
+
+
+GROUNDS = {"SQLite, one bridge": on_sqlite, "PostgreSQL, three replicas": on_postgresql}
+
+
+def main() -> None:
+    """Read the plan, carry it out, and tell."""
+    parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
+    parser.add_argument("--seed", type=int, default=Plan.seed, help="repeats a run")
+    parser.add_argument("--kills", type=int, default=Plan.kills)
+    parser.add_argument("--deliveries", type=int, default=Plan.deliveries, help="in the burst around each kill")
+    parser.add_argument("--settle", type=float, default=Plan.settle, help="DISPATCH_SETTLE, in seconds")
+    parser.add_argument("--late", type=float, default=Plan.late, help="how late runs are listed, where settle is 120")
+    parser.add_argument("--reads", type=float, default=Plan.reads, help="how much of the faults meets what only reads")
+    parser.add_argument("--only", choices=["SQLite", "PostgreSQL"], help="one of the two")
+    parser.add_argument("--keep", type=Path, help="a new folder for ledger and logs, which stays")
+    given = vars(parser.parse_args())
+    only, keep = given.pop("only") or "", given.pop("keep")
+    plan = Plan(**given)
+    grounds = {title: prove for title, prove in GROUNDS.items() if title.startswith(only)}
+    with ExitStack() as stack:
+        folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bridge-proof-")))
+        found: dict[str, Findings] = {}
+        for number, (title, prove) in enumerate(grounds.items()):
+            (folder / str(number)).mkdir(parents=True)
+            found[title] = prove(plan, folder / str(number))
+            show(title, found[title])
+    print(f"\n{plan}\nTo repeat: python -m tests.proof", *sys.argv[1:])
+    sys.exit(not all(each.holds for each in found.values()))
+
+
+def show(title: str, found: Findings) -> None:
+    """Print one ground's figures as Markdown."""
+    print(f"\n| {title} | |\n| --- | ---: |")
+    for name, figure in ROWS:
+        print(f"| {name} | {figure(found)} |")
+    print(f"| **{'holds' if found.holds else 'FAILS'}** | |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import pytest
+
+from bridge.demo.expressions import InvalidExpression
+from bridge.demo.workflows import Concurrency, Workflow, read_workflows, read_yaml
+
+
+def workflow(text: str) -> Workflow:
+    return Workflow(".github/workflows/x.yml", read_yaml(text))
+
+
+@pytest.mark.parametrize(
+    ("on", "event_type", "listens"),
+    [
+        ("repository_dispatch", "anything", True),
+        ("[push, repository_dispatch]", "anything", True),
+        ("{repository_dispatch: }", "anything", True),
+        ("{repository_dispatch: {types: [one, two]}}", "two", True),
+        ("{repository_dispatch: {types: one}}", "one", True),
+        ("{repository_dispatch: {types: [one, two]}}", "three", False),
+        ("{repository_dispatch: {types: [one]}}", "ONE", False),
+        ("push", "anything", False),
+        ("{workflow_dispatch: }", "anything", False),
+    ],
+)
+def test_a_workflow_listens_to_the_types_that_it_names_or_to_all(on: str, event_type: str, listens: bool) -> None:
+    assert workflow(f"on: {on}").listens_to(event_type) is listens
+
+
+def test_on_is_read_as_a_word_and_not_as_a_boolean() -> None:
+    assert read_yaml("{on: push, yes: true, day: 2026-01-01}") == {"on": "push", "yes": True, "day": "2026-01-01"}
+
+
+def test_a_workflow_tells_the_inputs_of_workflow_dispatch() -> None:
+    found = workflow(
+        "on: {workflow_dispatch: {inputs: {model: {required: true}, force: {type: boolean, default: false}, "
+        "test: {type: choice, options: [off, ping]}}}}"
+    )
+    assert found.inputs is not None
+    assert found.inputs["model"].required
+    assert found.inputs["force"].default == "false"
+    assert found.inputs["test"].options == ("off", "ping")
+    assert found.typed({"model": "true", "force": "true"}) == {"model": "true", "force": True}
+    assert workflow("on: push").inputs is None
+
+
+def test_the_title_is_the_evaluated_run_name_or_nothing() -> None:
+    assert workflow("{on: push, run-name: 'run ${{ inputs.id }}'}").title({"inputs": {"id": "7"}}) == "run 7"
+    assert workflow("{on: push}").title({}) == ""
+    with pytest.raises(InvalidExpression):
+        workflow("{on: push, run-name: '${{ nope( }}'}").title({})
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        ("A-${{ inputs.id }}", Concurrency("a-7", False)),
+        ("{group: b, cancel-in-progress: true}", Concurrency("b", True)),
+        ("{group: b, cancel-in-progress: \"${{ inputs.id == '7' }}\"}", Concurrency("b", True)),
+        ("{group: b, cancel-in-progress: \"${{ inputs.id == '8' }}\"}", Concurrency("b", False)),
+        ("{group: '${{ inputs.none }}'}", None),
+        ("", None),
+    ],
+)
+def test_a_runs_group_is_evaluated_and_ignores_case(declared: str, expected: Concurrency | None) -> None:
+    assert workflow(f"on: push\nconcurrency: {declared}").concurrency({"inputs": {"id": "7"}}) == expected
+
+
+def test_a_changed_file_is_read_again_and_a_broken_one_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / ".github/workflows"
+    folder.mkdir(parents=True)
+    (folder / "a.yml").write_text("name: first")
+    (folder / "broken.yaml").write_text("{")
+    assert [each.name for each in read_workflows(tmp_path)] == ["first"]
+    (folder / "a.yml").write_text("name: second")
+    assert [(each.path, each.name) for each in read_workflows(tmp_path)] == [(".github/workflows/a.yml", "second")]
+    assert read_workflows(tmp_path / "nowhere") == []

@@ -1,0 +1,115 @@
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.errors import BridgeError
+from bridge.image.errors import UnsafeMetadata, UnsupportedModel
+from bridge.image.metadata import ModelMetadata, read
+
+PYTHON_ENV = yaml.safe_dump({"python": "3.11.7", "dependencies": ["-r requirements.txt"]})
+
+
+def mlmodel(**changes: object) -> str:
+    model = {
+        "mlflow_version": "3.17.2",
+        "flavors": {"python_function": {"env": {"conda": "conda.yaml", "virtualenv": "python_env.yaml"}}},
+        "saved_input_example_info": {"serving_input_path": "serving_input_example.json"},
+    }
+    return yaml.safe_dump({**model, **changes})
+
+
+def test_plain_releases_and_the_serving_example_are_read() -> None:
+    assert read(mlmodel(), PYTHON_ENV) == ModelMetadata("3.17.2", "3.11.7", has_serving_example=True)
+
+
+def test_a_model_without_a_serving_example_says_so() -> None:
+    assert not read(mlmodel(saved_input_example_info=None), PYTHON_ENV).has_serving_example
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        "3.11.7\nRUN curl evil",
+        "3.11.7 AS base",
+        "3.11",
+        "3.11.7-slim",
+        "3.11.7\n",
+        " 3.11.7",
+        "٣.١١.٧",
+        "03.11.7",
+        "latest",
+        "",
+        3.11,
+        None,
+        ["3.11.7"],
+    ],
+)
+def test_a_python_version_that_is_no_plain_release_is_refused(version: object) -> None:
+    with pytest.raises(UnsafeMetadata, match=r"python_env\.yaml says python: "):
+        read(mlmodel(), yaml.safe_dump({"python": version}))
+
+
+@pytest.mark.parametrize(
+    "version", ["https://evil.example/mlflow.zip", "3.17.2 --index-url x", "3.17.2rc1", "3.*", "-r x", "@ x", None]
+)
+def test_an_mlflow_version_that_is_no_plain_release_is_refused(version: object) -> None:
+    with pytest.raises(UnsafeMetadata, match="MLmodel says mlflow_version: "):
+        read(mlmodel(mlflow_version=version), PYTHON_ENV)
+
+
+def test_releases_below_the_floor_are_refused_with_the_oldest_that_works() -> None:
+    with pytest.raises(UnsupportedModel, match=r"2\.15\.9, and the oldest that can be built is 2\.16\.0"):
+        read(mlmodel(mlflow_version="2.15.9"), PYTHON_ENV)
+    with pytest.raises(UnsupportedModel, match=r"the oldest that can be built is 3\.8\.0"):
+        read(mlmodel(), yaml.safe_dump({"python": "3.7.17"}))
+
+
+@pytest.mark.parametrize("env", ["conda.yaml", None, {"virtualenv": "../python_env.yaml"}, {"virtualenv": ["x"]}, {}])
+def test_an_environment_file_other_than_the_one_that_is_checked_is_refused(env: object) -> None:
+    with pytest.raises(UnsupportedModel, match=r"does not name python_env\.yaml"):
+        read(mlmodel(flavors={"python_function": {"env": env}}), PYTHON_ENV)
+
+
+@pytest.mark.parametrize("flavors", [None, [], {}, {"sklearn": {}}, {"python_function": None}])
+def test_a_model_without_the_flavor_that_is_served_is_refused(flavors: object) -> None:
+    with pytest.raises(UnsupportedModel, match="python_function"):
+        read(mlmodel(flavors=flavors), PYTHON_ENV)
+
+
+def test_a_model_that_needs_java_is_refused() -> None:
+    with pytest.raises(UnsupportedModel, match="flavor spark, whose image needs Java"):
+        read(mlmodel(flavors={"python_function": {}, "spark": {}}), PYTHON_ENV)
+
+
+@pytest.mark.parametrize("text", ["", "- a", "a: [", "&a [*a]", "!!python/object:os.system x", "\x00", "{" * 10000])
+def test_what_is_no_mapping_is_refused(text: str) -> None:
+    with pytest.raises(UnsafeMetadata):
+        read(text, PYTHON_ENV)
+
+
+@given(st.text(), st.text())
+def test_any_text_is_read_or_refused_by_an_error_of_ours(model: str, environment: str) -> None:
+    for pair in ((model, environment), (mlmodel(), environment)):
+        try:
+            found = read(*pair)
+        except BridgeError:
+            continue
+        assert found.python_version.replace(".", "").isdigit()
+        assert found.python_version.isascii()
+
+
+@given(st.text())
+def test_no_version_passes_that_could_leave_its_line_in_a_dockerfile(version: str) -> None:
+    try:
+        found = read(mlmodel(), yaml.safe_dump({"python": version}))
+    except BridgeError:
+        return
+    assert set(found.python_version) <= set("0123456789.")
+
+
+def test_a_bomb_of_yaml_aliases_is_refused_and_not_spelled_out() -> None:
+    lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 20)}]" for n in range(1, 12)]
+    with pytest.raises(UnsafeMetadata, match=r"python_env\.yaml says python: ") as refused:
+        read(mlmodel(), "\n".join([*lines, "python: *a11"]))
+    assert "python: a list, which is" in str(refused.value)

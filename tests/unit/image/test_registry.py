@@ -1,0 +1,139 @@
+"""The adapter against a stand-in of the program: what it is told, and what its words mean."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bridge.image.errors import RegistryError
+from bridge.image.registry import Manifest, RegistryImage, Repository
+
+from .programs import Programs
+
+NAME = "127.0.0.1:5000/demo/iris"
+
+
+def says(programs: Programs, out: object = "", *, status: int = 0, err: str = "") -> None:
+    programs.say("skopeo", json.dumps(out), status=status, err=err)
+
+
+def called(programs: Programs) -> list[str]:
+    return programs.calls[-1][1]
+
+
+def test_a_tag_is_read_with_its_digest_and_labels(programs: Programs) -> None:
+    says(programs, {"Digest": "sha256:1", "Labels": {"a": "b"}})
+    assert Repository(NAME).look("7") == RegistryImage("sha256:1", {"a": "b"})
+    assert called(programs)[-1] == f"docker://{NAME}:7"
+
+
+def test_an_image_without_labels_has_none(programs: Programs) -> None:
+    says(programs, {"Digest": "sha256:1", "Labels": None})
+    assert Repository(NAME).look("7") == RegistryImage("sha256:1", {})
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "manifest unknown",
+        "name unknown: repository name not known to registry",
+        "name unknown: The repository with name 'iris' does not exist in the registry",
+        'manifest tagged by "7" is not found',
+        "unknown: artifact demo/iris:7 not found",
+        "unknown: repository demo/iris not found",
+        "invalid status code from registry 404 (Not Found)",
+    ],
+)
+def test_nothing_there_is_none_and_no_error(programs: Programs, word: str) -> None:
+    says(programs, status=1, err=f'level=fatal msg="reading manifest 7: {word}"')
+    assert Repository(NAME).look("7") is None
+
+
+def test_nothing_to_copy_is_an_error(programs: Programs) -> None:
+    says(programs, status=1, err="manifest unknown")
+    with pytest.raises(RegistryError, match="manifest unknown"):
+        Repository(NAME).tag("sha256:1", "champion")
+
+
+REFUSALS = [
+    "unauthorized: authentication required",
+    "denied: requested access to the resource is denied",
+    "Requesting bearer token: invalid status code from registry 403 (Forbidden)",
+]
+
+
+@pytest.mark.parametrize("word", REFUSALS)
+def test_a_refusal_without_a_sign_in_is_told_with_its_mend(programs: Programs, tmp_path: Path, word: str) -> None:
+    says(programs, status=1, err=word)
+    (tmp_path / "config.json").write_text('{"auths": {"r.example": {}}}')
+    with pytest.raises(RegistryError, match="check the registry's user and password"):
+        Repository(NAME, docker_config=tmp_path).look("7")
+
+
+@pytest.mark.parametrize("word", REFUSALS)
+def test_a_refusal_to_somebody_signed_in_means_a_repository_that_is_not_there_yet(
+    programs: Programs, tmp_path: Path, word: str
+) -> None:
+    says(programs, status=1, err=word)
+    (tmp_path / "config.json").write_text('{"auths": {"127.0.0.1:5000": {}}}')
+    repository = Repository(NAME, docker_config=tmp_path)
+    assert repository.look("7") is None
+    with pytest.raises(RegistryError, match="check the registry's user and password"):
+        repository.tag("sha256:1", "champion")
+
+
+@pytest.mark.parametrize(
+    "word", ["dial tcp: connection refused", 'exec: "docker-credential-x": executable file not found in $PATH']
+)
+def test_any_other_failure_is_not_taken_for_nothing_there(programs: Programs, word: str) -> None:
+    says(programs, status=1, err=word)
+    with pytest.raises(RegistryError, match="the registry failed"):
+        Repository(NAME).look("7")
+
+
+@pytest.mark.usefixtures("programs")
+def test_a_missing_program_is_told_with_its_mend() -> None:
+    with pytest.raises(RegistryError, match="install skopeo"):
+        Repository(NAME).look("7")
+
+
+def test_only_a_registry_on_this_machine_is_spoken_to_without_tls(programs: Programs) -> None:
+    says(programs, {"Digest": "sha256:1"})
+    for host, plain in {
+        "127.0.0.1:5000": True,
+        "localhost": True,
+        "[::1]:1": True,
+        "r.example": False,
+        "127.example": False,
+    }.items():
+        Repository(f"{host}/iris").look("7")
+        assert ("--tls-verify=false" in called(programs)) is plain, host
+
+
+def test_a_tag_is_set_by_digest_for_all_platforms_and_without_a_change(programs: Programs, tmp_path: Path) -> None:
+    says(programs)
+    (tmp_path / "config.json").write_text("{}")
+    Repository(NAME, docker_config=tmp_path).tag("sha256:1", "champion")
+    command = called(programs)
+    assert command[command.index("copy") :][:3] == ["copy", "--authfile", str(tmp_path / "config.json")]
+    assert {"--all", "--preserve-digests"} <= set(command)
+    assert command[-2:] == [f"docker://{NAME}@sha256:1", f"docker://{NAME}:champion"]
+
+
+def test_a_manifest_gives_its_configuration_and_its_bytes(programs: Programs) -> None:
+    layers = [{"size": 100}, {"size": 20}]
+    says(programs, {"config": {"digest": "sha256:c", "size": 3}, "layers": layers})
+    assert Repository(NAME).manifest("sha256:1") == Manifest("sha256:c", 123)
+
+
+def test_an_index_gives_its_own_digest_and_its_first_images_bytes(programs: Programs) -> None:
+    index = {
+        "manifests": [
+            {"digest": "sha256:attestation", "platform": {"os": "unknown", "architecture": "unknown"}},
+            {"digest": "sha256:image", "platform": {"os": "linux", "architecture": "amd64"}},
+        ]
+    }
+    programs.answer("skopeo", f"docker://{NAME}@sha256:index", json.dumps(index))
+    image = {"config": {"digest": "sha256:c", "size": 3}, "layers": [{"size": 100}]}
+    programs.answer("skopeo", f"docker://{NAME}@sha256:image", json.dumps(image))
+    assert Repository(NAME).manifest("sha256:index") == Manifest("sha256:index", 103)

@@ -1,0 +1,31 @@
+import html
+
+from bridge.image.report import summarise
+from bridge.mlflow_api import ModelVersion
+
+
+def test_the_summary_names_image_digest_size_steps_and_what_to_do_with_it() -> None:
+    text = summarise(
+        ModelVersion(name="iris", version="7"), "r.example/iris@sha256:1", 2_500_000, ["champion"], '{"build": 36.1}'
+    )
+    rows = dict(line.strip("| ").split(" | ", 1) for line in text.splitlines()[2:])
+    assert rows == {
+        "Model": "<code>iris</code> version <code>7</code>",
+        "Image": "<code>r.example/iris:7</code>",
+        "Digest": "<code>sha256:1</code>",
+        "Size": "2.5 MB to pull",
+        "Aliases": "<code>champion</code>",
+        "Seconds": "build 36.1",
+        "Pull": "<code>docker pull r.example/iris@sha256:1</code>",
+        "Run": "<code>docker run --rm -p 8080:8080 r.example/iris@sha256:1</code>",
+        "Verify": "<code>skopeo inspect --no-tags docker://r.example/iris:7</code> shows the digest",
+    }
+
+
+def test_a_models_name_can_bring_no_markup_and_no_row_of_its_own() -> None:
+    name = "a|b`c`<img src=x>\n| Image | evil | [here](https://evil) ![x](y) *b* _i_"
+    text = summarise(ModelVersion(name=name, version="7"), "r.example/iris@sha256:1", 0, [], "{}")
+    assert len(text.splitlines()) == 11
+    shown = text.splitlines()[2].split("<code>")[1].split("</code>")[0]
+    assert html.unescape(shown) == name
+    assert not set("|`<>[]()*_!\n") & set(shown)

@@ -1,0 +1,77 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.errors import BridgeError
+from bridge.image.errors import InvalidInput
+from bridge.image.settings import ImageSettings
+from bridge.image.target import Target
+
+
+def payload(inputs: object = None, **model: object) -> str:
+    return json.dumps({"schema": 1, "dispatch_id": "01J", "model": model, "inputs": inputs or {}})
+
+
+def settings(**values: Any) -> ImageSettings:
+    return ImageSettings(**values)
+
+
+def test_the_payload_tells_model_version_and_alias() -> None:
+    said = payload(name="iris clf", version="7", alias="champion")
+    assert Target.read(settings(payload=said)) == Target("iris clf", "7", "champion", "")
+
+
+def test_by_hand_the_inputs_tell_them() -> None:
+    assert Target.read(settings(model="iris", alias="champion", smoke_test="ping")) == Target(
+        "iris", "", "champion", "ping"
+    )
+
+
+def test_the_version_that_an_earlier_job_found_stands_above_the_payloads() -> None:
+    said = payload(name="iris", version="7", alias=None)
+    assert Target.read(settings(payload=said, version="8")).version == "8"
+
+
+def test_a_routes_smoke_test_stands_above_the_workflows() -> None:
+    said = payload(inputs={"smoke-test": "off"}, name="iris", version="7")
+    assert Target.read(settings(payload=said, smoke_test="invoke")).smoke_test == "off"
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({}, "model is missing"),
+        ({"model": "iris", "version": "7; rm -rf /"}, "is no number"),
+        ({"model": "iris", "version": "٧"}, "is no number"),
+        ({"model": "iris", "version": "1", "smoke_test": "maybe"}, "is not one of off, ping, invoke"),
+        ({"payload": "{"}, "payload is no JSON"),
+        ({"payload": "[]"}, "not of schema 1"),
+        ({"payload": '{"schema": 2}'}, "not of schema 1"),
+        ({"payload": '{"schema": 1, "model": ["iris"]}'}, "must be objects"),
+        ({"payload": payload(name=["iris"], version="1")}, "model is missing"),
+        ({"payload": payload(name="iris", version=1)}, "is no number"),
+        ({"payload": payload(inputs={"force": "true"}, name="iris", version="1")}, "knows no input 'force'"),
+        ({"payload": payload(inputs={"builder": "evil"}, name="iris", version="1")}, "knows no input 'builder'"),
+    ],
+)
+def test_what_is_not_allowed_is_refused_by_name(values: dict[str, str], says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        Target.read(settings(**values))
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+    )
+)
+def test_any_payload_is_read_or_refused_by_an_error_of_ours(said: object) -> None:
+    for text in (json.dumps(said), json.dumps({"schema": 1, "model": said, "inputs": said})):
+        try:
+            target = Target.read(settings(payload=text))
+        except BridgeError:
+            continue
+        assert target.model
+        assert target.version == "" or target.version.isdecimal()

@@ -1,0 +1,59 @@
+"""What the tests put into ledgers, and how they look at what is in the database then."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from bridge.events import Event, Kind
+from bridge.ledger import LANE, LEASE, Delivery, Dispatch, Ledger, Pending
+from bridge.retry import Sent
+
+NOW = 1_700_000_000.0
+EVENT = Event(Kind.ALIAS_CREATED, "模型", "7", alias="champion")
+ME, YOU = "me", "you"
+
+
+def delivery(number: int = 1, at: float = NOW, event: Event = EVENT) -> Delivery:
+    return Delivery(f"delivery-{number}", event, at)
+
+
+def dispatch(number: int = 1, repository: str = "owner/models") -> Dispatch:
+    return Dispatch(f"dispatch-{number}", "environment", repository, "type", '{"schema":1}')
+
+
+def rows(ledger: Ledger, query: str) -> list[tuple[Any, ...]]:
+    """Ask the database beside the ledger's own threads."""
+    with ledger._database.reading() as connection:
+        return [tuple(row) for row in connection.execute(sa.text(query))]
+
+
+def state(ledger: Ledger, dispatch_id: str = "dispatch-1") -> dict[str, Any]:
+    with ledger._database.reading() as connection:
+        found = connection.execute(sa.text("select * from dispatches where id = :id"), {"id": dispatch_id})
+        return dict(found.mappings().one())
+
+
+async def hold(ledger: Ledger, holder: str = ME, at: float = NOW) -> None:
+    assert await ledger.take(LANE, holder, now=at, seconds=LEASE)
+
+
+async def pending(ledger: Ledger) -> Pending:
+    found = await ledger.next_pending()
+    assert found is not None
+    return found
+
+
+async def begin(ledger: Ledger, holder: str = ME, at: float = NOW) -> Pending:
+    """Begin to send what is due, as the holder of the lane."""
+    await hold(ledger, holder, at)
+    begun = await ledger.begin_sending(await pending(ledger), holder, now=at, settle=120)
+    assert begun is not None
+    return begun
+
+
+async def send(ledger: Ledger, number: int = 1, at: float = NOW, **about: Any) -> None:
+    """Accept a delivery with one dispatch, and send it."""
+    repository = about.pop("repository", "owner/models")
+    await ledger.accept(delivery(number, at, **about), [dispatch(number, repository)])
+    begun = await begin(ledger, at=at)
+    assert await ledger.settle(begun, Sent(), ME, now=at, lane_next_at=at)

@@ -1,0 +1,434 @@
+import json
+import ssl
+
+import httpx
+import pytest
+import respx
+
+from bridge.github import ActionsUnreadable, GithubApi, LookFailed, Page, Quota, SignInFailed, StaticToken
+from bridge.retry import Answer, NotSent, Outcome, Unanswered
+
+pytestmark = pytest.mark.anyio
+
+URL = "https://ghes.example/api/v3"
+DISPATCHES = "/api/v3/repos/owner/models/dispatches"
+RUNS = "/api/v3/repos/owner/models/actions/runs"
+ID = "01J0000000000000000000000A"
+
+
+@pytest.fixture
+def github() -> respx.MockRouter:
+    return respx.mock(base_url="https://ghes.example", assert_all_called=False)
+
+
+def run(number: int, title: str) -> dict[str, object]:
+    return {"id": number, "html_url": f"https://ghes.example/{number}", "display_title": title, "status": "queued"}
+
+
+async def test_a_dispatch_carries_type_payload_token_and_version(github: respx.MockRouter) -> None:
+    with github:
+        asked = github.post(DISPATCHES).respond(204)
+        async with GithubApi(URL, StaticToken("token")) as api:
+            assert await api.dispatch("owner/models", "type", '{"name": "模"}') == Answer(204)
+    request = asked.calls.last.request
+    assert json.loads(request.content) == {"event_type": "type", "client_payload": {"name": "模"}}
+    assert request.headers["authorization"] == "Bearer token"
+    assert request.headers["x-github-api-version"] == "2022-11-28"
+    assert request.headers["accept"] == "application/vnd.github+json"
+    assert request.headers["user-agent"].startswith("mlflow-actions-bridge/")
+
+
+async def test_a_refusal_keeps_status_message_and_the_headers_that_count(github: respx.MockRouter) -> None:
+    with github:
+        github.post(DISPATCHES).respond(403, json={"message": "no"}, headers={"Retry-After": "7", "X-Else": "x"})
+        async with GithubApi(URL, StaticToken("token")) as api:
+            assert await api.dispatch("owner/models", "type", "{}") == Answer(403, {"retry-after": "7"}, "no")
+
+
+@pytest.mark.parametrize("body", ["<html>", "[]", "", "1"])
+async def test_an_error_page_of_some_proxy_has_no_message(github: respx.MockRouter, body: str) -> None:
+    with github:
+        github.post(DISPATCHES).respond(502, text=body)
+        async with GithubApi(URL, StaticToken("token")) as api:
+            assert await api.dispatch("owner/models", "type", "{}") == Answer(502)
+
+
+async def test_a_redirect_is_not_followed_with_the_token(github: respx.MockRouter) -> None:
+    with github:
+        github.post(DISPATCHES).respond(307, headers={"Location": "https://elsewhere.example"})
+        async with GithubApi(URL, StaticToken("token")) as api:
+            assert await api.dispatch("owner/models", "type", "{}") == Answer(307)
+
+
+@pytest.mark.parametrize("failure", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError])
+async def test_what_never_left_is_not_sent(github: respx.MockRouter, failure: type[httpx.HTTPError]) -> None:
+    with github:
+        github.post(DISPATCHES).mock(side_effect=failure)
+        async with GithubApi(URL, StaticToken("token")) as api:
+            assert await api.dispatch("owner/models", "type", "{}") == NotSent(failure.__name__)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [httpx.ReadTimeout, httpx.WriteTimeout, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError],
+)
+async def test_what_may_have_left_is_unanswered(github: respx.MockRouter, failure: type[httpx.HTTPError]) -> None:
+    with github:
+        github.post(DISPATCHES).mock(side_effect=failure)
+        async with GithubApi(URL, StaticToken("token")) as api:
+            assert await api.dispatch("owner/models", "type", "{}") == Unanswered(failure.__name__)
+
+
+async def test_a_run_is_found_by_the_id_at_the_head_of_its_title(github: respx.MockRouter) -> None:
+    with github:
+        asked = github.get(RUNS).respond(
+            json={"workflow_runs": [run(1, f"about {ID}"), run(2, "other"), run(3, f"{ID} iris 7")]}
+        )
+        async with GithubApi(URL, StaticToken("token")) as api:
+            found = await api.find_run("owner/models", ID)
+    assert found is not None
+    assert (found.id, found.html_url) == (3, "https://ghes.example/3")
+    assert "created" not in asked.calls.last.request.url.params
+
+
+async def test_a_run_is_looked_for_on_later_pages_but_not_for_ever(github: respx.MockRouter) -> None:
+    with github:
+        asked = github.get(RUNS).respond(json={"workflow_runs": [run(1, "other")] * 100})
+        async with GithubApi(URL, StaticToken("token")) as api:
+            assert await api.find_run("owner/models", ID) is None
+    assert [call.request.url.params["page"] for call in asked.calls] == [str(page) for page in range(1, 11)]
+
+
+async def test_a_short_page_is_the_last(github: respx.MockRouter) -> None:
+    with github:
+        asked = github.get(RUNS).respond(json={"workflow_runs": []})
+        async with GithubApi(URL, StaticToken("token")) as api:
+            assert await api.find_run("owner/models", ID) is None
+    assert asked.call_count == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (httpx.Response(404, json={"message": "Not Found"}), Answer(404, {}, "Not Found")),
+        (httpx.Response(200, text="<html>"), Answer(502, {}, "an answer that is no list of runs")),
+        (httpx.ReadTimeout, Unanswered("ReadTimeout")),
+        (httpx.ConnectError(str(ssl.SSLError("x"))), NotSent("ConnectError")),
+    ],
+)
+async def test_where_github_does_not_say_the_look_has_failed(
+    github: respx.MockRouter, answer: httpx.Response | Exception | type[Exception], outcome: Outcome
+) -> None:
+    with github:
+        github.get(RUNS).mock(side_effect=[answer])
+        async with GithubApi(URL, StaticToken("token")) as api:
+            with pytest.raises(LookFailed) as failed:
+                await api.find_run("owner/models", ID)
+    assert failed.value.outcome == outcome
+
+
+def told(error: LookFailed) -> str:
+    message = str(error)
+    assert len(message.splitlines()) == 1
+    return message
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_a_token_that_may_not_read_actions_is_told_apart_with_its_mend(
+    github: respx.MockRouter, status: int
+) -> None:
+    with github:
+        github.get(RUNS).respond(status, json={"message": "Resource not accessible"})
+        async with GithubApi(URL, StaticToken("token")) as api:
+            with pytest.raises(ActionsUnreadable) as failed:
+                await api.find_run("owner/models", ID)
+    assert "owner/models" in told(failed.value)
+    assert "actions=read" in told(failed.value)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(403, json={"message": "You have exceeded a secondary rate limit."}),
+        httpx.Response(429, json={"message": "slow down"}),
+        httpx.Response(401, json={"message": "Bad credentials"}),
+        httpx.Response(502, text="<html>"),
+    ],
+)
+async def test_limits_and_failures_are_no_want_of_permission(github: respx.MockRouter, answer: httpx.Response) -> None:
+    with github:
+        github.get(RUNS).mock(side_effect=[answer])
+        async with GithubApi(URL, StaticToken("token")) as api:
+            with pytest.raises(LookFailed) as failed:
+                await api.find_run("owner/models", ID)
+    assert type(failed.value) is LookFailed
+    assert str(answer.status_code) in told(failed.value)
+
+
+async def pages(api: GithubApi, since: float | None = None) -> list[Page]:
+    return [page async for page in api.list_runs("owner/models", since=since)]
+
+
+async def test_runs_are_listed_from_a_whole_hour_that_leaves_room_for_another_clock(github: respx.MockRouter) -> None:
+    noon = 1_700_049_600.0
+    with github:
+        asked = github.get(RUNS).respond(json={"workflow_runs": []})
+        async with GithubApi(URL, StaticToken("token")) as api:
+            await pages(api, noon + 1800)
+            await pages(api, noon + 3599)
+            await pages(api, 0.0)
+    assert [call.request.url.params["created"] for call in asked.calls] == [
+        ">=2023-11-15T10:00:00Z",
+        ">=2023-11-15T10:00:00Z",
+        ">=1970-01-01T00:00:00Z",
+    ]
+
+
+async def test_a_page_is_asked_for_only_when_it_is_wanted(github: respx.MockRouter) -> None:
+    with github:
+        asked = github.get(RUNS).respond(json={"workflow_runs": [run(1, ID)] * 100})
+        async with GithubApi(URL, StaticToken("token")) as api:
+            assert await api.find_run("owner/models", ID)
+    assert asked.call_count == 1
+
+
+async def test_a_list_that_has_not_changed_is_not_sent_again(github: respx.MockRouter) -> None:
+    with github:
+        asked = github.get(RUNS)
+        asked.side_effect = [
+            httpx.Response(200, json={"workflow_runs": [run(1, ID)]}, headers={"ETag": 'W/"1"'}),
+            httpx.Response(304),
+            httpx.Response(200, json={"workflow_runs": []}, headers={"ETag": 'W/"2"'}),
+            httpx.Response(200, json={"workflow_runs": []}),
+        ]
+        async with GithubApi(URL, StaticToken("token")) as api:
+            first, second, third = await pages(api), await pages(api), await pages(api)
+            await pages(api, 1_700_000_000.0)
+    assert first == second
+    assert first[0].runs[0].id == 1
+    assert third == [Page((), is_last=True)]
+    sent = [call.request.headers.get("if-none-match") for call in asked.calls]
+    assert sent == [None, 'W/"1"', 'W/"1"', None]
+
+
+async def test_lists_that_are_no_longer_asked_for_are_forgotten(github: respx.MockRouter) -> None:
+    with github:
+        asked = github.get(RUNS).respond(json={"workflow_runs": []}, headers={"ETag": "e"})
+        async with GithubApi(URL, StaticToken("token")) as api:
+            for hour in range(65):
+                await pages(api, 1_700_000_000.0 + hour * 3600)
+            await pages(api, 1_700_000_000.0)
+    assert "if-none-match" not in asked.calls.last.request.headers
+
+
+async def test_one_run_is_read_and_one_that_was_deleted_is_none(github: respx.MockRouter) -> None:
+    with github:
+        github.get(f"{RUNS}/7").respond(json=run(7, ID) | {"status": "completed", "conclusion": "failure"})
+        github.get(f"{RUNS}/8").respond(404, json={"message": "Not Found"})
+        github.get(f"{RUNS}/9").respond(200, text="<html>")
+        async with GithubApi(URL, StaticToken("token")) as api:
+            found = await api.read_run("owner/models", 7)
+            assert found is not None
+            assert (found.id, found.status, found.conclusion) == (7, "completed", "failure")
+            assert await api.read_run("owner/models", 8) is None
+            with pytest.raises(LookFailed):
+                await api.read_run("owner/models", 9)
+
+
+async def test_the_list_that_is_asked_for_all_the_time_is_not_the_one_that_is_forgotten(
+    github: respx.MockRouter,
+) -> None:
+    with github:
+        asked = github.get(RUNS).respond(json={"workflow_runs": []}, headers={"ETag": "e"})
+        async with GithubApi(URL, StaticToken("token")) as api:
+            await pages(api, 0.0)
+            asked.respond(304)
+            await pages(api, 0.0)
+            asked.respond(json={"workflow_runs": []}, headers={"ETag": "e"})
+            for hour in range(100):
+                await pages(api, 1_700_000_000.0 + hour * 3600)
+                if hour % 10 == 0:
+                    asked.respond(304)
+                    await pages(api, 0.0)
+                    asked.respond(json={"workflow_runs": []}, headers={"ETag": "e"})
+    always = [call for call in asked.calls if call.request.url.params["created"].startswith(">=1970")]
+    assert ["if-none-match" in call.request.headers for call in always] == [False, *[True] * 11]
+
+
+WORKFLOW = "/api/v3/repos/owner/models/actions/workflows/on-mlflow-event.yml/dispatches"
+PAYLOAD = json.dumps({"dispatch_id": ID, "model": {"name": "模", "version": "7", "alias": None}})
+STARTED = {"workflow_run_id": 9, "run_url": "https://api/9", "html_url": "https://ghes.example/9"}
+RUN_DETAILS = "return_run_details"
+
+
+async def test_a_workflow_is_started_with_what_is_known_as_its_inputs_and_names_its_run(
+    github: respx.MockRouter,
+) -> None:
+    with github:
+        asked = github.post(WORKFLOW).respond(200, json=STARTED)
+        async with GithubApi(URL, StaticToken("token")) as api:
+            answer = await api.workflow_dispatch("owner/models", "on-mlflow-event.yml", "main", PAYLOAD)
+    assert answer == Answer(200, run_id=9, run_url="https://ghes.example/9")
+    assert json.loads(asked.calls.last.request.content) == {
+        "ref": "main",
+        "inputs": {"model": "模", "version": "7", "payload": PAYLOAD},
+        RUN_DETAILS: True,
+    }
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(204), httpx.Response(200, json={}), httpx.Response(200, text="ok")])
+async def test_a_workflow_that_was_started_without_telling_its_run_was_started(
+    github: respx.MockRouter, answer: httpx.Response
+) -> None:
+    with github:
+        github.post(WORKFLOW).mock(side_effect=[answer])
+        async with GithubApi(URL, StaticToken("token")) as api:
+            given = await api.workflow_dispatch("owner/models", "on-mlflow-event.yml", "main", PAYLOAD)
+    assert given == Answer(answer.status_code)
+
+
+async def test_a_server_that_refuses_to_be_asked_for_the_run_is_asked_without_from_then_on(
+    github: respx.MockRouter,
+) -> None:
+    with github:
+        asked = github.post(WORKFLOW)
+        refusal = httpx.Response(400, json={"message": '"return_run_details" is not a permitted key.'})
+        asked.side_effect = [refusal, httpx.Response(204), httpx.Response(204)]
+        async with GithubApi(URL, StaticToken("token")) as api:
+            for _ in range(2):
+                given = await api.workflow_dispatch("owner/models", "on-mlflow-event.yml", "main", PAYLOAD)
+                assert given == Answer(204)
+    assert [RUN_DETAILS in json.loads(call.request.content) for call in asked.calls] == [True, False, False]
+
+
+async def test_a_request_that_is_wrong_in_itself_stays_refused(github: respx.MockRouter) -> None:
+    with github:
+        asked = github.post(WORKFLOW).respond(400, json={"message": "Problems parsing JSON"})
+        async with GithubApi(URL, StaticToken("token")) as api:
+            for _ in range(2):
+                given = await api.workflow_dispatch("owner/models", "on-mlflow-event.yml", "main", PAYLOAD)
+                assert given == Answer(400, {}, "Problems parsing JSON")
+    assert [RUN_DETAILS in json.loads(call.request.content) for call in asked.calls] == [True, False, True, False]
+
+
+async def test_the_newest_api_version_is_not_asked_for_what_it_tells_anyway(github: respx.MockRouter) -> None:
+    with github:
+        asked = github.post(WORKFLOW).respond(200, json=STARTED)
+        async with GithubApi(URL, StaticToken("token"), api_version="2026-03-10") as api:
+            await api.workflow_dispatch("owner/models", "on-mlflow-event.yml", "main", PAYLOAD)
+    assert asked.calls.last.request.headers["x-github-api-version"] == "2026-03-10"
+    assert RUN_DETAILS not in json.loads(asked.calls.last.request.content)
+
+
+@pytest.mark.parametrize("failure", [httpx.ReadTimeout, httpx.ConnectError])
+async def test_a_workflow_dispatch_that_fails_tells_whether_it_left(
+    github: respx.MockRouter, failure: type[httpx.HTTPError]
+) -> None:
+    with github:
+        asked = github.post(WORKFLOW).mock(side_effect=failure)
+        async with GithubApi(URL, StaticToken("token")) as api:
+            given = await api.workflow_dispatch("owner/models", "on-mlflow-event.yml", "main", PAYLOAD)
+    assert isinstance(given, NotSent if failure is httpx.ConnectError else Unanswered)
+    assert asked.call_count == 1
+
+
+class Renewing:
+    """A credential whose first token has ended."""
+
+    def __init__(self, *, renews: bool = True) -> None:
+        self.renews = renews
+        self.token = "old"
+        self.asked: list[str] = []
+
+    async def header(self, repository: str) -> str:
+        self.asked.append(repository)
+        return f"Bearer {self.token}"
+
+    async def refused(self, repository: str) -> bool:
+        self.token = "new"
+        return self.renews
+
+
+async def test_a_refused_token_is_renewed_and_the_request_sent_once_more(github: respx.MockRouter) -> None:
+    with github:
+        asked = github.post(DISPATCHES)
+        asked.side_effect = [httpx.Response(401), httpx.Response(204)]
+        credential = Renewing()
+        async with GithubApi(URL, credential) as api:
+            assert await api.dispatch("owner/models", "type", "{}") == Answer(204)
+    assert [call.request.headers["authorization"] for call in asked.calls] == ["Bearer old", "Bearer new"]
+    assert credential.asked == ["owner/models"] * 2
+
+
+@pytest.mark.parametrize(("renews", "requests"), [(True, 2), (False, 1)])
+async def test_a_token_that_stays_refused_is_no_endless_loop(
+    github: respx.MockRouter, renews: bool, requests: int
+) -> None:
+    with github:
+        asked = github.post(DISPATCHES).respond(401, json={"message": "Bad credentials"})
+        async with GithubApi(URL, Renewing(renews=renews)) as api:
+            assert await api.dispatch("owner/models", "type", "{}") == Answer(401, {}, "Bad credentials")
+    assert asked.call_count == requests
+
+
+class Unsigned:
+    """A credential that gets no token."""
+
+    def __init__(self, outcome: Answer | NotSent) -> None:
+        self.outcome = outcome
+
+    async def header(self, repository: str) -> str:
+        raise SignInFailed(self.outcome, f"no token for {repository}")
+
+    async def refused(self, repository: str) -> bool:
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    "outcome", [NotSent("ConnectTimeout"), Answer(401, {}, "wrong key"), Answer(403, {"retry-after": "9"}, "slow down")]
+)
+async def test_a_request_that_could_not_be_signed_was_not_sent(
+    github: respx.MockRouter, outcome: Answer | NotSent
+) -> None:
+    with github:
+        asked = github.post(DISPATCHES).respond(204)
+        async with GithubApi(URL, Unsigned(outcome)) as api:
+            assert await api.dispatch("owner/models", "type", "{}") == outcome
+    assert not asked.called
+
+
+def test_a_token_is_not_shown() -> None:
+    assert "sentinel" not in repr(StaticToken("sentinel"))
+
+
+async def test_the_quota_and_the_tokens_end_are_kept_from_the_last_answer(github: respx.MockRouter) -> None:
+    quota = {"x-ratelimit-limit": "5000", "x-ratelimit-remaining": "4999", "x-ratelimit-reset": "1700000000"}
+    with github:
+        asked = github.get(RUNS)
+        expiry = {"github-authentication-token-expiration": "2026-01-31 12:00:00 UTC"}
+        asked.side_effect = [
+            httpx.Response(200, json={"workflow_runs": []}, headers=quota | expiry),
+            httpx.Response(502),
+        ]
+        async with GithubApi(URL, StaticToken("token")) as api:
+            assert (api.quota, api.token_expires_at) == (None, None)
+            await pages(api)
+            assert (api.quota, api.token_expires_at) == (Quota(5000, 4999, 1_700_000_000.0), 1_769_860_800.0)
+            with pytest.raises(LookFailed):
+                await pages(api)
+            assert (api.quota, api.token_expires_at) == (Quota(5000, 4999, 1_700_000_000.0), 1_769_860_800.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("2026-01-31 13:00:00 +0100", 1_769_860_800.0), ("soon", None), ("", None), ("9" * 400, None)],
+)
+async def test_the_tokens_end_is_read_in_both_forms(
+    github: respx.MockRouter, text: str, expected: float | None
+) -> None:
+    with github:
+        headers = {"github-authentication-token-expiration": text}
+        github.get(RUNS).respond(json={"workflow_runs": []}, headers=headers)
+        async with GithubApi(URL, StaticToken("token")) as api:
+            await pages(api)
+            assert api.token_expires_at == expected

@@ -1,0 +1,90 @@
+"""What holds for every loop."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from bridge import loop
+from bridge.ledger import LedgerUnavailable
+from bridge.loop import Loop
+
+pytestmark = pytest.mark.anyio
+
+
+class Counting(Loop):
+    """Counts its steps, and does in each what the test says."""
+
+    name = "counting"
+
+    def __init__(self, during: Callable[[int], float]) -> None:
+        super().__init__()
+        self.steps = 0
+        self.ended = 0
+        self._during = during
+
+    async def step(self) -> float:
+        self.steps += 1
+        return self._during(self.steps)
+
+    async def end(self) -> None:
+        self.ended += 1
+
+
+async def test_it_steps_until_it_is_stopped_and_then_lets_go() -> None:
+    def during(steps: int) -> float:
+        if steps == 3:
+            counting.stop()
+        return 0.0
+
+    counting = Counting(during)
+    assert not counting.running
+    await asyncio.wait_for(counting.run(), 1)
+    assert (counting.steps, counting.ended, counting.running) == (3, 1, False)
+
+
+async def test_it_rests_as_long_as_the_step_says_unless_it_is_woken() -> None:
+    counting = Counting(lambda _: 60.0)
+    task = asyncio.create_task(counting.run())
+    await asyncio.sleep(0.05)
+    assert (counting.steps, counting.running) == (1, True)
+    counting.wake()
+    await asyncio.sleep(0.05)
+    assert counting.steps == 2
+    counting.stop()
+    await asyncio.wait_for(task, 1)
+    assert counting.steps == 2
+
+
+async def test_what_wakes_it_during_a_step_is_not_forgotten() -> None:
+    def during(steps: int) -> float:
+        counting.wake() if steps == 1 else counting.stop()
+        return 60.0
+
+    counting = Counting(during)
+    await asyncio.wait_for(counting.run(), 1)
+    assert counting.steps == 2
+
+
+@pytest.mark.parametrize("failure", [LedgerUnavailable("the disk is full"), ZeroDivisionError()])
+async def test_no_failure_ends_it(failure: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_AFTER_FAILURE", 0.01)
+
+    def during(steps: int) -> float:
+        if steps == 1:
+            raise failure
+        counting.stop()
+        return 0.0
+
+    counting = Counting(during)
+    await asyncio.wait_for(counting.run(), 1)
+    assert (counting.steps, counting.ended) == (2, 1)
+
+
+async def test_it_lets_go_too_where_it_is_cut_off() -> None:
+    counting = Counting(lambda _: 60.0)
+    task = asyncio.create_task(counting.run())
+    await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.wait([task], timeout=1)
+    assert (counting.ended, counting.running) == (1, False)

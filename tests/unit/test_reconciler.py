@@ -1,0 +1,421 @@
+"""The reconciler on a real ledger, with a registry in memory and a clock that is set by hand."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from bridge.drift import CLOCKS, GRACE, OVERLAP
+from bridge.events import Event, Kind
+from bridge.ledger import RECONCILER, Delivery, Ledger
+from bridge.mlflow_api import MlflowApi, MlflowUnreachable, RecentVersion, RegisteredModel
+from bridge.reconciler import ALIASES, VERSIONS, Reconciler
+from bridge.routing import Route
+
+pytestmark = pytest.mark.anyio
+
+NOW = 1_700_000_000.0
+INTERVAL = 300.0
+ROUTES = (Route("environment", "owner/models", "type"),)
+ONLY_CHAMPIONS = Route("champions", "owner/deploy", "type", frozenset({Kind.ALIAS_CREATED}), alias="champion")
+
+
+class Clock:
+    """Seconds that pass only when told."""
+
+    now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Registry(MlflowApi):
+    """A registry in memory, whose clock is `ahead` seconds ahead of ours; fails with `failure` where there is one."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.ahead = 0.0
+        self.versions: list[RecentVersion] = []
+        self.models: dict[str, dict[str, str]] = {}
+        self.failure: Exception | None = None
+        self.hidden: set[tuple[str, str]] = set()
+        self.asked_since: list[int] = []
+
+    def create(self, name: str, version: str, at: float | None = None) -> None:
+        created = int(((at or self.clock.now) + self.ahead) * 1000)
+        told = {"name": name, "version": version, "creation_timestamp": created, "source": f"models:/{name}"}
+        self.versions.append(RecentVersion.model_validate(told))
+        self.models.setdefault(name, {})
+
+    def recent_versions(self, since: int) -> Iterator[RecentVersion]:
+        self.asked_since.append(since)
+        if self.failure:
+            raise self.failure
+        newest = sorted(self.versions, key=lambda version: -version.created)
+        return (each for each in newest if each.created >= since and (each.name, each.version) not in self.hidden)
+
+    def registered_models(self) -> Iterator[RegisteredModel]:
+        if self.failure:
+            raise self.failure
+        for name, aliases in self.models.items():
+            yield RegisteredModel(name=name).model_copy(update={"aliases": dict(aliases)})
+
+
+class Bench:
+    """A reconciler with all around it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = f"sqlite:///{folder}/ledger.db"
+        self.ledger = Ledger(self.url)
+        self.clock = Clock()
+        self.registry = Registry(self.clock)
+        self.woken = 0
+        self.reconciler = self.another()
+
+    def another(self, routes: tuple[Route, ...] = ROUTES, since: float | None = None) -> Reconciler:
+        return Reconciler(
+            self.ledger,
+            self.registry,
+            routes,
+            interval=INTERVAL,
+            since=since,
+            taken=self.wake,
+            clock=self.clock,
+        )
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    async def look(self, seconds: float = INTERVAL) -> None:
+        """Let time pass, and look."""
+        self.clock.now += seconds
+        await self.reconciler.step()
+
+    async def deliver(
+        self, model: str, version: str, alias: str | None = None, delivery_id: str = "", at: float | None = None
+    ) -> None:
+        """Write down what MLflow delivered by itself."""
+        kind = Kind.ALIAS_CREATED if alias else Kind.VERSION_CREATED
+        now = self.clock.now if at is None else at
+        delivery_id = delivery_id or f"mlflow's, {model} {version} {alias} {now}"
+        await self.ledger.accept(Delivery(delivery_id, Event(kind, model, version, alias=alias), now), [])
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with sa.create_engine(self.url).connect() as connection:
+            return [tuple(row) for row in connection.execute(sa.text(query))]
+
+    @property
+    def sent(self) -> list[tuple[Any, ...]]:
+        """Model, version and alias of each dispatch, in the order of their acceptance."""
+        return self.rows(
+            "select model, version, alias from dispatches join deliveries on deliveries.id = delivery_id "
+            "order by dispatches.id"
+        )
+
+
+def problem_of(bench: Bench) -> str | None:
+    return bench.reconciler.problem
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = Bench(tmp_path)
+    await bench.ledger.start()
+    yield bench
+    await bench.ledger.close()
+
+
+@pytest.fixture
+async def begun(bench: Bench) -> Bench:
+    """A bench whose first look is over: the registry held one version with an alias."""
+    bench.registry.create("old", "1", NOW - 86_400)
+    bench.registry.models["old"]["champion"] = "1"
+    await bench.look(0)
+    return bench
+
+
+async def test_the_first_look_takes_nothing_in(begun: Bench) -> None:
+    assert begun.sent == []
+    await begun.look()
+    assert begun.sent == []
+
+
+async def test_a_version_that_no_delivery_told_of_is_taken_in_once_and_wakes_the_dispatcher(begun: Bench) -> None:
+    begun.registry.create("iris", "1")
+    for _ in range(5):
+        await begun.look()
+    assert begun.sent == [("iris", "1", None)]
+    assert begun.woken == 1
+    assert begun.rows("select kind, source from deliveries") == [("model_version.created", "models:/iris")]
+
+
+async def test_a_version_is_left_to_its_delivery_for_two_minutes(begun: Bench) -> None:
+    begun.clock.now += INTERVAL
+    begun.registry.create("iris", "1", begun.clock.now - GRACE + 1)
+    await begun.look(0)
+    assert begun.sent == []
+    await begun.look()
+    assert begun.sent == [("iris", "1", None)]
+
+
+async def test_a_version_that_a_delivery_told_of_is_not_taken_in(begun: Bench) -> None:
+    begun.registry.create("iris", "1")
+    await begun.deliver("iris", "1")
+    await begun.look()
+    assert begun.sent == []
+
+
+async def test_an_aliass_delivery_does_not_stand_for_its_version(begun: Bench) -> None:
+    begun.registry.create("iris", "1")
+    await begun.deliver("iris", "1", "champion")
+    await begun.look()
+    assert begun.sent == [("iris", "1", None)]
+
+
+async def test_a_version_that_was_deleted_and_made_again_is_another_one(begun: Bench) -> None:
+    await begun.deliver("iris", "1")
+    begun.clock.now += 2 * CLOCKS
+    begun.registry.create("iris", "1")
+    await begun.look()
+    assert begun.sent == [("iris", "1", None)]
+    begun.clock.now += 2 * CLOCKS
+    begun.registry.versions.pop()
+    begun.registry.create("iris", "1")
+    await begun.look()
+    await begun.look()
+    assert begun.sent == [("iris", "1", None)] * 2
+
+
+async def test_an_outage_is_caught_up_oldest_first(begun: Bench) -> None:
+    for number in range(1, 201):
+        begun.registry.create("iris", str(number), NOW + number)
+    await begun.look(86_400)
+    assert begun.sent == [("iris", str(number), None) for number in range(1, 201)]
+    await begun.look()
+    assert len(begun.sent) == 200
+
+
+async def test_a_version_that_a_page_left_out_is_found_by_the_next_look(begun: Bench) -> None:
+    begun.registry.create("iris", "1", NOW + 1)
+    begun.registry.create("iris", "2", NOW + 86_000)
+    begun.registry.hidden.add(("iris", "1"))
+    await begun.look(90_000)
+    begun.registry.hidden.clear()
+    await begun.look()
+    assert begun.sent == [("iris", "2", None), ("iris", "1", None)]
+
+
+async def test_a_version_that_was_committed_late_is_found_within_the_overlap(begun: Bench) -> None:
+    for number in range(1, 4):
+        begun.registry.create("iris", str(number))
+        await begun.look()
+    begun.registry.create("late", "1", begun.clock.now - INTERVAL - OVERLAP + 600)
+    await begun.look()
+    assert ("late", "1", None) in begun.sent
+
+
+async def test_looks_reach_no_further_back_than_they_must(begun: Bench) -> None:
+    for number in range(1, 40):
+        begun.registry.create("iris", str(number))
+        await begun.look()
+    newest = begun.clock.now - INTERVAL
+    assert begun.registry.asked_since[-1] >= (newest - OVERLAP - 2 * INTERVAL) * 1000
+
+
+async def test_since_reaches_behind_the_first_start(bench: Bench) -> None:
+    for day in range(1, 4):
+        bench.registry.create("iris", str(4 - day), NOW - day * 86_400)
+    bench.registry.models["iris"]["champion"] = "3"
+    bench.registry.models["iris"]["old"] = "1"
+    bench.reconciler = bench.another(since=NOW - 2 * 86_400 - 10)
+    await bench.look(0)
+    await bench.look()
+    await bench.look()
+    assert bench.sent == [("iris", "2", None), ("iris", "3", None)]
+
+
+async def test_since_counts_at_the_first_start_alone(begun: Bench) -> None:
+    begun.reconciler = begun.another(since=NOW - 10 * 86_400)
+    await begun.reconciler.step()
+    await begun.look()
+    assert begun.sent == []
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, -1800.0, 1800.0, 3600.0])
+async def test_a_clock_that_is_an_hour_off_loses_nothing_and_doubles_nothing(bench: Bench, ahead: float) -> None:
+    bench.registry.ahead = ahead
+    bench.registry.create("old", "1", NOW - 86_400)
+    await bench.look(0)
+    for number in range(1, 30):
+        bench.registry.create("iris", str(number))
+        await bench.look()
+    for _ in range(15):
+        await bench.look()
+    assert sorted(int(version) for _, version, _ in bench.sent) == list(range(1, 30))
+
+
+async def test_a_moved_alias_is_taken_in_once_after_two_minutes(begun: Bench) -> None:
+    begun.registry.models["old"]["champion"] = "2"
+    await begun.look()
+    assert begun.sent == []
+    await begun.look(GRACE)
+    assert begun.sent == [("old", "2", "champion")]
+    for _ in range(3):
+        await begun.look()
+    assert len(begun.sent) == 1
+
+
+async def test_a_suspicion_is_looked_into_before_the_interval_is_over(begun: Bench) -> None:
+    begun.registry.models["old"]["challenger"] = "1"
+    begun.clock.now += INTERVAL
+    assert await begun.reconciler.step() <= 20
+    for _ in range(7):
+        await begun.look(20)
+    assert begun.sent == [("old", "1", "challenger")]
+
+
+async def test_an_alias_that_a_delivery_told_of_is_not_taken_in(begun: Bench) -> None:
+    begun.registry.models["old"]["champion"] = "2"
+    await begun.look()
+    await begun.deliver("old", "2", "champion")
+    await begun.look()
+    await begun.look()
+    assert begun.sent == []
+
+
+async def test_of_an_aliass_deliveries_the_newest_counts(begun: Bench) -> None:
+    await begun.deliver("old", "2", "champion")
+    begun.clock.now += 1
+    await begun.deliver("old", "3", "champion")
+    begun.registry.models["old"]["champion"] = "2"  # moved back, and that delivery was lost
+    await begun.look()
+    await begun.look()
+    assert begun.sent == [("old", "2", "champion")]
+
+
+async def test_an_alias_that_moves_to_and_fro_is_taken_in_each_time(begun: Bench) -> None:
+    for version in ("2", "1", "2", "1"):
+        begun.registry.models["old"]["champion"] = version
+        await begun.look()
+        await begun.look()
+    assert [version for _, version, _ in begun.sent] == ["2", "1", "2", "1"]
+
+
+async def test_an_alias_that_moves_on_meanwhile_is_taken_in_where_it_comes_to_rest(begun: Bench) -> None:
+    for version in ("2", "3", "4"):
+        begun.registry.models["old"]["champion"] = version
+        await begun.look(GRACE / 2)
+        begun.reconciler.wake()
+    await begun.look()
+    await begun.look()
+    assert begun.sent == [("old", "4", "champion")]
+
+
+async def test_a_versions_event_covers_its_aliases(begun: Bench) -> None:
+    begun.registry.create("iris", "1")
+    begun.registry.models["iris"] |= {"champion": "1", "latest": "1"}
+    for _ in range(4):
+        await begun.look()
+    assert begun.sent == [("iris", "1", None)]
+
+
+async def test_a_delivered_versions_event_covers_no_alias_that_was_set_later(begun: Bench) -> None:
+    begun.registry.create("iris", "1")
+    await begun.deliver("iris", "1")
+    begun.registry.models["iris"]["champion"] = "1"
+    for _ in range(3):
+        await begun.look()
+    assert begun.sent == [("iris", "1", "champion")]
+
+
+async def test_a_versions_event_covers_no_alias_that_has_another_route(begun: Bench) -> None:
+    begun.reconciler = begun.another((*ROUTES, ONLY_CHAMPIONS))
+    await begun.reconciler.end()
+    begun.registry.create("iris", "1")
+    begun.registry.models["iris"] |= {"champion": "1", "latest": "1"}
+    begun.clock.now += 3600
+    for _ in range(4):
+        await begun.look()
+    query = "select alias, repository from dispatches join deliveries d on d.id = delivery_id order by dispatches.id"
+    assert begun.rows(query) == [(None, "owner/models"), ("champion", "owner/models"), ("champion", "owner/deploy")]
+
+
+async def test_what_no_route_wants_is_not_written_down(begun: Bench) -> None:
+    begun.reconciler = begun.another((ONLY_CHAMPIONS,))
+    begun.clock.now += 3600
+    begun.registry.create("iris", "1", begun.clock.now - GRACE)
+    begun.registry.models["iris"]["latest"] = "1"
+    for _ in range(3):
+        await begun.look()
+    assert begun.rows("select count(*) from deliveries") == [(0,)]
+
+
+async def test_two_reconcilers_on_one_ledger_take_everything_in_once(begun: Bench) -> None:
+    other = begun.another()
+    begun.registry.create("iris", "1")
+    begun.registry.models["old"]["champion"] = "2"
+    for _ in range(4):
+        await begun.look()
+        await begun.reconciler.end()
+        await other.step()
+        await other.end()
+    assert sorted(begun.sent) == [("iris", "1", None), ("old", "2", "champion")]
+
+
+async def test_the_ids_are_made_of_what_they_say_so_that_a_lost_bookmark_doubles_nothing(begun: Bench) -> None:
+    begun.registry.create("iris", "1")
+    bookmarks = [(name, await begun.ledger.bookmark(name)) for name in (VERSIONS, ALIASES)]
+    begun.registry.models["old"]["champion"] = "2"
+    await begun.look()
+    await begun.look()
+    for name, text in bookmarks:
+        assert text is not None
+        await begun.ledger.write_bookmark(name, text)
+    await begun.look()
+    await begun.look()
+    assert sorted(begun.sent) == [("iris", "1", None), ("old", "2", "champion")]
+
+
+async def test_an_mlflow_that_is_down_is_a_problem_until_it_is_back(begun: Bench) -> None:
+    begun.registry.failure = MlflowUnreachable("MLflow can't be reached: check MLFLOW_TRACKING_URI")
+    await begun.look()
+    assert problem_of(begun) == "MLflow can't be reached: check MLFLOW_TRACKING_URI"
+    begun.registry.failure = None
+    begun.registry.create("iris", "1", NOW)
+    await begun.look(60)
+    assert not problem_of(begun)
+    assert begun.sent == [("iris", "1", None)]
+
+
+async def test_a_bookmark_that_cannot_be_read_is_a_problem_that_says_what_to_do(begun: Bench) -> None:
+    await begun.ledger.write_bookmark(VERSIONS, "{}")
+    await begun.look()
+    assert "delete that row" in str(begun.reconciler.problem)
+
+
+async def test_the_lease_is_kept_between_two_looks_and_given_back_at_the_end(begun: Bench) -> None:
+    other = begun.another()
+    begun.registry.create("iris", "1")
+    begun.clock.now += INTERVAL
+    for _ in range(10):
+        await begun.reconciler.step()
+        begun.clock.now += 20
+        await other.step()
+    assert begun.sent == [("iris", "1", None)]
+    assert await begun.ledger.take(RECONCILER, "third", now=begun.clock.now, seconds=60) is None
+    await begun.reconciler.end()
+    assert await begun.ledger.take(RECONCILER, "third", now=begun.clock.now, seconds=60) is not None
+
+
+async def test_names_that_no_delivery_could_hold_and_payloads_that_github_would_not_take_stop_nothing(
+    begun: Bench,
+) -> None:
+    begun.registry.create("a\x00b", "1")
+    begun.registry.create("x" * 70_000, "1")
+    begun.registry.create("iris", "1")
+    begun.registry.models["a\x00b"]["champion"] = "1"
+    for _ in range(3):
+        await begun.look()
+    assert begun.sent == [("iris", "1", None)]

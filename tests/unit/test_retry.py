@@ -1,0 +1,133 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.retry import (
+    Again,
+    Answer,
+    Decision,
+    LookFirst,
+    NotSent,
+    Outcome,
+    Pause,
+    Reject,
+    Sent,
+    Unanswered,
+    decide,
+    delay,
+    is_rate_limit,
+)
+
+NOW = 1_700_000_000.0
+
+
+def decided(outcome: Outcome, *, attempts: int = 0, pauses: int = 0, chance: float = 0.5) -> Decision:
+    return decide(outcome, attempts=attempts, pauses=pauses, now=NOW, settle=120.0, chance=chance)
+
+
+@pytest.mark.parametrize("status", [200, 204])
+def test_a_success_is_sent(status: int) -> None:
+    assert decided(Answer(status)) == Sent()
+
+
+def test_an_unprocessable_dispatch_is_rejected_with_githubs_words() -> None:
+    decision = decided(Answer(422, message="Invalid request.\n\nNo more than 10 properties"))
+    assert isinstance(decision, Reject)
+    assert "422 Invalid request. No more than 10 properties" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("answer", "mend"),
+    [
+        (Answer(401, message="Bad credentials"), "renew GITHUB_TOKEN"),
+        (Answer(403, message="Resource not accessible by personal access token"), "contents=write"),
+        (Answer(403, {"x-accepted-github-permissions": "contents=write; x"}), "contents=write; x"),
+        (Answer(404, message="Not Found"), "repository exists"),
+        (Answer(301, message="Moved Permanently"), "GITHUB_REPOSITORY"),
+        (Answer(307), "GITHUB_REPOSITORY"),
+    ],
+)
+def test_a_want_of_access_pauses_the_lane_for_a_minute_and_names_the_mend(answer: Answer, mend: str) -> None:
+    decision = decided(answer, pauses=9)
+    assert isinstance(decision, Pause)
+    assert decision.until == NOW + 60
+    assert mend in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("answer", "seconds"),
+    [
+        (Answer(429, {"retry-after": "7"}), 7),
+        (Answer(403, {"retry-after": "7", "x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) + 90)}), 7),
+        (Answer(403, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) + 90)}), 90),
+        (Answer(429, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) + 90)}), 90),
+        (Answer(429, {"x-ratelimit-remaining": "12", "x-ratelimit-reset": str(int(NOW) + 90)}), 60),
+        (Answer(403, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) - 90)}), 60),
+        (Answer(403, {"x-ratelimit-remaining": "0"}), 60),
+        (Answer(403, message="You have exceeded a secondary rate limit"), 60),
+        (Answer(429, {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}), 60),
+        (Answer(429, {"retry-after": "0"}), 1),
+        (Answer(429, {"retry-after": "9" * 12}), 3600),
+    ],
+)
+def test_a_rate_limit_pauses_the_lane_as_long_as_github_says(answer: Answer, seconds: float) -> None:
+    decision = decided(answer)
+    assert isinstance(decision, Pause)
+    assert decision.until == NOW + seconds
+    assert "goes on by itself" in decision.reason
+
+
+def test_rate_limits_without_a_hint_pause_longer_each_time() -> None:
+    pauses = [decided(Answer(429), pauses=count) for count in (0, 1, 2, 50)]
+    assert [pause.until - NOW for pause in pauses if isinstance(pause, Pause)] == [60, 120, 240, 3600]
+
+
+@pytest.mark.parametrize("status", [400, 409, 500, 502, 503, 504])
+def test_anything_else_is_sent_again(status: int) -> None:
+    decision = decided(Answer(status), chance=1.0)
+    assert isinstance(decision, Again)
+    assert decision.at == NOW + 4
+
+
+def test_what_never_left_is_sent_again_without_a_look() -> None:
+    assert isinstance(decided(NotSent("ConnectError")), Again)
+
+
+def test_what_may_have_left_is_looked_for_first_once_github_had_its_time() -> None:
+    decision = decided(Unanswered("ReadTimeout"))
+    assert isinstance(decision, LookFirst)
+    assert decision.at == NOW + 120
+
+
+@given(st.integers(min_value=0), st.floats(min_value=0, max_value=1))
+def test_a_delay_is_between_2_seconds_and_5_minutes(attempts: int, chance: float) -> None:
+    assert 2 <= delay(attempts, chance) <= 300
+
+
+def test_delays_double_up_to_5_minutes() -> None:
+    assert [delay(attempts, 1.0) for attempts in (0, 1, 2, 7, 10**9)] == [4, 8, 16, 300, 300]
+
+
+headers = st.dictionaries(
+    st.sampled_from(["retry-after", "x-ratelimit-remaining", "x-ratelimit-reset", "x-accepted-github-permissions"]),
+    st.text() | st.integers().map(str),
+)
+
+
+@given(st.integers(100, 599), headers, st.text(), st.integers(0), st.integers(0), st.floats(0, 1))
+def test_whatever_github_answers_there_is_a_decision_within_an_hour(
+    status: int, answered: dict[str, str], message: str, attempts: int, pauses: int, chance: float
+) -> None:
+    decision = decided(Answer(status, answered, message), attempts=attempts, pauses=pauses, chance=chance)
+    match decision:
+        case Again(at, reason) | LookFirst(at, reason) | Pause(at, reason):
+            assert NOW + 1 <= at <= NOW + 3600
+            assert len(reason.splitlines()) == 1
+        case Reject(reason):
+            assert status == 422
+        case Sent():
+            assert 200 <= status < 300
+
+
+def test_a_forbidden_answer_without_a_limit_is_no_rate_limit() -> None:
+    assert not is_rate_limit(Answer(403, {"x-ratelimit-remaining": "4999"}, "Resource not accessible"))

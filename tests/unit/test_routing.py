@@ -1,0 +1,83 @@
+from dataclasses import replace
+
+import pytest
+
+from bridge.events import Event, Kind
+from bridge.routing import Route, match, never
+
+ROUTE = Route("environment", "owner/models", "mlflow-model-version")
+EVERYTHING = replace(ROUTE, name="everything", kinds=frozenset(Kind))
+VERSION = Event(Kind.VERSION_CREATED, "iris", "1")
+ALIAS = Event(Kind.ALIAS_CREATED, "iris", "1", alias="champion")
+TAG = Event(Kind.TAG_SET, "iris", "1", tag="stage")
+
+
+@pytest.mark.parametrize("event", [VERSION, ALIAS])
+def test_versions_and_aliases_have_a_route(event: Event) -> None:
+    assert match(event, [ROUTE]) == (ROUTE,)
+
+
+def test_tags_have_no_route_unless_one_says_so() -> None:
+    assert match(TAG, [ROUTE]) == ()
+    assert match(TAG, [ROUTE, EVERYTHING]) == (EVERYTHING,)
+
+
+@pytest.mark.parametrize("tag", ["image.uri", "image.status", "image.run_url", "image."])
+def test_the_tags_that_our_runs_write_never_cause_a_run(tag: str) -> None:
+    assert match(replace(TAG, tag=tag), [EVERYTHING]) == ()
+
+
+@pytest.mark.parametrize("event", [VERSION, ALIAS, TAG])
+def test_test_events_and_other_workspaces_never_cause_a_run(event: Event) -> None:
+    assert match(replace(event, is_test=True), [EVERYTHING]) == ()
+    assert match(replace(event, workspace="team-a"), [EVERYTHING]) == ()
+
+
+def test_every_route_that_fits_matches_in_their_order() -> None:
+    assert match(VERSION, [EVERYTHING, ROUTE]) == (EVERYTHING, ROUTE)
+    assert match(VERSION, []) == ()
+
+
+@pytest.mark.parametrize(
+    ("glob", "model", "fits"),
+    [
+        ("iris", "iris", True),
+        ("iris", "iris2", False),
+        ("iris*", "iris", True),
+        ("iris-?", "iris-2", True),
+        ("iris-[ab]", "iris-c", False),
+        ("Iris", "iris", False),
+        ("team/*", "team/a\nb/模型", True),
+        ("*", "()", True),
+    ],
+)
+def test_a_model_fits_its_glob_wholly_and_by_case(glob: str, model: str, fits: bool) -> None:
+    assert bool(match(replace(VERSION, model=model), [replace(ROUTE, model=glob)])) == fits
+
+
+def test_an_alias_glob_fits_aliases_and_no_event_without_one() -> None:
+    route = replace(EVERYTHING, alias="champ*")
+    assert match(ALIAS, [route]) == (route,)
+    assert match(replace(ALIAS, alias="challenger"), [route]) == ()
+    assert match(VERSION, [route]) == ()
+    assert match(TAG, [route]) == ()
+
+
+def test_a_tag_glob_fits_tags_keys_and_no_event_without_one() -> None:
+    route = replace(EVERYTHING, tag="st*")
+    assert match(TAG, [route]) == (route,)
+    assert match(replace(TAG, tag="owner"), [route]) == ()
+    assert match(VERSION, [route]) == ()
+
+
+def test_every_condition_of_a_route_must_hold() -> None:
+    assert match(ALIAS, [replace(EVERYTHING, model="iris", alias="champion")])
+    assert not match(ALIAS, [replace(EVERYTHING, model="wine", alias="champion")])
+    assert not match(ALIAS, [replace(ROUTE, kinds=frozenset({Kind.VERSION_CREATED}), alias="champion")])
+
+
+def test_it_is_said_why_an_event_is_never_dispatched() -> None:
+    assert never(VERSION) is None
+    assert never(replace(VERSION, is_test=True)) == "it is MLflow's own test event"
+    assert "workspace" in str(never(replace(VERSION, workspace="team-a")))
+    assert "image." in str(never(replace(TAG, tag="image.uri")))

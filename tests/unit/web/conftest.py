@@ -1,0 +1,109 @@
+"""The application in this process, without a network: its ledger, and a GitHub that answers 503."""
+
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+import respx
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from bridge.loop import Loop
+from bridge.settings import Settings
+from bridge.signature import sign
+from bridge.web.app import create_app
+from bridge.web.state import State
+
+SECRET, PREVIOUS, TOKEN = "sentinel-secret", "sentinel-previous", "ghp_sentinel"
+
+
+class Bridge:
+    """A bridge in this process, and MLflow's way to call it."""
+
+    def __init__(self, portal: BlockingPortal, client: httpx.AsyncClient, database: Path, app: FastAPI) -> None:
+        self.database = database
+        self._app = app
+        self._portal = portal
+        self._client = client
+
+    def get(self, path: str) -> httpx.Response:
+        return self._portal.call(self._client.get, path)
+
+    @property
+    def state(self) -> State:
+        """The parts of the bridge."""
+        state: State = self._app.state.bridge
+        return state
+
+    def stop(self, loop: Loop) -> None:
+        """Stop the loop, and wait until it has ended."""
+        self._portal.call(loop.stop)
+        while loop.running:
+            time.sleep(0.01)
+
+    def send(
+        self,
+        content: bytes | AsyncIterator[bytes],
+        headers: Sequence[tuple[bytes, bytes]] | Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """Post to the webhook just so."""
+
+        async def post() -> httpx.Response:
+            return await self._client.post("/webhook", content=content, headers=headers)
+
+        return self._portal.call(post)
+
+    def post(self, body: bytes, **headers: str | None) -> httpx.Response:
+        """Post a body that is signed as it should be, but for the headers that are given."""
+        delivery_id = headers.get("delivery_id") or str(uuid4())
+        timestamp = headers.get("timestamp") or str(int(time.time()))
+        moment = int(timestamp) if timestamp.isdecimal() else 0
+        sent = {
+            "delivery_id": delivery_id,
+            "timestamp": timestamp,
+            "signature": sign(SECRET, delivery_id, moment, body),
+        } | headers
+        names = {f"X-MLflow-{name.replace('_', '-')}": value for name, value in sent.items() if value is not None}
+        return self.send(body, names)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self.database)) as connection:
+            return connection.execute(query).fetchall()
+
+
+def settings(database: Path) -> Settings:
+    return Settings(
+        mlflow_webhook_secret=SecretStr(SECRET),
+        mlflow_webhook_secret_previous=SecretStr(PREVIOUS),
+        github_repository="owner/models",
+        github_token=SecretStr(TOKEN),
+        database_url=f"sqlite:///{database}",
+    )
+
+
+@pytest.fixture
+def github() -> Iterator[respx.Route]:
+    """GitHub's answer to every dispatch: 503 unless a test says otherwise."""
+    with respx.mock(assert_all_called=False) as mock:
+        yield mock.post("https://api.github.com/repos/owner/models/dispatches").respond(503)
+
+
+@pytest.fixture
+def bridge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, github: respx.Route) -> Iterator[Bridge]:
+    monkeypatch.chdir(tmp_path)
+    app = create_app(settings(tmp_path / "ledger.db"))
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(app.router.lifespan_context(app)),
+        portal.wrap_async_context_manager(
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bridge")
+        ) as client,
+    ):
+        yield Bridge(portal, client, tmp_path / "ledger.db", app)

@@ -1,0 +1,199 @@
+"""What the webhook answers, in the promised order, and what it then does."""
+
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from mlflow.entities.webhook import WebhookEvent
+from mlflow.webhooks.types import EVENT_TO_PAYLOAD_CLASS, get_example_payload_for_event
+
+from bridge.events import Kind
+from bridge.ledger import Ledger, LedgerUnavailable
+from bridge.signature import sign
+from bridge.web import webhook
+from bridge.web.answers import RETRY_AFTER
+from bridge.web.app import create_app
+from tests.unit.web.conftest import PREVIOUS, SECRET, TOKEN, Bridge, settings
+
+VERSION: dict[str, object] = {"name": "iris", "version": "7", "source": "models:/m-1", "run_id": None, "tags": {}}
+ALIAS = {"name": "iris", "version": "7", "alias": "champion"}
+TAG = {"name": "iris", "version": "7", "key": "stage", "value": "gold"}
+
+
+def body(kind: str, data: object, **more: object) -> bytes:
+    entity, _, action = kind.partition(".")
+    return json.dumps({"entity": entity, "action": action, "timestamp": "t", "data": data, **more}).encode()
+
+
+CREATED = body("model_version.created", VERSION)
+
+
+def test_a_version_is_submitted_and_written_down_with_its_dispatch(bridge: Bridge) -> None:
+    delivery_id = str(uuid4())
+    answer = bridge.post(CREATED, delivery_id=delivery_id)
+    assert (answer.status_code, answer.json()) == (202, {"status": "submitted", "delivery_id": delivery_id})
+    ((dispatch_id, payload),) = bridge.rows("select id, payload from dispatches")
+    assert json.loads(payload)["dispatch_id"] == dispatch_id
+    assert json.loads(payload)["delivery_id"] == delivery_id
+    assert len(dispatch_id) == 26
+
+
+def test_the_same_delivery_again_is_a_duplicate(bridge: Bridge) -> None:
+    delivery_id = str(uuid4())
+    bridge.post(CREATED, delivery_id=delivery_id)
+    answer = bridge.post(CREATED, delivery_id=delivery_id)
+    assert (answer.status_code, answer.json()) == (202, {"status": "duplicate", "delivery_id": delivery_id})
+    assert bridge.rows("select count(*) from dispatches") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "ignored",
+    [
+        body("model_version_tag.set", TAG),
+        body("model_version_tag.set", {**TAG, "key": "image.uri"}),
+        body("model_version.created", VERSION, workspace="team-a"),
+    ],
+)
+def test_a_supported_event_that_no_route_wants_is_ignored_and_not_stored(bridge: Bridge, ignored: bytes) -> None:
+    answer = bridge.post(ignored)
+    assert (answer.status_code, answer.json()["status"]) == (202, "ignored")
+    assert bridge.rows("select count(*) from deliveries") == [(0,)]
+
+
+@pytest.mark.parametrize("event", [WebhookEvent(*pair) for pair in EVENT_TO_PAYLOAD_CLASS], ids=str)
+def test_mlflows_test_events_are_answered_and_never_dispatched(bridge: Bridge, event: WebhookEvent) -> None:
+    answer = bridge.post(body(str(event), get_example_payload_for_event(event)))
+    expected = (200, "test") if str(event) in set(Kind) else (422, "refused")
+    assert (answer.status_code, answer.json()["status"]) == expected
+    assert bridge.rows("select count(*) from deliveries") == [(0,)]
+
+
+def test_both_secrets_are_taken_during_a_rotation(bridge: Bridge) -> None:
+    delivery_id, now = str(uuid4()), int(time.time())
+    signature = sign(PREVIOUS, delivery_id, now, CREATED)
+    assert bridge.post(CREATED, delivery_id=delivery_id, timestamp=str(now), signature=signature).status_code == 202
+
+
+TOO_LONG = b"x" * (webhook.MAX_BODY + 1)
+NO_EVENT = b"{}"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status"),
+    [
+        # Each line is wrong in one more way than the one below it, and is answered for its first.
+        ((TOO_LONG, {"delivery_id": "x", "signature": "v1,x", "timestamp": "x"}), 413),
+        ((NO_EVENT, {"delivery_id": "x", "signature": "v1,x", "timestamp": "1"}), 400),
+        ((NO_EVENT, {"signature": "v1,x", "timestamp": "1"}), 401),
+        ((NO_EVENT, {"timestamp": "1"}), 400),
+        ((NO_EVENT, {}), 422),
+        ((body("model_version_tag.deleted", TAG), {}), 422),
+        ((body("model_version.created", {**VERSION, "name": "x" * 70_000}), {}), 422),
+    ],
+)
+def test_checks_come_in_the_promised_order(
+    bridge: Bridge, wrong: tuple[bytes, dict[str, str | None]], status: int
+) -> None:
+    sent, headers = wrong
+    answer = bridge.post(sent, **headers)
+    assert answer.status_code == status
+    assert answer.json()["status"] == "refused"
+    assert answer.json()["detail"]
+    assert bridge.rows("select count(*) from deliveries") == [(0,)]
+
+
+@pytest.mark.parametrize(("header", "status"), [("delivery_id", 400), ("timestamp", 400), ("signature", 401)])
+def test_a_header_that_is_missing_is_refused(bridge: Bridge, header: str, status: int) -> None:
+    assert bridge.post(CREATED, **(signed() | {header: None})).status_code == status
+
+
+@pytest.mark.parametrize("late", [-400, 400])
+def test_a_timestamp_that_is_out_of_date_is_refused(bridge: Bridge, late: int) -> None:
+    assert bridge.post(CREATED, **signed(late)).status_code == 400
+
+
+def signed(late: int = 0) -> dict[str, str | None]:
+    """Sign as of `late` seconds from now."""
+    delivery_id, then = str(uuid4()), int(time.time()) + late
+    return {"delivery_id": delivery_id, "signature": sign(SECRET, delivery_id, then, CREATED), "timestamp": str(then)}
+
+
+def test_a_header_that_comes_twice_is_refused(bridge: Bridge) -> None:
+    delivery_id, now = str(uuid4()), int(time.time())
+    headers = [
+        (b"X-MLflow-Delivery-Id", delivery_id.encode()),
+        (b"X-MLflow-Timestamp", str(now).encode()),
+        (b"X-MLflow-Signature", sign(SECRET, delivery_id, now, CREATED).encode()),
+    ]
+    twice = [*headers, (b"X-MLflow-Signature", b"v1,x")]
+    assert bridge.send(CREATED, headers).status_code == 202
+    assert bridge.send(CREATED, twice).status_code == 401
+
+
+def test_a_body_of_exactly_the_limit_is_read(bridge: Bridge) -> None:
+    assert bridge.post(b"x" * webhook.MAX_BODY).status_code == 422
+
+
+def test_a_body_that_announces_no_length_is_read_no_further_than_the_limit(bridge: Bridge) -> None:
+    async def chunked() -> AsyncIterator[bytes]:
+        for _ in range(64):
+            yield b"x" * 65_536
+
+    answer = bridge.send(chunked())
+    assert answer.status_code == 413
+    assert answer.headers["Connection"] == "close"
+
+
+def test_a_ledger_that_cannot_write_asks_for_a_retry(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object) -> None:
+        raise LedgerUnavailable("the disk is full of sentinel-details")
+
+    monkeypatch.setattr(Ledger, "accept", fail)
+    answer = bridge.post(CREATED)
+    assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
+    assert answer.headers["Retry-After"] == str(RETRY_AFTER)
+    assert "sentinel" not in answer.text
+
+
+def test_no_answer_and_no_log_line_holds_a_secret_or_signature(
+    bridge: Bridge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    delivery_id, now = str(uuid4()), int(time.time())
+    signature = sign(SECRET, delivery_id, now, CREATED)
+    answers = [
+        bridge.post(CREATED, delivery_id=delivery_id, timestamp=str(now), signature=signature),
+        bridge.post(NO_EVENT, signature=signature),
+        bridge.post(NO_EVENT),
+        bridge.post(CREATED, timestamp="1", signature=signature),
+    ]
+    time.sleep(0.2)  # the dispatcher's own line
+    told = "".join(answer.text + str(answer.headers) for answer in answers) + "".join(capsys.readouterr())
+    assert "dispatch delayed" in told
+    for secret in (SECRET, PREVIOUS, TOKEN, signature.removeprefix("v1,")):
+        assert secret not in told
+
+
+hostile_headers = st.dictionaries(
+    st.sampled_from(["X-MLflow-Delivery-Id", "X-MLflow-Timestamp", "X-MLflow-Signature", "Content-Type"]),
+    st.binary(max_size=80).filter(lambda value: not {0, 10, 13} & set(value))
+    | st.sampled_from([str(uuid4()).encode(), b"1700000000", b"v1,AAAA", b"-1", b"9" * 40, b"v1,"]),
+)
+
+
+@examples(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(hostile_headers, st.binary(max_size=300))
+def test_nothing_unsigned_gets_in(bridge: Bridge, headers: dict[str, bytes], sent: bytes) -> None:
+    answer = bridge.send(sent, [(name.encode(), value) for name, value in headers.items()])
+    assert answer.status_code in (400, 401, 413)
+
+
+def test_the_app_does_nothing_until_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    create_app(settings(tmp_path / "ledger.db"))
+    assert list(tmp_path.iterdir()) == []
