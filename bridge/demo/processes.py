@@ -5,6 +5,7 @@ happens to be set on this machine (a real GITHUB_TOKEN, say) reaches it.
 """
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -155,8 +156,12 @@ class BridgeServer(Server):
 
 
 def free_port() -> int:
-    """Give a port of 127.0.0.1 that nobody listens at right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Give a port of 127.0.0.1 that nobody listens at right now.
+
+    It is below those that systems give to outgoing connections, so that none of these takes it before its server does.
+    """
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

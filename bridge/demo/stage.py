@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from bridge.demo.github import LoopbackGitHub
-from bridge.demo.processes import BridgeServer, MlflowServer, free_port
+from bridge.demo.processes import BridgeServer, MlflowServer
 from bridge.demo.registry import IMAGE, Registry
 from bridge.demo.runner import ActRunner
 from bridge.errors import BridgeError
@@ -26,6 +26,8 @@ REPOSITORY = "demo/models"
 EVENTS = ("model_version.created", "model_version_alias.created")
 _CALLER = Path(".github/workflows/on-mlflow-event.yml")
 _ACTIONS = Path("tests/e2e/actions")
+_PING_SECONDS = 300.0
+"""Seconds that an image may take until it serves its model: as many workers as it has cores load it at once."""
 
 
 class NoCheckout(BridgeError):
@@ -132,14 +134,17 @@ def serving(registry: Registry, reference: str, folder: Path) -> Iterator[str]:
 
     `folder` is where Docker keeps that sign-in. Raises `NotServing`. The container is removed in the end.
     """
-    address = f"127.0.0.1:{free_port()}"
     env = os.environ | _engine() | {"DOCKER_CONFIG": str(folder)}
     _tell(env, "login", "--username", registry.user, "--password-stdin", registry.host, given=registry.password)
     _tell(env, "pull", "--quiet", reference)
-    container = _tell(env, "run", "--detach", "--publish", f"{address}:8080", reference)
+    container = _tell(env, "run", "--detach", "--publish", "127.0.0.1::8080", reference)
     try:
-        _wait_for_ping(reference, f"http://{address}")
-        yield f"http://{address}"
+        url = f"http://{_tell(env, 'port', container, '8080').splitlines()[0]}"
+        if not _answers_ping(url):
+            state = _tell(env, "inspect", "--format", "{{json .State}}", container)
+            log = _tell(env, "logs", "--tail", "50", container)
+            raise NotServing(f"{reference} did not answer /ping within {_PING_SECONDS:.0f} s: {state}\n{log}")
+        yield url
     finally:
         _docker("rm", "--force", "--volumes", container)
 
@@ -172,22 +177,22 @@ def _engine() -> dict[str, str]:
     return {"DOCKER_HOST": host.strip()} if host.strip() else {}
 
 
-def _wait_for_ping(reference: str, url: str, seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
+def _answers_ping(url: str) -> bool:
+    deadline = time.monotonic() + _PING_SECONDS
     while time.monotonic() < deadline:
         with suppress(httpx.HTTPError):
             if httpx.get(f"{url}/ping", timeout=5.0, trust_env=False).status_code == 200:
-                return
+                return True
         time.sleep(0.2)
-    raise NotServing(f"{reference} did not answer /ping within {seconds:.0f} s")
+    return False
 
 
 def _tell(env: Mapping[str, str], *arguments: str, given: str = "") -> str:
-    """Give what docker printed. Raises `NotServing`."""
+    """Give what docker printed; its errors where it printed nothing else, as `logs` does. Raises `NotServing`."""
     done = subprocess.run(["docker", *arguments], env=env, input=given, capture_output=True, text=True, check=False)
     if done.returncode:
         raise NotServing(f"docker {arguments[0]} failed: {done.stderr.strip()[-300:]}")
-    return done.stdout.strip()
+    return (done.stdout or done.stderr).strip()
 
 
 def _have(image: str) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pytest_socket import disable_socket, enable_socket
 
+from bridge.settings import Settings
 from tests.postgres import Postgres
 
 
@@ -18,6 +19,14 @@ def _no_network() -> Iterator[None]:
 
 def _disable() -> None:
     disable_socket(allow_unix_socket=True)  # an event loop wakes itself by one
+
+
+@pytest.fixture(autouse=True)
+def _bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing that happens to be set on this machine, or that another test's MLflow client has set, counts."""
+    for field in Settings.model_fields:
+        monkeypatch.delenv(field.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture

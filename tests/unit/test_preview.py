@@ -5,7 +5,6 @@ import pytest
 from typer.testing import CliRunner
 
 from bridge.cli import app
-from bridge.settings import Settings
 
 ALIAS = {"entity": "model_version_alias", "action": "created", "data": {"name": "iris", "version": "7", "alias": "a"}}
 TAG = {"entity": "model_version_tag", "action": "set", "data": {"name": "iris", "version": "7", "key": "image.uri"}}
@@ -36,10 +35,7 @@ repository = "owner/tags"
 
 
 @pytest.fixture(autouse=True)
-def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for field in Settings.model_fields:
-        monkeypatch.delenv(field.upper(), raising=False)
-    monkeypatch.chdir(tmp_path)
+def routes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     (tmp_path / "routes.toml").write_text(ROUTES)
 

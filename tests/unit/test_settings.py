@@ -20,14 +20,6 @@ REQUIRED = {
 }
 
 
-@pytest.fixture(autouse=True)
-def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing that happens to be set on this machine counts."""
-    for field in Settings.model_fields:
-        monkeypatch.delenv(field.upper(), raising=False)
-    monkeypatch.chdir(tmp_path)
-
-
 def loaded(monkeypatch: pytest.MonkeyPatch, **more: str) -> Settings:
     for name, value in (REQUIRED | more).items():
         monkeypatch.setenv(name, value)

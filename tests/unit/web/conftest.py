@@ -96,8 +96,7 @@ def github() -> Iterator[respx.Route]:
 
 
 @pytest.fixture
-def bridge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, github: respx.Route) -> Iterator[Bridge]:
-    monkeypatch.chdir(tmp_path)
+def bridge(tmp_path: Path, github: respx.Route) -> Iterator[Bridge]:
     app = create_app(settings(tmp_path / "ledger.db"))
     with (
         start_blocking_portal() as portal,

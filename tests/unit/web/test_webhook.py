@@ -193,7 +193,6 @@ def test_nothing_unsigned_gets_in(bridge: Bridge, headers: dict[str, bytes], sen
     assert answer.status_code in (400, 401, 413)
 
 
-def test_the_app_does_nothing_until_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_the_app_does_nothing_until_it_starts(tmp_path: Path) -> None:
     create_app(settings(tmp_path / "ledger.db"))
     assert list(tmp_path.iterdir()) == []
