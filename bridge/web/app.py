@@ -1,6 +1,7 @@
 """The application: wires the parts together, decides nothing."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -44,6 +45,7 @@ def create_app(settings: Settings, since: float | None = None) -> FastAPI:
             yield
 
     app = FastAPI(title="MLflow actions bridge", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(webhook.WebhookMiddleware)
     app.include_router(webhook.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
@@ -63,6 +65,8 @@ async def _running(settings: Settings, since: float | None) -> AsyncIterator[Sta
             stack.enter_context(mlflow)
         state = _state(settings, ledger, github, mlflow, since)
         _tell_start(settings)
+        gc.collect()
+        gc.freeze()  # else each look at all that lives as long as the process answers nobody for 50 ms
         async with _looping(state.loops):
             yield state
 
