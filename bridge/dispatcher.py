@@ -83,7 +83,7 @@ class Dispatcher(Loop):
 
     async def step(self) -> float:
         """Do the one thing that is due, if any; give the seconds until there may be more to do."""
-        dispatch = await self._ledger.next_pending()
+        dispatch = await self._ledger.next_pending(now=self._clock())
         if dispatch is None:
             return _IDLE
         wait = _left(dispatch.next_at, self._clock(), max(MAX_DELAY, self._settle))
@@ -191,5 +191,6 @@ def _report(dispatch: Pending, decision: Decision, now: float, *, written: bool)
             log.error("dispatch rejected", reason=reason)
         case Again(at, reason) | LookFirst(at, reason):
             log.warning("dispatch delayed", reason=reason, seconds=round(at - now, 1))
-        case Pause(until, reason):
-            log.error("lane paused", reason=reason, seconds=round(until - now, 1))
+        case Pause(until, reason, repository_only=alone):
+            what = "repository" if alone else "lane"
+            log.error(f"{what} paused", reason=reason, seconds=round(until - now, 1))

@@ -85,12 +85,14 @@ class LookFirst:
 class Pause:
     """Nothing goes out on this lane before `until`; the dispatch itself is not to blame.
 
-    `look_first` where the dispatch may have been sent by an earlier request.
+    `look_first` where the dispatch may have been sent by an earlier request. `repository_only` where others can be
+    reached all the same.
     """
 
     until: float
     reason: str
     look_first: bool = False
+    repository_only: bool = False
 
 
 Decision = Sent | Reject | Again | LookFirst | Pause
@@ -118,13 +120,14 @@ def delay(attempts: int, chance: float) -> float:
 
 
 def pause(answer: Answer, *, pauses: int, now: float) -> Pause | None:
-    """Give the lane's pause where the answer is about the credential or its rate limit, else None."""
+    """Give the pause where the answer is about the credential, its rate limit or its rights there, else None."""
     if is_rate_limit(answer):
         until = now + _rate_delay(answer, pauses, now)
         return Pause(until, f"GitHub's rate limit is used up ({_said(answer)}): it goes on by itself")
     mend = _access_mend(answer)
     if mend:
-        return Pause(now + ACCESS_DELAY, f"GitHub refuses ({_said(answer)}): {mend}")
+        reason = f"GitHub refuses ({_said(answer)}): {mend}"
+        return Pause(now + ACCESS_DELAY, reason, repository_only=answer.status != 401)
     return None
 
 

@@ -68,9 +68,13 @@ class Ledger:
         """Give the lease back, so that others needn't wait for its end."""
         await self._write(sending.release, lease, holder)
 
-    async def next_pending(self, lane: str = LANE) -> Pending | None:
-        """Give the dispatch that is due first on the lane, be it now or later."""
-        return await self._read(sending.next_pending, lane)
+    async def paused_repositories(self) -> dict[str, str]:
+        """Give the repositories that GitHub doesn't let us into, each with the reason; the lane serves the others."""
+        return await self._read(sending.paused_repositories)
+
+    async def next_pending(self, lane: str = LANE, *, now: float) -> Pending | None:
+        """Give the dispatch that is due first on the lane, be it now or later, but for those of paused repositories."""
+        return await self._read(sending.next_pending, lane, now)
 
     async def begin_sending(self, seen: Pending, holder: str, *, now: float, settle: float) -> Pending | None:
         """Write down, before a request leaves, that GitHub may get to see it; give the dispatch as it is then.

@@ -1,5 +1,7 @@
 """Lanes and what waits on them: who may send, what is due, what became of it.
 
+A repository that GitHub doesn't let us into has a lane of its own name, only to be paused: others go on.
+
 Whoever sends holds the lane's lease, and every write names what its writer saw of the dispatch: what somebody else has
 touched since then stays as it is, however late a frozen holder wakes up.
 """
@@ -12,7 +14,7 @@ import sqlalchemy as sa
 from bridge.ledger.database import insert
 from bridge.ledger.records import Lane, Pending
 from bridge.ledger.tables import dispatches, lanes
-from bridge.retry import Again, Decision, LookFirst, Pause, Reject, Sent
+from bridge.retry import ACCESS_DELAY, Again, Decision, LookFirst, Pause, Reject, Sent
 from bridge.routing import Way
 from bridge.runs import State
 
@@ -30,14 +32,13 @@ def take(connection: sa.Connection, lease: str, holder: str, now: float, seconds
     """Give the lease to `holder` until `now + seconds`, or None where somebody else holds it."""
     row = _locked(connection, lease)
     if row is None:
-        fresh = insert(connection, lanes).values(name=lease, next_at=0.0, pauses=0)
-        connection.execute(fresh.on_conflict_do_nothing())
+        _make(connection, lease)
         row = _locked(connection, lease)
     if row is None or not (row.leased_by == holder or _is_free(row.leased_until, now, seconds)):
         return None
     left = (row.leased_until or 0.0) - now
     if row.leased_by != holder or not seconds / 2 <= left <= seconds:  # else a write for nothing
-        _lease(connection, lease, leased_by=holder, leased_until=now + seconds)
+        _change(connection, lease, leased_by=holder, leased_until=now + seconds)
     return _lane(row)
 
 
@@ -47,12 +48,21 @@ def release(connection: sa.Connection, lease: str, holder: str) -> None:
     connection.execute(own.values(leased_by=None, leased_until=None))
 
 
-def next_pending(connection: sa.Connection, lane: str) -> Pending | None:
-    """Give the dispatch that is due first on the lane."""
+def paused_repositories(connection: sa.Connection) -> dict[str, str]:
+    """Give the repositories that GitHub doesn't let us into, each with the reason."""
+    paused = sa.select(lanes.c.name, lanes.c.paused_because).where(lanes.c.paused_because.is_not(None))
+    return {name: str(reason) for name, reason in connection.execute(paused.where(lanes.c.name.contains("/")))}
+
+
+def next_pending(connection: sa.Connection, lane: str, now: float) -> Pending | None:
+    """Give the dispatch that is due first on the lane, but for those whose repository is paused."""
+    paused = sa.select(lanes.c.name).where(
+        lanes.c.name.contains("/"), lanes.c.next_at > now, lanes.c.next_at <= now + ACCESS_DELAY
+    )
     columns = [dispatches.c[name] for name in Pending.__dataclass_fields__]
     query = (
         sa.select(*columns)
-        .where(dispatches.c.lane == lane, _IS_PENDING)
+        .where(dispatches.c.lane == lane, _IS_PENDING, dispatches.c.repository.not_in(paused))
         .order_by(dispatches.c.next_at, dispatches.c.id)
         .limit(1)
     )
@@ -70,7 +80,7 @@ def begin_sending(
     values = {"sending_since": now, "next_at": now + settle}
     if not connection.execute(_as_seen(seen).values(values)).rowcount:
         return None
-    _lease(connection, seen.lane, leased_until=now + seconds)
+    _change(connection, seen.lane, leased_until=now + seconds)
     return replace(seen, sending_since=now, next_at=now + settle)
 
 
@@ -81,17 +91,23 @@ def settle(
     row = _locked(connection, seen.lane)
     if row is None or row.leased_by != holder:
         return False
-    values, lane = _outcome(decision, now, lane_next_at)
-    if not connection.execute(_as_seen(seen).values(values)).rowcount:
+    if not connection.execute(_as_seen(seen).values(_of_dispatch(decision, now))).rowcount:
         return False
-    connection.execute(lanes.update().where(lanes.c.name == seen.lane).values(lane))
+    lane: dict[str, Any] = {"next_at": lane_next_at, "paused_because": None, "pauses": 0}
+    match decision:
+        case Pause(until, reason, repository_only=True):
+            _pause(connection, seen.repository, until, reason)
+        case Pause(until, reason):
+            lane = _paused(until, reason)
+        case Sent() | Reject():
+            _change(connection, seen.repository, next_at=now, paused_because=None, pauses=0)
+    _change(connection, seen.lane, **lane)
     return True
 
 
-def _outcome(decision: Decision, now: float, lane_next_at: float) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Give what changes in the dispatch and in its lane; only a pause counts no attempt."""
+def _of_dispatch(decision: Decision, now: float) -> dict[str, Any]:
+    """Give what changes in the dispatch; only a pause counts no attempt."""
     values: dict[str, Any] = {"attempts": dispatches.c.attempts + 1, "sending_since": None}
-    lane: dict[str, Any] = {"next_at": lane_next_at, "paused_because": None, "pauses": 0}
     match decision:
         case Sent(run_id, run_url):
             values |= {"state": State.SENT, "reason": None, "sent_at": now, "run_id": run_id, "run_url": run_url}
@@ -102,11 +118,10 @@ def _outcome(decision: Decision, now: float, lane_next_at: float) -> tuple[dict[
         case LookFirst(at, reason):
             values |= {"next_at": at, "reason": reason}
             del values["sending_since"]
-        case Pause(until, reason, look_first):
+        case Pause(_, reason, look_first):
             values = {"next_at": dispatches.c.created_at, "reason": reason}
             values |= {} if look_first else {"sending_since": None}
-            lane = {"next_at": until, "paused_because": reason, "pauses": lanes.c.pauses + 1}
-    return values, lane
+    return values
 
 
 def _as_seen(seen: Pending) -> sa.Update:
@@ -129,7 +144,21 @@ def _locked(connection: sa.Connection, name: str) -> sa.Row[Any] | None:
     return connection.execute(sa.select(lanes).where(lanes.c.name == name).with_for_update()).first()
 
 
-def _lease(connection: sa.Connection, name: str, **values: object) -> None:
+def _pause(connection: sa.Connection, name: str, until: float, reason: str) -> None:
+    """Pause a lane that need not be there yet."""
+    _make(connection, name)
+    _change(connection, name, **_paused(until, reason))
+
+
+def _make(connection: sa.Connection, name: str) -> None:
+    connection.execute(insert(connection, lanes).values(name=name, next_at=0.0, pauses=0).on_conflict_do_nothing())
+
+
+def _paused(until: float, reason: str) -> dict[str, Any]:
+    return {"next_at": until, "paused_because": reason, "pauses": lanes.c.pauses + 1}
+
+
+def _change(connection: sa.Connection, name: str, **values: object) -> None:
     connection.execute(lanes.update().where(lanes.c.name == name).values(values))
 
 

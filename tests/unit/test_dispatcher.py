@@ -87,9 +87,9 @@ def replica(ledger: Ledger, github: FakeGithub, clock: Clock) -> Dispatcher:
     return Dispatcher(ledger, github, interval=1.0, settle=SETTLE, clock=clock, chance=lambda: 1.0)
 
 
-async def accept(ledger: Ledger, number: int = 1, at: float = NOW) -> None:
+async def accept(ledger: Ledger, number: int = 1, at: float = NOW, repository: str = "owner/models") -> None:
     event = Event(Kind.VERSION_CREATED, "iris", "1")
-    dispatch = Dispatch(f"d{number}", "environment", "owner/models", "type", str(number))
+    dispatch = Dispatch(f"d{number}", "environment", repository, "type", str(number))
     await ledger.accept(Delivery(f"delivery-{number}", event, at), [dispatch])
 
 
@@ -100,7 +100,7 @@ async def killed_while_sending(ledger: Ledger, at: float = NOW) -> None:
 
 
 async def waiting(ledger: Ledger) -> Pending:
-    pending = await ledger.next_pending()
+    pending = await ledger.next_pending(now=0.0)
     assert pending is not None
     return pending
 
@@ -109,7 +109,7 @@ async def test_what_is_due_is_sent_at_once(dispatcher: Dispatcher, ledger: Ledge
     await accept(ledger)
     await dispatcher.step()
     assert github.asked == ["dispatch 1"]
-    assert await ledger.next_pending() is None
+    assert await ledger.next_pending(now=0.0) is None
 
 
 async def test_requests_are_sent_one_interval_apart_in_their_order(
@@ -153,7 +153,7 @@ async def test_a_process_killed_while_sending_looks_for_the_run_before_it_sends_
     github.finds = [RUN]
     await dispatcher.step()
     assert github.asked == ["find d1"]
-    assert await ledger.next_pending() is None
+    assert await ledger.next_pending(now=0.0) is None
 
 
 async def test_an_uncertain_send_without_a_run_is_sent_again(
@@ -168,7 +168,7 @@ async def test_an_uncertain_send_without_a_run_is_sent_again(
     clock.now += 1
     await dispatcher.step()
     assert github.asked == ["dispatch 1", "find d1", "dispatch 1"]
-    assert await ledger.next_pending() is None
+    assert await ledger.next_pending(now=0.0) is None
 
 
 async def test_an_uncertain_dispatch_holds_up_no_other(
@@ -240,6 +240,29 @@ async def test_a_paused_lane_sends_nothing_and_goes_on_in_order_counting_no_atte
     assert (await ledger.lane()).paused_because is None
 
 
+@pytest.mark.parametrize("status", [301, 403, 404])
+async def test_a_repository_that_refuses_holds_nobody_else_up_and_goes_on_once_it_is_mended(
+    dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub, clock: Clock, status: int
+) -> None:
+    github.answers = [Answer(status, {}, "No"), Answer(204), Answer(204), Answer(status, {}, "No"), Answer(204)]
+    await accept(ledger, 1, NOW - 4, "owner/closed")
+    await accept(ledger, 2, NOW - 3, "owner/closed")
+    await accept(ledger, 3, NOW - 2)
+    await accept(ledger, 4, NOW - 1)
+    for _ in range(4):
+        await dispatcher.step()
+        clock.now += 1
+    assert github.asked == ["dispatch 1", "dispatch 3", "dispatch 4"]
+    assert (await ledger.lane()).paused_because is None
+    assert f"GitHub refuses ({status} No)" in (await ledger.paused_repositories())["owner/closed"]
+    for seconds in (56, 59, 1, 1):
+        clock.now += seconds
+        await dispatcher.step()
+    assert github.asked[3:] == ["dispatch 1", "dispatch 1", "dispatch 2"]
+    assert await ledger.paused_repositories() == {}
+    assert await ledger.next_pending(now=0.0) is None
+
+
 async def test_failures_of_github_delay_the_dispatch_and_no_other(
     dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub, clock: Clock
 ) -> None:
@@ -258,7 +281,7 @@ async def test_what_github_rejects_is_not_sent_again(
     github.answers = [Answer(422, {}, "Invalid request.")]
     await accept(ledger)
     await dispatcher.step()
-    assert await ledger.next_pending() is None
+    assert await ledger.next_pending(now=0.0) is None
 
 
 async def test_the_loop_wakes_at_once_for_what_was_accepted(ledger: Ledger, github: FakeGithub) -> None:
@@ -290,7 +313,7 @@ async def test_a_stop_lets_the_request_under_way_end(ledger: Ledger, github: Fak
     assert not dispatcher.running
     await asyncio.wait_for(dispatcher.run(), 1.0)
     assert not dispatcher.running
-    assert await ledger.next_pending() is None
+    assert await ledger.next_pending(now=0.0) is None
 
 
 @pytest.mark.parametrize("failure", [LedgerUnavailable("the disk is full"), ZeroDivisionError()])
@@ -308,7 +331,7 @@ async def test_no_failure_ends_the_loop(
     dispatcher = Dispatcher(ledger, github, interval=0.0, settle=0.0)
     await accept(ledger)
     task = asyncio.create_task(dispatcher.run())
-    while await ledger.next_pending():
+    while await ledger.next_pending(now=0.0):
         await asyncio.sleep(0.01)
     dispatcher.stop()
     await asyncio.wait_for(task, 1.0)
@@ -396,7 +419,7 @@ async def test_the_lane_is_held_as_long_as_a_request_takes(
     await accept(ledger)
     monkeypatch.setattr("bridge.ledger.ledger.LEASE", 0.03)
     await replica(ledger, github, clock).step()
-    assert await ledger.next_pending() is None
+    assert await ledger.next_pending(now=0.0) is None
 
 
 @pytest.mark.parametrize("run", [RUN, None])

@@ -104,7 +104,7 @@ class Bench:
         now = at or self.clock.now
         await self.ledger.accept(Delivery(f"delivery-{dispatch_id}", event, now), [dispatch])
         await self.ledger.take(LANE, "test", now=now, seconds=60)
-        pending = await self.ledger.next_pending()
+        pending = await self.ledger.next_pending(now=0.0)
         assert pending is not None
         sending = await self.ledger.begin_sending(pending, "test", now=now, settle=120)
         assert sending is not None
@@ -241,7 +241,7 @@ async def test_a_cancelled_run_made_way_where_a_newer_dispatch_for_the_model_was
         dispatch = Dispatch(f"d{number}", "environment", MODELS, "type", "{}")
         await bench.ledger.accept(Delivery(f"e{number}", event, NOW), [dispatch])
         await bench.ledger.take(LANE, "test", now=NOW, seconds=60)
-        pending = await bench.ledger.next_pending()
+        pending = await bench.ledger.next_pending(now=0.0)
         assert pending is not None
         sending = await bench.ledger.begin_sending(pending, "test", now=NOW + number, settle=120)
         assert sending is not None

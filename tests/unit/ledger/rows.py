@@ -38,7 +38,7 @@ async def hold(ledger: Ledger, holder: str = ME, at: float = NOW) -> None:
 
 
 async def pending(ledger: Ledger) -> Pending:
-    found = await ledger.next_pending()
+    found = await ledger.next_pending(now=NOW)
     assert found is not None
     return found
 

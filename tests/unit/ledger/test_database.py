@@ -56,7 +56,7 @@ async def test_a_ledger_of_the_first_release_keeps_what_it_has(opened: Ledger) -
             "next_at, created_at) values ('1', 'd', 'github', 'r', 'o/r', 't', '{}', 'pending', 3, 1, 1)"
         )
     await opened.start()
-    found = await opened.next_pending()
+    found = await opened.next_pending(now=NOW)
     assert found is not None
     assert (found.id, found.attempts, found.way, found.workflow) == ("1", 3, "repository_dispatch", None)
     assert (await opened.lane()).next_at == 7.0
@@ -137,7 +137,7 @@ class TestSqlite:
     async def test_a_look_waits_for_no_writer(self, sqlite: Ledger) -> None:
         await sqlite.accept(delivery(), [dispatch()])
         with sqlite._database.writing():
-            assert await sqlite.next_pending()
+            assert await sqlite.next_pending(now=NOW)
             assert (await sqlite.figures(now=NOW)).oldest_pending == 0
 
     async def test_no_look_reads_a_whole_table(self, sqlite: Ledger) -> None:
@@ -242,9 +242,9 @@ class TestPostgres:
 
     async def test_a_restart_of_the_server_is_not_noticed_after(self, ledger: Ledger, postgres: Postgres) -> None:
         assert await ledger.accept(delivery(1), [dispatch(1)]) == Accepted()
-        assert await ledger.next_pending()
+        assert await ledger.next_pending(now=NOW)
         postgres.restart()
-        assert await ledger.next_pending()
+        assert await ledger.next_pending(now=NOW)
         assert await ledger.accept(delivery(2), [dispatch(2)]) == Accepted()
 
     async def test_a_server_that_is_gone_is_unavailable_until_it_is_back(
@@ -252,7 +252,7 @@ class TestPostgres:
     ) -> None:
         postgres.kill()
         try:
-            for work in (ledger.accept(delivery(), [dispatch()]), ledger.lane(), ledger.next_pending()):
+            for work in (ledger.accept(delivery(), [dispatch()]), ledger.lane(), ledger.next_pending(now=NOW)):
                 with pytest.raises(LedgerUnavailable, match="PostgreSQL server that DATABASE_URL names") as failed:
                     await work
                 assert str(sa.make_url(postgres_url).password) not in str(failed.value)
@@ -266,7 +266,7 @@ class TestPostgres:
         await ledger.accept(delivery(), [dispatch()])
         postgres.kill()
         postgres.start()
-        assert await ledger.next_pending()
+        assert await ledger.next_pending(now=NOW)
 
     async def test_a_frozen_replica_holds_nobody_up_for_long(self, ledger: Ledger, postgres_url: str) -> None:
         """It is frozen in the middle of a transaction that holds the lane and has written the same delivery."""

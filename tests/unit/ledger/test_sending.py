@@ -19,7 +19,7 @@ async def test_dispatches_wait_in_the_order_of_their_deliveries(ledger: Ledger) 
         found = await begin(ledger)
         assert found.id == expected
         await ledger.settle(found, Sent(), ME, now=NOW, lane_next_at=NOW)
-    assert await ledger.next_pending() is None
+    assert await ledger.next_pending(now=NOW) is None
 
 
 async def test_a_request_that_is_under_way_is_written_down_and_due_again_once_it_may_be_lost(
@@ -28,7 +28,7 @@ async def test_a_request_that_is_under_way_is_written_down_and_due_again_once_it
     await ledger.accept(delivery(), [dispatch()])
     begun = await begin(ledger, at=NOW + 5)
     assert (begun.sending_since, begun.next_at) == (NOW + 5, NOW + 125)
-    assert await other.next_pending() == begun
+    assert await other.next_pending(now=NOW) == begun
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ async def test_who_lost_the_lane_may_not_send(ledger: Ledger, other: Ledger) -> 
     seen = await pending(ledger)
     await hold(other, YOU, NOW + LEASE)
     assert await ledger.begin_sending(seen, ME, now=NOW + LEASE, settle=120) is None
-    assert await other.next_pending() == seen
+    assert await other.next_pending(now=NOW) == seen
 
 
 async def test_who_holds_the_lane_may_not_send_what_another_has_touched(ledger: Ledger, other: Ledger) -> None:
@@ -143,7 +143,7 @@ async def test_who_holds_the_lane_may_not_send_what_another_has_touched(ledger: 
     theirs = await begin(other, YOU)
     await hold(ledger, ME, NOW + LEASE)
     assert await ledger.begin_sending(seen, ME, now=NOW + LEASE, settle=120) is None
-    assert await ledger.next_pending() == theirs
+    assert await ledger.next_pending(now=NOW) == theirs
 
 
 async def test_to_begin_renews_the_lease(ledger: Ledger, other: Ledger) -> None:

@@ -32,6 +32,18 @@ def test_a_paused_lane_is_ready_but_degraded_with_its_reason(bridge: Bridge, git
     ]
 
 
+def test_a_repository_that_refuses_is_degraded_by_its_name(bridge: Bridge, github: respx.Route) -> None:
+    github.respond(404, json={"message": "Not Found"})
+    bridge.post(CREATED)
+    until = time.monotonic() + 5
+    while not bridge.get("/ready").json()["degraded"] and time.monotonic() < until:
+        time.sleep(0.02)
+    assert bridge.get("/ready").json()["degraded"] == [
+        "nothing goes to owner/models: GitHub refuses (404 Not Found): "
+        "check that the repository exists and that the token or App reaches it with contents=write"
+    ]
+
+
 def test_a_dispatcher_that_has_stopped_is_degraded(bridge: Bridge) -> None:
     bridge.stop(bridge.state.dispatcher)
     assert bridge.get("/ready").json() == {"degraded": ["the dispatcher has stopped: restart the bridge"]}
