@@ -4,7 +4,7 @@ BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command 'make lock' --no-emit-package mlflow-actions-bridge
 
-.PHONY: help setup demo test proof bench check format lock clean
+.PHONY: help setup demo test proof bench check docs format lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -37,6 +37,9 @@ check: setup ## Format, lint, types, workflow audits
 	$(BIN)/zizmor --quiet --offline --pedantic .github
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/act --validate --strict
+
+docs: setup ## Write docs/reference.md anew from the code
+	$(BIN)/python docs/reference.py
 
 format: setup ## Format the code
 	$(BIN)/ruff format .
