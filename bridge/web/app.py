@@ -45,7 +45,6 @@ def create_app(settings: Settings, since: float | None = None) -> FastAPI:
             yield
 
     app = FastAPI(title="MLflow actions bridge", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_middleware(webhook.WebhookMiddleware)
     app.include_router(webhook.router)
     app.include_router(health.router)
     app.include_router(metrics.router)

@@ -14,6 +14,7 @@ from bridge.settings import Settings, SettingsInvalid, load
 from bridge.web import logs
 from bridge.web.app import create_app
 from bridge.web.deadline import DeadlineProtocol
+from bridge.web.webhook import WebhookFirst
 
 _GRACE: Final = 3
 """Seconds that open connections have to end in when the process is told to stop."""
@@ -32,7 +33,7 @@ def serve(since: float | None = None) -> None:
     _try_ledger(settings.database_url)
     _take_many_connections()
     uvicorn.run(
-        create_app(settings, since),
+        WebhookFirst(create_app(settings, since)),
         http=DeadlineProtocol,
         host=settings.host,
         port=settings.port,

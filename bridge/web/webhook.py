@@ -4,9 +4,9 @@ import time
 from typing import Final
 
 import structlog
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from bridge import events, intake, signature
 from bridge.errors import BridgeError
@@ -26,16 +26,17 @@ router = APIRouter()
 _log = structlog.get_logger(__name__)
 
 
-class WebhookMiddleware:
-    """Answers `POST /webhook` ahead of FastAPI's own way to it, which takes as long as all that the bridge does."""
+class WebhookFirst:
+    """The application, with `POST /webhook` answered ahead of its layers: these take as long as all that we do."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: FastAPI) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or hand on."""
         if scope["type"] == "http" and (scope["method"], scope["path"]) == ("POST", PATH):
-            response = await webhook(Request(scope, receive, send))
+            scope["app"] = self._app
+            response = await webhook(Request(scope, receive))
             await response(scope, receive, send)
         else:
             await self._app(scope, receive, send)
