@@ -1,18 +1,16 @@
 """The loop that sends what is due to GitHub, one request at a time."""
 
-import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar, Final
-from uuid import uuid4
 
 import structlog
 
 from bridge.github import ActionsUnreadable, GithubApi, LookFailed
-from bridge.ledger import LANE, LEASE, Lane, Ledger, LedgerUnavailable, Pending
+from bridge.lease import Lease
+from bridge.ledger import LANE, LEASE, Lane, Ledger, Pending
 from bridge.loop import Loop
 from bridge.retry import (
     MAX_DELAY,
@@ -69,7 +67,7 @@ class Dispatcher(Loop):
         self._clock = clock
         self._chance = chance
         self._dispatched = dispatched
-        self._holder = str(uuid4())
+        self._lease = Lease(ledger, LANE, seconds=LEASE, clock=clock)
         self._closed_until = 0.0
 
     def wake(self) -> None:
@@ -79,7 +77,7 @@ class Dispatcher(Loop):
 
     async def end(self) -> None:
         """Let the other replicas have the lane."""
-        await self._ledger.release(LANE, self._holder)
+        await self._lease.release()
 
     async def step(self) -> float:
         """Do the one thing that is due, if any; give the seconds until there may be more to do."""
@@ -89,13 +87,13 @@ class Dispatcher(Loop):
         wait = _left(dispatch.next_at, self._clock(), max(MAX_DELAY, self._settle))
         if wait > 0:
             return min(wait, _IDLE)
-        lane = await self._ledger.take(LANE, self._holder, now=self._clock(), seconds=LEASE)
+        lane = await self._lease.take()
         if lane is None:
             return self._closed(_HELD)
         wait = _left(lane.next_at, self._clock(), MAX_RATE_DELAY if lane.paused_because else self._interval)
         if wait > 0:
             return self._closed(min(wait, _IDLE))
-        async with self._holding():
+        async with self._lease.kept():  # however long GitHub takes
             await self._do(dispatch, lane)
         return self._closed(self._interval)
 
@@ -103,34 +101,18 @@ class Dispatcher(Loop):
         self._closed_until = self._clock() + seconds
         return seconds
 
-    @asynccontextmanager
-    async def _holding(self) -> AsyncIterator[None]:
-        """Keep the lease however long GitHub takes."""
-        renewal = asyncio.create_task(self._renew(), name="lease of the dispatcher")
-        try:
-            yield
-        finally:
-            renewal.cancel()
-
-    async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(LEASE / 3)
-            with suppress(LedgerUnavailable):
-                await self._ledger.take(LANE, self._holder, now=self._clock(), seconds=LEASE)
-
     async def _do(self, dispatch: Pending, lane: Lane) -> None:
         """Look for the run of an uncertain dispatch; send what has none; write down what became of it."""
+        holder = self._lease.holder
         decision = await self._look(dispatch, lane) if dispatch.sending_since is not None else None
         if decision is None:
-            begun = await self._ledger.begin_sending(dispatch, self._holder, now=self._clock(), settle=self._settle)
+            begun = await self._ledger.begin_sending(dispatch, holder, now=self._clock(), settle=self._settle)
             if begun is None:
                 return  # somebody else has touched it, or has the lane
             dispatch = begun
             decision = await self._send(dispatch, lane)
         now = self._clock()
-        written = await self._ledger.settle(
-            dispatch, decision, self._holder, now=now, lane_next_at=now + self._interval
-        )
+        written = await self._ledger.settle(dispatch, decision, holder, now=now, lane_next_at=now + self._interval)
         _report(dispatch, decision, now, written=written)
         if written and isinstance(decision, Sent):
             self._dispatched(now - dispatch.created_at)

@@ -5,13 +5,13 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import ClassVar, Final
-from uuid import uuid4
 
 import structlog
 
 from bridge import runs
 from bridge.aside import aside
 from bridge.github import GithubApi, LookFailed
+from bridge.lease import Lease
 from bridge.ledger import FOLLOWER, Ledger
 from bridge.loop import Loop
 from bridge.mlflow_api import MlflowApi, MlflowError, MlflowNotFound
@@ -66,8 +66,8 @@ class Follower(Loop):
         self._interval = interval
         self._ended = ended
         self._clock = clock or ledger.time
+        self._lease = Lease(ledger, FOLLOWER, seconds=interval + _LEASE, clock=self._clock)
         self._chance = chance
-        self._holder = str(uuid4())
         self._failures: dict[str, int] = defaultdict(int)
         self._not_before: dict[str, float] = {}
         self._looked_again = 0.0
@@ -76,18 +76,19 @@ class Follower(Loop):
     async def step(self) -> float:
         """Look once at every repository that is waited for, if this process is the one that follows."""
         now = self._clock()
-        if await self._ledger.take(FOLLOWER, self._holder, now=now, seconds=self._interval + _LEASE) is None:
+        if await self._lease.take() is None:
             self.problems.clear()
             return self._interval
-        await self._read_images()
-        for repository, dispatches in _by_repository(await self._due(now)).items():
-            if self._not_before.get(repository, 0.0) <= now and not self.stopping:
-                await self._look(repository, dispatches)
+        async with self._lease.kept():
+            await self._read_images()
+            for repository, dispatches in _by_repository(await self._due(now)).items():
+                if self._not_before.get(repository, 0.0) <= now and not self.stopping:
+                    await self._look(repository, dispatches)
         return self._interval
 
     async def end(self) -> None:
         """Let another process follow."""
-        await self._ledger.release(FOLLOWER, self._holder)
+        await self._lease.release()
 
     async def _due(self, now: float) -> Sequence[Open]:
         """Give what is under way, and every `LOOK_AGAIN` seconds also what may have been run again."""

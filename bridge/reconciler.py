@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import ClassVar, Final
-from uuid import uuid4
 
 import structlog
 
@@ -11,6 +10,7 @@ from bridge import drift, intake, routing
 from bridge.aside import aside
 from bridge.drift import Aliases, BookmarkUnreadable, Move, Watermark
 from bridge.events import Event, Kind
+from bridge.lease import Lease
 from bridge.ledger import RECONCILER, Accepted, Ledger
 from bridge.loop import Loop
 from bridge.mlflow_api import MlflowApi, MlflowError, RecentVersion
@@ -67,23 +67,25 @@ class Reconciler(Loop):
         self._grace = grace
         self._taken = taken
         self._clock = clock or ledger.time
-        self._holder = str(uuid4())
+        self._lease = Lease(ledger, RECONCILER, seconds=_LEASE, clock=self._clock)
         self._suspects: dict[Move, float] = {}
         self._due = 0.0
 
     async def step(self) -> float:
         """Look through the registry if it is time to, and if this process is the one that does."""
         now = self._clock()
-        if await self._ledger.take(RECONCILER, self._holder, now=now, seconds=_LEASE) is None:
+        if await self._lease.take() is None:
             self.problem = None
             self._suspects.clear()
         elif now >= self._due:
-            self._due = self._clock() + await self._guarded_look(now)
+            async with self._lease.kept():  # a look through many models is long
+                wait = await self._guarded_look(now)
+            self._due = self._clock() + wait
         return max(min(self._due - self._clock(), _HEARTBEAT, self._interval), 0.0)
 
     async def end(self) -> None:
         """Let another process reconcile."""
-        await self._ledger.release(RECONCILER, self._holder)
+        await self._lease.release()
 
     async def _guarded_look(self, now: float) -> float:
         """Look, and give the seconds until the next look."""

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[2] / "bridge"
 
 PURE = {"signature", "events", "routing", "routes_file", "retry", "runs", "drift", "payload", "naming"}
 ADAPTERS = {"ledger", "github", "github_app", "mlflow_api"}
-LOOPS = {"aside", "loop", "intake", "dispatcher", "follower", "reconciler"}
+LOOPS = {"aside", "lease", "loop", "intake", "dispatcher", "follower", "reconciler"}
 SHELLS = LOOPS | {"cli", "__main__", "web", "preview", "image", "demo"}
 ALLOWED = {
     "__init__": set(),

@@ -1,5 +1,7 @@
 """The reconciler on a real ledger, with a registry in memory and a clock that is set by hand."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -419,3 +421,24 @@ async def test_names_that_no_delivery_could_hold_and_payloads_that_github_would_
     for _ in range(3):
         await begun.look()
     assert begun.sent == [("iris", "1", None)]
+
+
+async def test_a_look_that_takes_longer_than_the_lease_is_nobody_elses_meanwhile(
+    begun: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lasts, other = 0.9, begun.another()
+    monkeypatch.setattr(begun.reconciler._lease, "_seconds", lasts / 3)
+    monkeypatch.setattr(begun.clock, "now", begun.clock.now + INTERVAL)
+    started = time.monotonic()
+    monkeypatch.setattr(Clock, "__call__", lambda clock: clock.now + time.monotonic() - started)
+    listing = begun.registry.registered_models
+
+    def slowly() -> Iterator[RegisteredModel]:
+        time.sleep(lasts)
+        yield from listing()
+
+    monkeypatch.setattr(begun.registry, "registered_models", slowly)
+    look = asyncio.create_task(begun.reconciler.step())
+    await asyncio.sleep(lasts * 2 / 3)
+    assert await other._lease.take() is None
+    await look

@@ -1,0 +1,62 @@
+"""Leases, on a real ledger."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bridge.lease import Lease
+from bridge.ledger import Ledger, LedgerUnavailable
+
+pytestmark = pytest.mark.anyio
+
+SECONDS = 0.6
+
+
+@pytest.fixture
+async def ledger(database_url: str) -> AsyncIterator[Ledger]:
+    ledger = Ledger(database_url)
+    await ledger.start()
+    yield ledger
+    await ledger.close()
+
+
+def lease(ledger: Ledger) -> Lease:
+    return Lease(ledger, "work", seconds=SECONDS, clock=time.time)
+
+
+async def test_while_it_is_kept_nobody_else_gets_it_and_afterwards_it_ends(ledger: Ledger) -> None:
+    ours, theirs = lease(ledger), lease(ledger)
+    assert await ours.take()
+    async with ours.kept():
+        for _ in range(6):
+            await asyncio.sleep(SECONDS / 2)
+            assert await theirs.take() is None
+    await asyncio.sleep(SECONDS)
+    assert await theirs.take()
+
+
+async def test_once_it_is_given_back_another_has_it_at_once(ledger: Ledger) -> None:
+    ours, theirs = lease(ledger), lease(ledger)
+    assert await ours.take()
+    await ours.release()
+    assert await theirs.take()
+    assert await ours.take() is None
+
+
+async def test_a_ledger_that_fails_meanwhile_does_not_disturb_the_work(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = lease(ledger)
+    assert await ours.take()
+    async with ours.kept():
+        monkeypatch.setattr(Ledger, "take", _fail)
+        await asyncio.sleep(SECONDS / 2)
+        monkeypatch.undo()
+        await asyncio.sleep(SECONDS)
+        assert await lease(ledger).take() is None
+
+
+async def _fail(*_: object, **__: object) -> None:
+    raise LedgerUnavailable("the disk is full: make room")
