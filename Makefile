@@ -29,6 +29,7 @@ proof: setup ## Kill the bridge 200 times and count what is lost (PROOF="--seed 
 
 bench: setup ## Measure how fast deliveries are taken, beside an endpoint that only answers
 	$(BIN)/python -m bench.accept $(BENCH)
+	$(BIN)/python -m bench.pages
 
 check: setup ## Format, lint, types, workflow audits
 	$(BIN)/ruff format --check .

@@ -1,6 +1,6 @@
 """How an event becomes a delivery with its dispatches: the same for what MLflow tells us and for what we find there."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ulid import ULID
 
@@ -22,6 +22,18 @@ async def take(
         return None
     dispatches = [_dispatch(event, route, delivery_id) for route in wanting]
     return await ledger.accept(Delivery(delivery_id, event, now), dispatches)
+
+
+async def replay(ledger: Ledger, delivery: Delivery, routes: Iterable[Route], *, now: float) -> Sequence[Dispatch]:
+    """Write down new dispatches for a delivery that is there, by the routes as they are now, and give them.
+
+    None where no route wants it any more. Raises `PayloadTooLarge` and `LedgerUnavailable`.
+    """
+    wanting = routing.match(delivery.event, routes)
+    dispatches = [_dispatch(delivery.event, route, delivery.id) for route in wanting]
+    if dispatches:
+        await ledger.replay(delivery.id, dispatches, now=now)
+    return dispatches
 
 
 def _dispatch(event: Event, route: Route, delivery_id: str) -> Dispatch:

@@ -6,6 +6,7 @@ Source: GitHub's REST API, "List workflow runs for a repository", and its GraphQ
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -37,6 +38,7 @@ class Run(BaseModel):
     display_title: str = ""
     status: str = "queued"
     conclusion: str | None = None
+    run_started_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,17 @@ class Open:
 
 @dataclass(frozen=True)
 class RunState:
-    """What a dispatch's run was seen to be; `at` is when GitHub was asked, not when it answered."""
+    """What a dispatch's run was seen to be; `at` is when GitHub was asked, not when it answered.
+
+    `started_at` is when the run started, by GitHub's clock.
+    """
 
     state: State
     run_id: int | None
     run_url: str | None
     reason: str | None
     at: float
+    started_at: float | None = None
 
 
 UNSEEN_AFTER: Final = 600.0
@@ -111,7 +117,8 @@ def decide(dispatch: Open, run: Run | None, *, at: float) -> RunState | None:
     state, reason = meaning(run)
     if (state, run.id) == (dispatch.state, dispatch.run_id):
         return None
-    return RunState(state, run.id, run.html_url, reason, at)
+    started = run.run_started_at.timestamp() if run.run_started_at else None
+    return RunState(state, run.id, run.html_url, reason, at, started)
 
 
 def meaning(run: Run) -> tuple[State, str | None]:

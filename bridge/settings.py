@@ -175,6 +175,9 @@ class Settings(RouteSettings):
         exclude=True,  # it may hold a password
         description="give a file of SQLite's, such as sqlite:////data/mlflow-bridge.db, or postgresql://user:password@host/name",
     )
+    admin_password: SecretStr | None = Field(
+        default=None, description="set it to the password of the user admin at the status page, or leave it out"
+    )
     log_format: Literal["json", "console"] = Field(default="json", description="give json or console")
 
     @field_validator("mlflow_tracking_uri")

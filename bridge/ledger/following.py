@@ -5,6 +5,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from bridge.events import Kind
+from bridge.ledger import listing, sending
 from bridge.ledger.database import insert
 from bridge.ledger.records import Figures, Told
 from bridge.ledger.tables import bookmarks, deliveries, dispatches, lanes, versions
@@ -55,11 +56,13 @@ def settle_run(connection: sa.Connection, dispatch_id: str, seen: RunState) -> b
         "run_id": row.run_id if seen.run_id is None else seen.run_id,
         "run_url": seen.run_url or row.run_url,
         "reason": reason,
+        "started_at": row.started_at if seen.started_at is None else seen.started_at,
     }
     if all(getattr(row, name) == value for name, value in told.items()):
         return False
     told |= {"seen_at": seen.at, "ended_at": None if state in _UNDER_WAY else seen.at}
     connection.execute(dispatches.update().where(dispatches.c.id == dispatch_id).values(told))
+    listing.refresh(connection, row.delivery_id)
     return True
 
 
@@ -112,13 +115,10 @@ def figures(connection: sa.Connection, now: float) -> Figures:
     waiting = sa.select(sa.func.min(dispatches.c.created_at), sa.func.count())
     on_lanes = dispatches.c.lane.in_(sa.select(lanes.c.name))
     oldest = connection.execute(waiting.where(_IS_PENDING, on_lanes)).one()[0]
-    paused = connection.execute(
-        sa.select(lanes.c.name, lanes.c.paused_because).where(lanes.c.paused_because.is_not(None))
-    )
     return Figures(
         dispatches={state: counts.get(state, 0) for state in State},
         oldest_pending=None if oldest is None else max(0.0, now - oldest),
-        paused={name: str(reason) for name, reason in paused},
+        paused=sending.paused(connection),
     )
 
 

@@ -12,10 +12,24 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 import sqlalchemy as sa
 
 from bridge.events import Kind
-from bridge.ledger import acceptance, errors, following, sending
+from bridge.ledger import acceptance, browsing, errors, following, listing, replaying, sending
 from bridge.ledger.acceptance import Entry, Outcome, SharedCommits
 from bridge.ledger.database import Database
-from bridge.ledger.records import LANE, Accepted, Delivery, Dispatch, Duplicate, Figures, Lane, Pending, Told
+from bridge.ledger.records import (
+    LANE,
+    Accepted,
+    Delivery,
+    Dispatch,
+    Duplicate,
+    Figures,
+    Lane,
+    Listed,
+    Part,
+    Pending,
+    Story,
+    Told,
+    Wanted,
+)
 from bridge.retry import Decision
 from bridge.runs import Open, RunState
 
@@ -68,9 +82,9 @@ class Ledger:
         """Give the lease back, so that others needn't wait for its end."""
         await self._write(sending.release, lease, holder)
 
-    async def paused_repositories(self) -> dict[str, str]:
-        """Give the repositories that GitHub doesn't let us into, each with the reason; the lane serves the others."""
-        return await self._read(sending.paused_repositories)
+    async def paused(self) -> dict[str, str]:
+        """Give why which lane is paused; a repository that GitHub doesn't let us into is paused by its own name."""
+        return await self._read(sending.paused)
 
     async def next_pending(self, lane: str = LANE, *, now: float) -> Pending | None:
         """Give the dispatch that is due first on the lane, be it now or later, but for those of paused repositories."""
@@ -125,6 +139,26 @@ class Ledger:
         """Give what metrics tell of the ledger."""
         return await self._read(following.figures, now)
 
+    async def listed(self, wanted: Wanted) -> Part[Listed]:
+        """Give the versions that are wanted, those first that were last told of or replayed."""
+        return await self._read(browsing.listed, wanted)
+
+    async def version(self, model: str, version: str) -> tuple[Listed, list[Story]] | None:
+        """Give the version, and its newest deliveries with all that became of them; None where nothing told of it."""
+        return await self._read(_version, model, version)
+
+    async def told(self, wanted: Wanted) -> Part[Story]:
+        """Give the deliveries that are wanted, those first that came or were replayed last."""
+        return await self._read(browsing.told, wanted)
+
+    async def story(self, delivery_id: str) -> Story | None:
+        """Give the delivery with all that became of it."""
+        return await self._read(browsing.story, delivery_id)
+
+    async def replay(self, delivery_id: str, dispatches: Sequence[Dispatch], *, now: float) -> None:
+        """Write down more dispatches for a delivery that is there."""
+        await self._write(replaying.replay, delivery_id, dispatches, now)
+
     async def _write(
         self, work: Callable[Concatenate[sa.Connection, _P], _R], *args: _P.args, **kwargs: _P.kwargs
     ) -> _R:
@@ -155,7 +189,9 @@ class Ledger:
         """Write all in one commit; each for itself where one is known already or can't be written."""
         try:
             with self._database.writing() as connection:
-                return acceptance.accept_all(connection, entries)
+                outcomes = acceptance.accept_all(connection, entries)
+                listing.accepted(connection, entries)
+                return outcomes
         except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
             return [self._translated(error) for _ in entries]
         except Exception:
@@ -164,7 +200,10 @@ class Ledger:
     def _accept_each(self, entries: Sequence[Entry]) -> Sequence[Outcome]:
         try:
             with self._database.writing() as connection:
-                return acceptance.accept_each(connection, entries, self._translated)
+                outcomes = acceptance.accept_each(connection, entries, self._translated)
+                new = [one for one, outcome in zip(entries, outcomes, strict=True) if isinstance(outcome, Accepted)]
+                listing.accepted(connection, new)
+                return outcomes
         except Exception as error:
             return [self._translated(error) for _ in entries]
 
@@ -174,3 +213,8 @@ class Ledger:
         ours = errors.unavailable(error, self._database.mend)
         ours.__cause__ = error
         return ours
+
+
+def _version(connection: sa.Connection, model: str, version: str) -> tuple[Listed, list[Story]] | None:
+    row = browsing.version(connection, model, version)
+    return (row, browsing.stories(connection, model, version)) if row else None

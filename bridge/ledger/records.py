@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from bridge.events import Event
 from bridge.routing import Way
 from bridge.runs import State
+
+_T = TypeVar("_T")
 
 LANE: Final = "github"
 """The lane of the one credential that there is."""
@@ -104,3 +106,90 @@ class Figures:
     dispatches: Mapping[State, int]
     oldest_pending: float | None
     paused: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which part of a list is asked for: `search` is part of a model's name in any case, `model` the whole of it.
+
+    `before` is where the part before it ended; None for the newest.
+    """
+
+    state: State | None = None
+    search: str = ""
+    model: str | None = None
+    version: str | None = None
+    before: str | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A model version as lists have it; state, reason and run are those of the dispatch `dispatch_id`.
+
+    `latest_id` is where it stands in the list, `told_at` when it was last told of or replayed.
+    """
+
+    model: str
+    version: str
+    state: State
+    latest_id: str
+    told_at: float
+    dispatch_id: str
+    delivery_id: str
+    repository: str
+    reason: str | None
+    run_url: str | None
+    image_uri: str | None
+    image_status: str | None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An attempt at a dispatch, or several in a row with the same answer; `outcome` is it in a word."""
+
+    first_at: float
+    last_at: float
+    times: int
+    outcome: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Sending:
+    """A dispatch as people look at it: what became of it so far."""
+
+    id: str
+    delivery_id: str
+    route: str
+    repository: str
+    event_type: str
+    way: Way
+    workflow: str | None
+    ref: str | None
+    state: State
+    reason: str | None
+    run_id: int | None
+    run_url: str | None
+    created_at: float
+    next_at: float
+    sent_at: float | None
+    started_at: float | None
+    ended_at: float | None
+    answers: tuple[Attempt, ...] = ()
+
+
+@dataclass(frozen=True)
+class Story:
+    """A delivery, and all that was sent for it, newest first."""
+
+    delivery: Delivery
+    sent: tuple[Sending, ...]
+
+
+@dataclass(frozen=True)
+class Part(Generic[_T]):
+    """A part of a list; `next` is what to ask for as `before` for what follows, None at the end."""
+
+    rows: tuple[_T, ...]
+    next: str | None

@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from bridge.ledger import listing
 from bridge.ledger.database import insert
 from bridge.ledger.records import Lane, Pending
 from bridge.ledger.tables import dispatches, lanes
@@ -48,10 +49,10 @@ def release(connection: sa.Connection, lease: str, holder: str) -> None:
     connection.execute(own.values(leased_by=None, leased_until=None))
 
 
-def paused_repositories(connection: sa.Connection) -> dict[str, str]:
-    """Give the repositories that GitHub doesn't let us into, each with the reason."""
-    paused = sa.select(lanes.c.name, lanes.c.paused_because).where(lanes.c.paused_because.is_not(None))
-    return {name: str(reason) for name, reason in connection.execute(paused.where(lanes.c.name.contains("/")))}
+def paused(connection: sa.Connection) -> dict[str, str]:
+    """Give the lanes that are paused, by name, each with the reason."""
+    found = connection.execute(sa.select(lanes.c.name, lanes.c.paused_because))
+    return {name: reason for name, reason in found if reason is not None}
 
 
 def next_pending(connection: sa.Connection, lane: str, now: float) -> Pending | None:
@@ -102,6 +103,7 @@ def settle(
         case Sent() | Reject():
             _change(connection, seen.repository, next_at=now, paused_because=None, pauses=0)
     _change(connection, seen.lane, **lane)
+    listing.settled(connection, seen, decision, now)
     return True
 
 

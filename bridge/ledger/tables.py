@@ -25,7 +25,7 @@ dispatches: Final = sa.Table(
     *(sa.Column(name, sa.Text) for name in ("id", "delivery_id", "lane", "route", "repository", "event_type")),
     *(sa.Column(name, sa.Text) for name in ("payload", "way", "workflow", "ref", "state", "reason", "run_url")),
     *(sa.Column(name, sa.Double) for name in ("next_at", "sending_since", "sent_at", "created_at")),
-    *(sa.Column(name, sa.Double) for name in ("seen_at", "ended_at")),
+    *(sa.Column(name, sa.Double) for name in ("started_at", "seen_at", "ended_at")),
     sa.Column("attempts", sa.Integer),
     sa.Column("run_id", sa.BigInteger),
 )
@@ -33,6 +33,15 @@ versions: Final = sa.Table(
     "versions",
     _metadata,
     *(sa.Column(name, sa.Text) for name in ("model", "version", "image_uri", "image_status")),
-    sa.Column("read_at", sa.Double),
+    *(sa.Column(name, sa.Text) for name in ("state", "dispatch_id", "latest_id")),
+    *(sa.Column(name, sa.Double) for name in ("told_at", "read_at")),
+)
+models: Final = sa.Table("models", _metadata, *(sa.Column(name, sa.Text) for name in ("name", "folded")))
+attempts: Final = sa.Table(
+    "attempts",
+    _metadata,
+    *(sa.Column(name, sa.Text) for name in ("dispatch_id", "outcome", "answer")),
+    *(sa.Column(name, sa.Double) for name in ("first_at", "last_at")),
+    sa.Column("times", sa.Integer),
 )
 bookmarks: Final = sa.Table("bookmarks", _metadata, *(sa.Column(name, sa.Text) for name in ("name", "text")))

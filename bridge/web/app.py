@@ -20,7 +20,7 @@ from bridge.metrics import Metrics
 from bridge.mlflow_api import MlflowApi
 from bridge.reconciler import Reconciler
 from bridge.settings import Settings
-from bridge.web import health, metrics, webhook
+from bridge.web import api, health, metrics, pages, webhook
 from bridge.web.state import State
 
 _DRAIN: Final = 5.0
@@ -48,6 +48,8 @@ def create_app(settings: Settings, since: float | None = None) -> FastAPI:
     app.include_router(webhook.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
+    app.include_router(pages.router)
+    app.include_router(api.router)
     return app
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from bridge.ledger import Lane, LedgerUnavailable
+from bridge.ledger import LANE, LedgerUnavailable
 from bridge.web.state import State
 
 router = APIRouter()
@@ -22,17 +22,17 @@ async def ready(request: Request) -> JSONResponse:
     """Answer 503 only where this process can't accept; what else is wrong is named under `degraded`."""
     state = State.of(request)
     try:
-        lane, repositories = await state.ledger.lane(), await state.ledger.paused_repositories()
+        await state.ledger.lane()  # fails where the ledger can be read and not be written
+        paused = await state.ledger.paused()
     except LedgerUnavailable as error:
         return JSONResponse({"degraded": [str(error)]}, 503)
-    return JSONResponse({"degraded": list(_degraded(state, lane, repositories))})
+    return JSONResponse({"degraded": list(degraded(state, paused))})
 
 
-def _degraded(state: State, lane: Lane, repositories: Mapping[str, str]) -> Iterator[str]:
-    if lane.paused_because:
-        yield f"nothing goes to GitHub: {lane.paused_because}"
-    for repository, reason in repositories.items():
-        yield f"nothing goes to {repository}: {reason}"
+def degraded(state: State, paused: Mapping[str, str]) -> Iterator[str]:
+    """Say what is wrong, where this process can accept all the same; `paused` is why which lane is."""
+    for lane, reason in paused.items():
+        yield f"nothing goes to {'GitHub' if lane == LANE else lane}: {reason}"
     for loop in state.loops:
         if not loop.running:
             yield f"the {loop.name} has stopped: restart the bridge"

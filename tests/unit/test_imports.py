@@ -10,9 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "bridge"
 
 PURE = {"signature", "events", "routing", "routes_file", "retry", "runs", "drift", "payload", "naming"}
-ADAPTERS = {"ledger", "github", "github_app", "mlflow_api"}
+ADAPTERS = {"ledger", "github", "github_app", "github_repository", "mlflow_api"}
 LOOPS = {"aside", "lease", "loop", "intake", "dispatcher", "follower", "reconciler"}
-SHELLS = LOOPS | {"cli", "__main__", "web", "preview", "image", "demo"}
+SHELLS = LOOPS | {"cli", "__main__", "web", "preview", "image", "demo", "doctor", "commands", "connections"}
 ALLOWED = {
     "__init__": set(),
     "errors": set(),
@@ -21,7 +21,7 @@ ALLOWED = {
     "migrations": set(),
     **dict.fromkeys(ADAPTERS, PURE | {"errors"}),
     "ledger": {"ledger"} | PURE | {"errors"},
-    "github_app": {"github"} | PURE | {"errors"},
+    **dict.fromkeys(("github_app", "github_repository"), {"github"} | PURE | {"errors"}),
     "metrics": {"ledger", "github"},
     **dict.fromkeys(LOOPS, LOOPS | ADAPTERS | PURE | {"errors"}),
     **dict.fromkeys(SHELLS - LOOPS, SHELLS | ADAPTERS | PURE | {"errors", "settings", "metrics"}),

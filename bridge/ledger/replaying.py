@@ -1,0 +1,18 @@
+"""Deliveries sent again: new dispatches under a delivery that is there."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import sqlalchemy as sa
+
+from bridge.ledger import listing
+from bridge.ledger.records import Dispatch
+from bridge.ledger.tables import dispatches
+from bridge.runs import State
+
+
+def replay(connection: sa.Connection, delivery_id: str, wanted: Sequence[Dispatch], now: float) -> None:
+    """Let the dispatches go out as if the delivery had come at `now`."""
+    also = {"delivery_id": delivery_id, "state": State.PENDING.value, "attempts": 0, "next_at": now, "created_at": now}
+    connection.execute(dispatches.insert(), [asdict(one) | {"way": one.way.value} | also for one in wanted])
+    listing.refresh(connection, delivery_id)

@@ -1,0 +1,229 @@
+"""The status page's JSON: `/api/versions`, `/api/deliveries`."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import AfterValidator, BaseModel
+
+from bridge.events import Kind
+from bridge.ledger import Attempt, Listed, Sending, State, Story, Wanted
+from bridge.web import replaying
+from bridge.web.admin import admin
+from bridge.web.answers import Word
+from bridge.web.refusals import Refusal, RefusingRoute
+from bridge.web.state import State as Parts
+
+_REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+    401: {"model": Refusal, "description": "User or password is missing or wrong"},
+    404: {"model": Refusal, "description": "There is no such thing, or no ADMIN_PASSWORD"},
+    422: {"model": Refusal, "description": "A parameter is not of its form"},
+    503: {"model": Refusal, "description": "The ledger can't be used just now"},
+}
+_REPLAY_REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+    403: {"model": Refusal, "description": "Another site asked for it"},
+    409: {"model": Refusal, "description": "No route wants the delivery any more"},
+}
+
+router = APIRouter(prefix="/api", dependencies=[Depends(admin)], route_class=RefusingRoute, responses=_REFUSALS)
+
+
+def _storable(text: str | None) -> str | None:
+    """Refuse NUL, which PostgreSQL keeps in no text."""
+    if text and "\0" in text:
+        raise ValueError("it holds a NUL")
+    return text
+
+
+_Text = Annotated[str | None, Query(max_length=1000), AfterValidator(_storable)]
+_Search = Annotated[str, Query(max_length=500, description="A part of the model's name"), AfterValidator(_storable)]
+_Before = Annotated[
+    str | None, Query(max_length=100, description="`next` of the last answer"), AfterValidator(_storable)
+]
+_Limit = Annotated[int, Query(ge=1, le=200)]
+
+
+class Image(BaseModel):
+    """What MLflow's tags said of the version's image at the end of a run."""
+
+    uri: str | None
+    status: str | None
+
+
+class Version(BaseModel):
+    """A model version; state, reason and run are those of its newest delivery or replay."""
+
+    model: str
+    version: str
+    state: State
+    reason: str | None
+    told_at: datetime
+    image: Image
+    repository: str
+    run_url: str | None
+    delivery_id: str
+    dispatch_id: str
+
+
+class Versions(BaseModel):
+    """Versions, newest first; `next` is `before` of the next request, null at the end."""
+
+    versions: list[Version]
+    next: str | None
+
+
+class AttemptAnswer(BaseModel):
+    """An attempt at a dispatch, or several in a row with the same answer of GitHub's."""
+
+    first_at: datetime
+    last_at: datetime
+    times: int
+    outcome: str
+    answer: str
+
+
+class Dispatch(BaseModel):
+    """One request to GitHub, followed to the end of its run."""
+
+    id: str
+    route: str
+    repository: str
+    state: State
+    reason: str | None
+    run_id: int | None
+    run_url: str | None
+    created_at: datetime
+    sent_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    attempts: list[AttemptAnswer]
+
+
+class Delivery(BaseModel):
+    """A delivery and all that was sent for it, newest first."""
+
+    id: str
+    event: Kind
+    model: str
+    version: str
+    alias: str | None
+    tag: str | None
+    received_at: datetime
+    dispatches: list[Dispatch]
+
+
+class Deliveries(BaseModel):
+    """Deliveries, newest first; `next` is `before` of the next request, null at the end."""
+
+    deliveries: list[Delivery]
+    next: str | None
+
+
+class Replayed(BaseModel):
+    """The dispatches that go out now."""
+
+    status: Word
+    delivery_id: str
+    dispatch_ids: list[str]
+
+
+async def _wanted(
+    state: State | None = None,
+    search: _Search = "",
+    model: _Text = None,
+    version: _Text = None,
+    before: _Before = None,
+    limit: _Limit = 50,
+) -> Wanted:
+    return Wanted(state, search, model, version, before, limit)
+
+
+@router.get("/versions")
+async def versions(request: Request, wanted: Annotated[Wanted, Depends(_wanted)]) -> Versions:
+    """List model versions, those first that were last told of or replayed."""
+    part = await Parts.of(request).ledger.listed(wanted)
+    return Versions(versions=[_version(row) for row in part.rows], next=part.next)
+
+
+@router.get("/deliveries")
+async def deliveries(request: Request, wanted: Annotated[Wanted, Depends(_wanted)]) -> Deliveries:
+    """List deliveries, those first that came or were replayed last; `state` is that of the last dispatch."""
+    part = await Parts.of(request).ledger.told(wanted)
+    return Deliveries(deliveries=[_delivery(row) for row in part.rows], next=part.next)
+
+
+@router.get("/deliveries/{delivery_id}")
+async def delivery(request: Request, delivery_id: str) -> Delivery:
+    """Give one delivery with all that became of it."""
+    return _delivery(await replaying.find(Parts.of(request), delivery_id))
+
+
+@router.post("/deliveries/{delivery_id}/replay", status_code=202, responses=_REPLAY_REFUSALS)
+async def replay(request: Request, delivery_id: str) -> Replayed:
+    """Send the delivery again: new dispatches, with new ids, by the routes as they are now."""
+    _, sent = await replaying.replay(Parts.of(request), delivery_id)
+    return Replayed(status=Word.SUBMITTED, delivery_id=delivery_id, dispatch_ids=[one.id for one in sent])
+
+
+def _version(row: Listed) -> Version:
+    return Version(
+        model=row.model,
+        version=row.version,
+        state=row.state,
+        reason=row.reason,
+        told_at=_time(row.told_at),
+        image=Image(uri=row.image_uri, status=row.image_status),
+        repository=row.repository,
+        run_url=row.run_url,
+        delivery_id=row.delivery_id,
+        dispatch_id=row.dispatch_id,
+    )
+
+
+def _delivery(story: Story) -> Delivery:
+    event = story.delivery.event
+    return Delivery(
+        id=story.delivery.id,
+        event=event.kind,
+        model=event.model,
+        version=event.version,
+        alias=event.alias,
+        tag=event.tag,
+        received_at=_time(story.delivery.received_at),
+        dispatches=[_dispatch(one) for one in story.sent],
+    )
+
+
+def _dispatch(one: Sending) -> Dispatch:
+    return Dispatch(
+        id=one.id,
+        route=one.route,
+        repository=one.repository,
+        state=one.state,
+        reason=one.reason,
+        run_id=one.run_id,
+        run_url=one.run_url,
+        created_at=_time(one.created_at),
+        sent_at=_maybe(one.sent_at),
+        started_at=_maybe(one.started_at),
+        ended_at=_maybe(one.ended_at),
+        attempts=[_attempt(each) for each in one.answers],
+    )
+
+
+def _attempt(one: Attempt) -> AttemptAnswer:
+    return AttemptAnswer(
+        first_at=_time(one.first_at),
+        last_at=_time(one.last_at),
+        times=one.times,
+        outcome=one.outcome,
+        answer=one.answer,
+    )
+
+
+def _time(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)
+
+
+def _maybe(at: float | None) -> datetime | None:
+    return None if at is None else _time(at)

@@ -1,0 +1,31 @@
+"""A delivery found by its id, and sent again."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from bridge import intake
+from bridge.ledger import Dispatch, Story
+from bridge.web.refusals import NothingToSend, Unknown
+from bridge.web.state import State
+
+_log = structlog.get_logger(__name__)
+
+
+async def find(state: State, delivery_id: str) -> Story:
+    """Give the delivery with all that became of it; raises `Unknown`."""
+    story = None if "\0" in delivery_id else await state.ledger.story(delivery_id)
+    if story is None:
+        raise Unknown("the ledger has no delivery of that id: check it")
+    return story
+
+
+async def replay(state: State, delivery_id: str) -> tuple[Story, Sequence[Dispatch]]:
+    """Send the delivery again by today's routes; raises `Unknown` and `NothingToSend`."""
+    story = await find(state, delivery_id)
+    sent = await intake.replay(state.ledger, story.delivery, state.settings.routes, now=state.ledger.time())
+    if not sent:
+        raise NothingToSend("no route wants this delivery any more: check GITHUB_REPOSITORY or ROUTES_FILE")
+    _log.info("replayed", delivery_id=delivery_id, dispatches=[one.id for one in sent])
+    state.dispatcher.wake()
+    return story, sent

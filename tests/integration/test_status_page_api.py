@@ -1,0 +1,71 @@
+"""The API behind the status page, held against its own description by somebody with the password; and its bench."""
+
+import subprocess
+import sys
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import settings
+from schemathesis import Case
+
+from bridge.demo.github import LoopbackGitHub
+from bridge.demo.processes import BridgeServer
+from tests.integration.conftest import REPOSITORY, SECRET, TOKEN
+from tests.integration.deliveries import VALID, post
+from tests.integration.test_openapi import CHECKS, api
+
+PASSWORD = "sentinel-password"
+SIGNED_IN = {"Authorization": "Basic " + b64encode(f"admin:{PASSWORD}".encode()).decode()}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BridgeServer]:
+    folder = tmp_path_factory.mktemp("api")
+    with LoopbackGitHub(repository=REPOSITORY, tree=folder, token=TOKEN, folder=folder) as github:
+        env = {
+            "MLFLOW_WEBHOOK_SECRET": SECRET,
+            "GITHUB_TOKEN": TOKEN,
+            "GITHUB_REPOSITORY": REPOSITORY,
+            "GITHUB_API_URL": github.url,
+            "ADMIN_PASSWORD": PASSWORD,
+        }
+        with BridgeServer(env, folder / "bridge") as bridge:
+            for event in VALID:
+                assert post(bridge.url, event).status_code == 202
+            yield bridge
+        assert "Traceback" not in bridge.log.read_text()
+        assert "sentinel" not in bridge.log.read_text()
+
+
+@api.include(path_regex="^/api/").parametrize()
+@settings(max_examples=50, deadline=None)
+def test_every_answer_is_one_that_the_description_names(case: Case[Any], running: BridgeServer) -> None:
+    case.call_and_validate(running.url, checks=CHECKS, headers=SIGNED_IN)
+
+
+def test_what_was_delivered_is_given_and_replayed(running: BridgeServer) -> None:
+    with httpx.Client(base_url=running.url, headers=SIGNED_IN, trust_env=False) as client:
+        told = client.get("/api/deliveries").json()["deliveries"]
+        assert {each["event"] for each in told} == {"model_version.created", "model_version_alias.created"}
+        (dispatch_id,) = client.post(f"/api/deliveries/{told[0]['id']}/replay").json()["dispatch_ids"]
+        again = client.get(f"/api/deliveries/{told[0]['id']}").json()
+        assert dispatch_id in [each["id"] for each in again["dispatches"]]
+
+
+def test_the_bench_prints_its_table_and_the_command() -> None:
+    small = ["--rounds", "2", "--ledger", "1500", "--models", "20"]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.pages", *small],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stderr
+    assert "| / of an empty ledger |" in done.stdout
+    assert "| /version |" in done.stdout
+    assert "To repeat: python -m bench.pages --rounds 2 --ledger 1500 --models 20" in done.stdout
