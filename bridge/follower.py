@@ -24,7 +24,7 @@ LOOK_AGAIN: Final = 300.0
 _LEASE: Final = 60.0
 """Seconds, beside the interval, after which another process may follow in place of one that is gone."""
 
-_ENDED: Final = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
+_ENDED: Final = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.SUPERSEDED})
 
 _RATHER_BY_ID: Final = 2
 """How many known runs are rather read by their ids than looked for on further pages of the list."""
@@ -153,8 +153,8 @@ class Follower(Loop):
         self._unread |= {(each.model, each.version): None for each, seen in changes if seen.state in _ENDED}
         await self._read_images()
         for dispatch, seen in changes:
-            if await self._ledger.settle_run(dispatch.id, seen):
-                self._report(dispatch, seen)
+            if written := await self._ledger.settle_run(dispatch.id, seen):
+                self._report(dispatch, written)
 
     def _report(self, dispatch: Open, seen: RunState) -> None:
         tell = _log.error if seen.state in (State.FAILED, State.UNSEEN) else _log.info

@@ -1,5 +1,6 @@
 """What became of dispatches that went out: their runs, their images; and what the loops keep between two looks."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -34,8 +35,8 @@ def open_dispatches(connection: sa.Connection, now: float) -> list[Open]:
     return sorted(found, key=lambda each: (each.sent_at, each.id))
 
 
-def settle_run(connection: sa.Connection, dispatch_id: str, seen: RunState) -> bool:
-    """Write down what a run was seen to be, and tell whether that changed anything.
+def settle_run(connection: sa.Connection, dispatch_id: str, seen: RunState) -> RunState | None:
+    """Write down what a run was seen to be, and give what was written, or None where that changed nothing.
 
     An older look undoes no newer one; nothing becomes `unseen` whose run was seen; what succeeded stays so.
     """
@@ -47,23 +48,22 @@ def settle_run(connection: sa.Connection, dispatch_id: str, seen: RunState) -> b
         .with_for_update()
     ).first()
     if row is None:
-        return False
-    state, reason = seen.state, seen.reason
-    if state == State.CANCELLED and _has_newer(connection, row):
-        state, reason = State.SUPERSEDED, _SUPERSEDED
+        return None
+    if seen.state == State.CANCELLED and _has_newer(connection, row):
+        seen = replace(seen, state=State.SUPERSEDED, reason=_SUPERSEDED)
     told: dict[str, Any] = {
-        "state": state,
+        "state": seen.state,
         "run_id": row.run_id if seen.run_id is None else seen.run_id,
         "run_url": seen.run_url or row.run_url,
-        "reason": reason,
+        "reason": seen.reason,
         "started_at": row.started_at if seen.started_at is None else seen.started_at,
     }
     if all(getattr(row, name) == value for name, value in told.items()):
-        return False
-    told |= {"seen_at": seen.at, "ended_at": None if state in _UNDER_WAY else seen.at}
+        return None
+    told |= {"seen_at": seen.at, "ended_at": None if seen.state in _UNDER_WAY else seen.at}
     connection.execute(dispatches.update().where(dispatches.c.id == dispatch_id).values(told))
     listing.refresh(connection, row.delivery_id)
-    return True
+    return seen
 
 
 def write_image(

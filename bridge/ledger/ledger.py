@@ -109,8 +109,8 @@ class Ledger:
         """Give what is sent or running, and what failed, was cancelled or unseen at most 7 days ago; oldest first."""
         return await self._read(following.open_dispatches, now)
 
-    async def settle_run(self, dispatch_id: str, seen: RunState) -> bool:
-        """Write down what a run was seen to be, and tell whether that changed anything.
+    async def settle_run(self, dispatch_id: str, seen: RunState) -> RunState | None:
+        """Write down what a run was seen to be, and give what was written, or None where that changed nothing.
 
         An older look undoes no newer one; nothing becomes `unseen` whose run was seen; what succeeded stays so. A run
         that was cancelled is `superseded` where a newer dispatch for its model was sent to the same repository.

@@ -249,6 +249,7 @@ async def test_a_cancelled_run_made_way_where_a_newer_dispatch_for_the_model_was
     bench.github.runs[MODELS] = [run(1, "d1 x", conclusion="cancelled"), run(2, "d2 x", conclusion="cancelled")]
     await bench.step(10)
     assert (bench.state("d1")[0], bench.state("d2")[0]) == ("superseded", "cancelled")
+    assert [state for state, _ in bench.ended] == ["superseded", "cancelled"]
 
 
 async def test_a_token_that_may_not_read_actions_is_a_problem_and_nothing_becomes_unseen(bench: Bench) -> None:
