@@ -7,6 +7,10 @@ from typing import Annotated
 import typer
 
 from bridge import __version__
+from bridge.commands.deliveries import deliveries
+from bridge.commands.reconcile import reconcile
+from bridge.commands.webhook import webhook
+from bridge.commands.workflow import workflow
 from bridge.image.cli import image
 
 app = typer.Typer(
@@ -18,6 +22,10 @@ app = typer.Typer(
 app.add_typer(image, name="image")
 routes = typer.Typer(no_args_is_help=True, help="Look at the routes.")
 app.add_typer(routes, name="routes")
+app.add_typer(webhook, name="webhook")
+app.add_typer(deliveries, name="deliveries")
+app.add_typer(workflow, name="workflow")
+app.command(epilog="Example: mlflow-bridge reconcile --since 2026-01-31 --dry-run")(reconcile)
 
 
 def _show_version(wanted: bool) -> None:
@@ -35,7 +43,7 @@ def main(
     """Take the options that stand before every command."""
 
 
-@app.command()
+@app.command(epilog="Example: mlflow-bridge serve --since 2026-01-31")
 def serve(
     since: Annotated[
         datetime | None,
@@ -51,7 +59,7 @@ def serve(
     run(since.replace(tzinfo=UTC).timestamp() if since else None)
 
 
-@app.command()
+@app.command(epilog="Example: mlflow-bridge demo --keep")
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything up at the end, to look around.")] = False,
 ) -> None:
@@ -61,7 +69,23 @@ def demo(
     raise typer.Exit(run(keep=keep))
 
 
-@routes.command()
+@app.command(epilog="Example: mlflow-bridge doctor --url https://bridge.example.com/webhook")
+def doctor(
+    url: Annotated[
+        str | None, typer.Option(help="The webhook's address, where MLflow has webhooks to other bridges, too.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Give the findings as JSON.")] = False,
+) -> None:
+    """Look at everything between MLflow and a run, and name what is wrong with its mend; nothing is changed.
+
+    Run it with the bridge's own settings, best on its machine. Ends with status 1 where something fails.
+    """
+    from bridge.doctor import report
+
+    raise typer.Exit(report.run(url, as_json=as_json))
+
+
+@routes.command(epilog="Example: mlflow-bridge routes check event.json --routes routes.toml")
 def check(
     event: Annotated[
         typer.FileBinaryRead, typer.Argument(help="The body of a delivery, as MLflow sends it; - reads standard input.")

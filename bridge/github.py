@@ -220,6 +220,23 @@ class GithubApi:
         except ValidationError as error:
             raise LookFailed(Answer(502, message="an answer that is no run")) from error
 
+    async def ask(
+        self,
+        method: str,
+        repository: str,
+        path: str = "",
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response | NotSent | Unanswered:
+        """Ask for something below the repository, or for itself; never raises for what GitHub does."""
+        more = dict(headers or {})
+        content = None if body is None else json.dumps(body).encode()
+        if content is not None:
+            more["Content-Type"] = "application/json"
+        return await self._send(method, repository, path, query=query, content=content, headers=more)
+
     async def _list(self, repository: str, since: float | None, page: int) -> tuple[Run, ...]:
         """Give one page of the list, from memory where GitHub says that it hasn't changed."""
         query = {"per_page": str(_PER_PAGE), "page": str(page)} | _created(since)
@@ -265,7 +282,7 @@ class GithubApi:
         Tells whether the request can have left where no answer came.
         """
         request = self._client.build_request(
-            method, f"repos/{repository}/{path}", params=query, content=content, headers=headers
+            method, f"repos/{repository}/{path}".rstrip("/"), params=query, content=content, headers=headers
         )
         try:
             answer = await self._signed(request, repository)

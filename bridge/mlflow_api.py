@@ -111,6 +111,30 @@ class WebhookTest(BaseModel):
     error: str | None = Field(default=None, validation_alias="error_message")
 
 
+class Webhook(BaseModel):
+    """A webhook as MLflow tells of it, which never tells its secret; `events` are as `model_version.created`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str = Field(validation_alias="webhook_id")
+    name: str
+    url: str
+    events: tuple[str, ...] = ()
+    status: str = "ACTIVE"
+
+    @field_validator("events", mode="before")
+    @classmethod
+    def _words(cls, events: object) -> object:
+        if isinstance(events, list) and all(isinstance(event, dict) for event in events):
+            return [f"{event.get('entity', '')}.{event.get('action', '')}".lower() for event in events]
+        return events
+
+    @property
+    def active(self) -> bool:
+        """Tell whether MLflow delivers to it; it can be tested all the same."""
+        return self.status == "ACTIVE"
+
+
 class _VersionAnswer(BaseModel):
     model_version: ModelVersion
 
@@ -145,12 +169,17 @@ class _LoggedModelAnswer(BaseModel):
     model: _LoggedModel
 
 
-class _Webhook(BaseModel):
+class _WrittenWebhook(BaseModel):
     webhook_id: str
 
 
 class _WebhookAnswer(BaseModel):
-    webhook: _Webhook
+    webhook: _WrittenWebhook
+
+
+class _WebhooksAnswer(BaseModel):
+    webhooks: tuple[Webhook, ...] = ()
+    next_page_token: str | None = None
 
 
 class _TestAnswer(BaseModel):
@@ -168,6 +197,7 @@ class MlflowApi:
     """A client of one MLflow server. Use it as a context manager, or `close` it.
 
     As in MLflow's own client, user and password win over a token. `cert_path` is a file or folder of CA certificates.
+    `server` is its address without what may be secret; `date` the header Date of the last answer, if it had one.
     """
 
     def __init__(
@@ -180,8 +210,9 @@ class MlflowApi:
         cert_path: str | None = None,
     ) -> None:
         url = _url(uri)
-        self._server = str(httpx.URL(scheme=url.scheme, host=url.host, port=url.port))
-        self._host = self._server.partition("//")[2]
+        self.date: str | None = None
+        self.server = str(httpx.URL(scheme=url.scheme, host=url.host, port=url.port))
+        self._host = self.server.partition("//")[2]
         auth = (username, password) if username and password else (url.username, url.password)
         headers = {"User-Agent": f"mlflow-actions-bridge/{__version__}"}
         if token and not all(auth):
@@ -267,10 +298,41 @@ class MlflowApi:
         body = {"name": name, "version": version, "key": key, "value": value}
         self._post("model-versions/set-tag", _Nothing, f"version {version!r} of model {name!r}", body)
 
-    def create_webhook(self, name: str, url: str, events: Iterable[str], secret: str) -> str:
-        """Register a webhook for events such as `model_version.created`; give its id."""
+    def webhooks(self) -> Iterator[Webhook]:
+        """Give all webhooks, newest first."""
+        query = {"max_results": "100"}
+        while True:
+            answer = self._get("webhooks", _WebhooksAnswer, "the list of webhooks", query)
+            yield from answer.webhooks
+            if not answer.next_page_token:
+                return
+            query["page_token"] = answer.next_page_token
+
+    def create_webhook(self, name: str, url: str, events: Iterable[str], secret: str, *, active: bool = True) -> str:
+        """Register a webhook for events such as `model_version.created`; give its id.
+
+        One that isn't active gets no deliveries, and can be tested.
+        """
         body = {"name": name, "url": url, "events": [_event(event) for event in events], "secret": secret}
+        body |= {} if active else {"status": "DISABLED"}
         return self._post("webhooks", _WebhookAnswer, f"webhook {name!r}", body).webhook.webhook_id
+
+    def update_webhook(
+        self, webhook_id: str, *, secret: str | None = None, events: Iterable[str] = (), active: bool = False
+    ) -> None:
+        """Give it another secret or other events, or enable it.
+
+        MLflow's test events know of it at once, its deliveries within a minute (`MLFLOW_WEBHOOK_CACHE_TTL`).
+        """
+        body: dict[str, Any] = {"events": [_event(event) for event in events]} if events else {}
+        body |= ({"secret": secret} if secret else {}) | ({"status": "ACTIVE"} if active else {})
+        request = self._client.build_request("PATCH", f"webhooks/{webhook_id}", json=body)
+        self._call(request, _WebhookAnswer, f"webhook {webhook_id!r}")
+
+    def delete_webhook(self, webhook_id: str) -> None:
+        """Delete it; `MlflowNotFound` where there is none."""
+        request = self._client.build_request("DELETE", f"webhooks/{webhook_id}")
+        self._call(request, _Nothing, f"webhook {webhook_id!r}")
 
     def test_webhook(self, webhook_id: str, event: str) -> WebhookTest:
         """Let MLflow send its test event of that kind, and give what the receiver answered."""
@@ -296,17 +358,18 @@ class MlflowApi:
             answer = self._client.send(request)
         except httpx.HTTPError as error:
             raise MlflowUnreachable(
-                f"MLflow at {self._server} can't be reached ({type(error).__name__}): check MLFLOW_TRACKING_URI, and "
+                f"MLflow at {self.server} can't be reached ({type(error).__name__}): check MLFLOW_TRACKING_URI, and "
                 "that this machine can reach it (GitHub's hosted runners can't reach a private MLflow: use a "
                 "self-hosted one)"
             ) from error
+        self.date = answer.headers.get("date")
         if not answer.is_success:
             raise self._refusal(answer, what)
         try:
             return shape.model_validate_json(answer.content)
         except ValidationError as error:
             raise MlflowError(
-                f"MLflow at {self._server} gave an answer for {what} that is not of MLflow's REST API: "
+                f"MLflow at {self.server} gave an answer for {what} that is not of MLflow's REST API: "
                 "check that MLFLOW_TRACKING_URI is MLflow's own address, not a sign-in page's"
             ) from error
 
@@ -314,23 +377,29 @@ class MlflowApi:
         code, said = _error(answer)
         if answer.status_code == 403 and "Invalid Host header" in answer.text:
             return MlflowRefused(
-                f"MLflow at {self._server} refuses the host name it was called by (403 Invalid Host header): "
+                f"MLflow at {self.server} refuses the host name it was called by (403 Invalid Host header): "
                 f"start it with --allowed-hosts {self._host}"
             )
         if answer.status_code in (401, 403):
             return MlflowRefused(
-                f"MLflow at {self._server} lets nobody at {what} with these credentials ({answer.status_code}): check "
+                f"MLflow at {self.server} lets nobody at {what} with these credentials ({answer.status_code}): check "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, and their permissions"
             )
         if code == "RESOURCE_DOES_NOT_EXIST" or (code == "INVALID_PARAMETER_VALUE" and said.endswith("not found.")):
-            return MlflowNotFound(f"MLflow at {self._server} has no {what}: check the name, or whether it was deleted")
+            return MlflowNotFound(f"MLflow at {self.server} has no {what}: check the name, or whether it was deleted")
+        if code == "INTERNAL_ERROR" and not said and "webhook" in what:  # its cryptography's error has no words
+            return MlflowError(
+                f"MLflow at {self.server} can't read its webhooks' secrets (500 INTERNAL_ERROR): start all its "
+                "processes with the MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY that they were made with, or delete them in "
+                "its database"
+            )
         if not code:
             return MlflowError(
-                f"MLflow at {self._server} answered {answer.status_code} without an error of MLflow's for {what}: "
+                f"MLflow at {self.server} answered {answer.status_code} without an error of MLflow's for {what}: "
                 "check MLFLOW_TRACKING_URI, any proxy before it, and that MLflow is 3.4 or newer"
             )
         return MlflowError(
-            f"MLflow at {self._server} refused the request for {what} ({answer.status_code} {code}: {said}): "
+            f"MLflow at {self.server} refused the request for {what} ({answer.status_code} {code}: {said}): "
             "mend what it names"
         )
 

@@ -13,6 +13,7 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 
+from bridge.demo.contents import Contents
 from bridge.demo.events import read_json
 from bridge.demo.gate import VERSIONS, ApiError, Gate
 from bridge.demo.runs import Run
@@ -40,6 +41,14 @@ class Repository(Protocol):
     @property
     def workflows(self) -> list[Workflow]:
         """Give the workflows on the default branch."""
+
+    @property
+    def actions_enabled(self) -> bool:
+        """Tell whether events start runs."""
+
+    @property
+    def contents(self) -> Contents:
+        """Give the files on the default branch."""
 
     def repository_dispatch(self, body: dict[str, Any]) -> None:
         """Start a run of each workflow that listens; raises `ApiError`."""
@@ -134,6 +143,20 @@ def _add_reading(app: FastAPI, repository: Repository, gate: Gate) -> None:
     def about(request: Request) -> Response:
         return _answer(request, _views(request, repository).about())
 
+    @app.get(root + "/contents/{path:path}", dependencies=[Depends(_permission(repository, gate, "contents", "read"))])
+    def contents(request: Request, path: str, ref: str = "main") -> Response:
+        if "raw" in request.headers.get("accept", ""):
+            return PlainTextResponse(repository.contents.raw(path, ref))
+        return _answer(request, repository.contents.described(path, ref))
+
+    @app.get(
+        root + "/actions/permissions",
+        dependencies=[Depends(_permission(repository, gate, "administration", "read"))],
+    )
+    def permissions(request: Request) -> Response:
+        enabled = repository.actions_enabled
+        return _answer(request, {"enabled": enabled, **({"allowed_actions": "all"} if enabled else {})})
+
     @app.get(root + "/actions/workflows", dependencies=actions)
     def workflows(request: Request) -> Response:
         found = [_views(request, repository).workflow(each) for each in repository.workflows]
@@ -216,7 +239,7 @@ def _number(request: Request, name: str, default: int) -> int:
     return max(1, int(given)) if given.isascii() and given.isdigit() else default
 
 
-def _answer(request: Request, body: dict[str, Any]) -> Response:
+def _answer(request: Request, body: dict[str, Any] | list[dict[str, Any]]) -> Response:
     """Give the body with its ETag, or 304 where the client has it already."""
     response = JSONResponse(body)
     etag = f'W/"{hashlib.sha256(response.body).hexdigest()}"'

@@ -74,6 +74,11 @@ def no_trigger() -> ApiError:
     return ApiError(422, "Workflow does not have 'workflow_dispatch' trigger", _WORKFLOW_DISPATCH)
 
 
+def disabled() -> ApiError:
+    """Give the error for a repository without Actions."""
+    return ApiError(422, "Actions has been disabled for this repository.", _WORKFLOW_DISPATCH)
+
+
 def _value(name: str, given: Any, declared: Input) -> str:
     if given is None and declared.required and not declared.default:
         raise ApiError(422, f"Required input '{name}' not provided", _WORKFLOW_DISPATCH)

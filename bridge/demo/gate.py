@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any, Protocol
 
 from fastapi import Request, Response
@@ -118,6 +119,7 @@ class Gate:
     def seal(self, request: Request, response: Response) -> Response:
         """Count the request, unless it is free of charge, and add the headers about quota and token."""
         now = self._clock()
+        response.headers["date"] = format_datetime(now.astimezone(UTC), usegmt=True)
         if response.status_code != 304 and request.url.path != _QUOTA:
             self._meter.count(now)
         for name, value in self._meter.quota(now).items():

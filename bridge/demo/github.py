@@ -22,6 +22,7 @@ from bridge.demo import events
 from bridge.demo.api import create_app
 from bridge.demo.apps import App, add_endpoints
 from bridge.demo.checkout import head_sha
+from bridge.demo.contents import Contents
 from bridge.demo.expressions import InvalidExpression
 from bridge.demo.faults import NO_FAULTS, CuttableProtocol, Fault, Faults, FaultyApp
 from bridge.demo.gate import Credential, Gate
@@ -53,7 +54,9 @@ class LoopbackGitHub:
     `runner`: executes the runs, one at a time; without one they stay queued. `permissions`: the token's, by GitHub's
     names; none means that the repository can't be seen. `variables` and `secrets`: the repository's. `expires`: the end
     of the token's life, told in a header. `installed`: an App that is installed besides, with the same permissions.
-    `faults`: what goes wrong, and how often. `clock`: gives the time, with its zone.
+    `actions_enabled`: without them events are taken and start nothing.
+    `faults`: what goes wrong, and how often. `clock`: gives the time, with its zone. `listen`: address and port, 0 for
+    a free one; `url`: how clients reach that, where it isn't by this very address.
     """
 
     def __init__(
@@ -70,10 +73,15 @@ class LoopbackGitHub:
         limits: Limits | None = None,
         expires: datetime | None = None,
         installed: App | None = None,
+        actions_enabled: bool = True,
         faults: Faults = NO_FAULTS,
         clock: Clock = _now,
+        listen: tuple[str, int] = ("127.0.0.1", 0),
+        url: str = "",
     ) -> None:
         self.name = repository
+        self.actions_enabled = actions_enabled
+        self.contents = Contents(tree)
         self._tree = tree
         self._folder = folder
         self._runner = runner
@@ -84,7 +92,8 @@ class LoopbackGitHub:
         self._queue = RunQueue(clock)
         self._dispatches: list[Dispatch] = []
         self._creating = threading.Lock()
-        self._url = ""
+        self._listen = listen
+        self._url = url
         api = create_app(
             self, Gate(Credential(token, permissions, expires), Meter(limits or Limits()), clock, installed)
         )
@@ -95,7 +104,7 @@ class LoopbackGitHub:
 
     @property
     def url(self) -> str:
-        """Give the address for GITHUB_API_URL: `http://127.0.0.1:<port>`."""
+        """Give the address for GITHUB_API_URL: `http://127.0.0.1:<port>` where nothing else was said."""
         return self._url
 
     @property
@@ -155,11 +164,13 @@ class LoopbackGitHub:
         self._dispatches.append(Dispatch(event_type, payload, self._clock()))
         event = {"action": event_type, "branch": "main", "client_payload": payload, **self._sender()}
         for workflow in self.workflows:
-            if workflow.listens_to(event_type):
+            if self.actions_enabled and workflow.listens_to(event_type):
                 self._start(workflow, "repository_dispatch", event, event_type)
 
     def workflow_dispatch(self, workflow: Workflow, body: dict[str, Any]) -> Run:
         """Start a run of this workflow; raises `ApiError` where it doesn't listen or ref or inputs don't fit."""
+        if not self.actions_enabled:
+            raise events.disabled()
         if workflow.inputs is None:
             raise events.no_trigger()
         inputs = events.workflow_dispatch(body, workflow.inputs, "main")
@@ -227,11 +238,16 @@ class LoopbackGitHub:
         return runner.execute(assignment, report, cancelled)
 
     def __enter__(self) -> Self:
-        listening = socket.create_server(("127.0.0.1", 0))
-        self._url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        listening = socket.create_server(self._listen)
+        self._url = self._url or f"http://127.0.0.1:{listening.getsockname()[1]}"
         self._server = uvicorn.Server(
             uvicorn.Config(
-                self.app, http=CuttableProtocol, log_config=None, lifespan="off", timeout_graceful_shutdown=2
+                self.app,
+                http=CuttableProtocol,
+                log_config=None,
+                lifespan="off",
+                timeout_graceful_shutdown=2,
+                date_header=False,  # the gate tells the time, by the clock that was given
             )
         )
         self._serving = threading.Thread(

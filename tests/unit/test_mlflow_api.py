@@ -123,3 +123,43 @@ def test_a_source_that_only_looks_like_a_logged_model_is_left_alone(server: resp
     with server, MlflowApi(URI) as api:
         server.get("/prefix/api/2.0/mlflow/model-versions/get-download-uri").respond(json={"artifact_uri": uri})
         assert api.artifact_uri("a", "1") == uri
+
+
+WEBHOOKS = "/prefix/api/2.0/mlflow/webhooks"
+
+
+def test_all_webhooks_are_listed_over_pages_with_events_as_words(server: respx.MockRouter) -> None:
+    events = [{"entity": "MODEL_VERSION", "action": "CREATED"}]
+    with server, MlflowApi(URI) as api:
+        pages = [
+            httpx.Response(200, json={"webhooks": [{"webhook_id": "1", "name": "a", "url": "u", "events": events}]}),
+            httpx.Response(
+                200, json={"webhooks": [{"webhook_id": "2", "name": "b", "url": "u", "status": "DISABLED"}]}
+            ),
+        ]
+        pages[0] = httpx.Response(200, json=pages[0].json() | {"next_page_token": "next"}, headers={"Date": "today"})
+        asked = server.get(WEBHOOKS).mock(side_effect=pages)
+        first, second = api.webhooks()
+    assert (first.events, first.active, second.active) == (("model_version.created",), True, False)
+    assert asked.calls.last.request.url.params["page_token"] == "next"
+
+
+def test_an_update_sends_what_is_to_change_alone(server: respx.MockRouter) -> None:
+    with server, MlflowApi(URI) as api:
+        webhook = {"webhook": {"webhook_id": "1", "name": "a", "url": "u"}}
+        asked = server.patch(f"{WEBHOOKS}/1").respond(json=webhook, headers={"Date": "today"})
+        api.update_webhook("1", secret="s")
+        api.update_webhook("1", active=True, events=["model_version.created"])
+        assert api.date == "today"
+    sent = [json.loads(call.request.content) for call in asked.calls]
+    assert sent == [
+        {"secret": "s"},
+        {"status": "ACTIVE", "events": [{"entity": "MODEL_VERSION", "action": "CREATED"}]},
+    ]
+
+
+def test_secrets_that_mlflow_cannot_read_any_more_are_named_with_the_mend(server: respx.MockRouter) -> None:
+    with server, MlflowApi(URI) as api:
+        server.get(WEBHOOKS).respond(500, json={"error_code": "INTERNAL_ERROR", "message": ""})
+        with pytest.raises(MlflowError, match="MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"):
+            list(api.webhooks())

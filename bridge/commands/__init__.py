@@ -1,0 +1,1 @@
+"""The commands beside `serve`: each a thin shell around the parts that do the work."""

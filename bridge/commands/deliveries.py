@@ -1,0 +1,171 @@
+"""`mlflow-bridge deliveries …`: the ledger, looked at and sent from again; the bridge may run or not."""
+
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from bridge.commands.output import errors_told, print_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+deliveries = typer.Typer(no_args_is_help=True, help="What MLflow told the bridge, and what became of it.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Give it as JSON.")]
+DeliveryId = Annotated[str, typer.Argument(help="The delivery's id, as `list` and the bridge's log give it.")]
+Model = Annotated[str | None, typer.Option(help="The registered model's whole name.")]
+Version = Annotated[str | None, typer.Option(help="Its version.")]
+
+
+class StateName(StrEnum):
+    """The states of a dispatch; the ledger's own enum isn't imported before a command runs."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+    REJECTED = "rejected"
+    UNSEEN = "unseen"
+    WITHDRAWN = "withdrawn"
+
+
+@deliveries.command("list", epilog="Example: mlflow-bridge deliveries list --state failed --model iris")
+def list_(
+    state: Annotated[StateName | None, typer.Option(help="Only those whose last dispatch is in this state.")] = None,
+    model: Model = None,
+    version: Version = None,
+    search: Annotated[str, typer.Option(help="A part of the model's name.")] = "",
+    before: Annotated[str | None, typer.Option(help="`next` of the last answer.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List deliveries, those first that came or were replayed last."""
+    import asyncio
+
+    from bridge.commands import ledgers, stories
+    from bridge.ledger import Part, State, Story, Wanted
+    from bridge.settings import load
+
+    wanted = Wanted(State(state.value) if state else None, search, model, version, before, limit)
+
+    async def look() -> Part[Story]:
+        async with ledgers.opened(load().database_url) as ledger:
+            return await ledger.told(wanted)
+
+    with errors_told():
+        part = asyncio.run(look())
+    if as_json:
+        print_json({"deliveries": [stories.as_dict(story) for story in part.rows], "next": part.next})
+        return
+    console = _console()
+    console.print(stories.table(part.rows) if part.rows else "no deliveries")
+    if part.next:
+        console.print(f"there are more: --before {part.next}")
+
+
+@deliveries.command(epilog="Example: mlflow-bridge deliveries show 8f0847cb-24b7-4d3a-a5d7-d1b1ce0c22a9")
+def show(delivery_id: DeliveryId, as_json: AsJson = False) -> None:
+    """Show a delivery with each dispatch and GitHub's answers. Ends with status 1 where there is none of that id."""
+    import asyncio
+
+    from bridge.commands import ledgers, stories
+    from bridge.ledger import Story
+    from bridge.settings import load
+
+    async def look() -> Story | None:
+        async with ledgers.opened(load().database_url) as ledger:
+            return await ledger.story(delivery_id)
+
+    with errors_told():
+        story = asyncio.run(look())
+    if story is None:
+        _not_there()
+    if as_json:
+        print_json(stories.as_dict(story))
+    else:
+        stories.show(_console(), story)
+
+
+@deliveries.command(epilog="Example: mlflow-bridge deliveries replay 8f0847cb-24b7-4d3a-a5d7-d1b1ce0c22a9")
+def replay(delivery_id: DeliveryId, as_json: AsJson = False) -> None:
+    """Send a delivery again by today's routes, as new dispatches; the running bridge sends them within a second.
+
+    Ends with status 1 where there is none of that id, or where no route wants it any more.
+    """
+    import asyncio
+    from collections.abc import Sequence
+
+    from bridge import intake
+    from bridge.commands import ledgers
+    from bridge.ledger import Dispatch
+    from bridge.settings import load
+
+    async def send() -> Sequence[Dispatch] | None:
+        settings = load()
+        async with ledgers.opened(settings.database_url) as ledger:
+            story = await ledger.story(delivery_id)
+            if story is None:
+                return None
+            return await intake.replay(ledger, story.delivery, settings.routes, now=ledger.time())
+
+    with errors_told():
+        sent = asyncio.run(send())
+    if sent is None:
+        _not_there()
+    if not sent:
+        print("no route wants this delivery any more: check GITHUB_REPOSITORY or ROUTES_FILE", file=sys.stderr)
+        raise typer.Exit(1)
+    if as_json:
+        print_json({"status": "submitted", "delivery_id": delivery_id, "dispatch_ids": [one.id for one in sent]})
+        return
+    for one in sent:
+        typer.echo(f"dispatch {one.id} goes to {one.repository} by route {one.route}")
+
+
+@deliveries.command(epilog="Example: mlflow-bridge deliveries follow --model iris --version 7 --timeout 1800")
+def follow(
+    delivery_id: Annotated[str | None, typer.Argument(help="The delivery's id; or give --model.")] = None,
+    model: Model = None,
+    version: Version = None,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds after which to wait no longer.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Wait until the runs of a delivery end, also of one that is still to come; the bridge has to run meanwhile.
+
+    Ends with status 0 where they ended well, 1 where one didn't, 3 where they go on after --timeout.
+    """
+    import asyncio
+
+    from rich.console import Console
+
+    from bridge.commands import following, stories
+    from bridge.ledger import Wanted
+    from bridge.settings import load
+
+    if (delivery_id is None) == (model is None):
+        raise typer.BadParameter("give either a delivery's id or --model")
+    wanted = delivery_id or Wanted(model=model, version=version, limit=1)
+    progress = Console(markup=False, emoji=False, highlight=False, stderr=as_json)
+    with errors_told():
+        status, story = asyncio.run(following.follow(load().database_url, wanted, timeout, progress))
+    if as_json:
+        print_json(stories.as_dict(story) if story else None)
+    elif status == following.NOT_OVER:
+        progress.print("still under way" if story else "no such delivery has come")
+    raise typer.Exit(status)
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(markup=False, emoji=False, highlight=False)
+
+
+def _not_there() -> NoReturn:
+    print("the ledger has no delivery of that id: look with `mlflow-bridge deliveries list`", file=sys.stderr)
+    raise typer.Exit(1)

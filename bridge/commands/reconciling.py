@@ -1,0 +1,144 @@
+"""`mlflow-bridge reconcile`: one look through MLflow's registry for what no delivery told, as far back as is asked.
+
+The running bridge's reconciler looks through the same registry by its own bookmarks. What both find has one delivery
+id, made of what it says (`bridge.drift`), and so is one delivery.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from bridge import connections, drift, intake, routing
+from bridge.aside import aside
+from bridge.commands import ledgers
+from bridge.drift import Aliases, Move
+from bridge.errors import BridgeError
+from bridge.events import Event, Kind
+from bridge.ledger import Accepted, Ledger
+from bridge.mlflow_api import MlflowApi, RecentVersion
+from bridge.reconciler import ALIASES
+from bridge.routing import Route
+from bridge.settings import Settings
+
+
+class NoMlflow(BridgeError):
+    """There is no MLflow to look through."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """An event that no delivery told of, with the id that its delivery has; `created` in Unix seconds, if known."""
+
+    event: Event
+    delivery_id: str
+    routes: tuple[str, ...]
+    created: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give it as JSON has it."""
+        event = self.event
+        created = None if self.created is None else datetime.fromtimestamp(self.created, UTC).isoformat()
+        return {
+            "delivery_id": self.delivery_id,
+            "event": event.kind.value,
+            "model": event.model,
+            "version": event.version,
+            "alias": event.alias,
+            "created_at": created,
+            "routes": list(self.routes),
+        }
+
+
+async def reconcile(settings: Settings, since: float, *, dry_run: bool) -> list[Found]:
+    """Give what no delivery told of, oldest first, and take it in unless it is a `dry_run`.
+
+    `since` is in Unix seconds by MLflow's clock. Raises `NoMlflow`, `MlflowError` and `LedgerUnavailable`.
+    """
+    mlflow = connections.mlflow(settings)
+    if mlflow is None:
+        raise NoMlflow("MLFLOW_TRACKING_URI is not set: set it to MLflow's address, such as https://mlflow.example.com")
+    with mlflow:
+        async with ledgers.opened(settings.database_url) as ledger:
+            found, covered = await _missing(ledger, mlflow, settings.routes, since)
+            if dry_run:
+                return found
+            taken = [each for each in found if await _take(ledger, each, settings.routes)]
+            await _note(ledger, covered)
+            return taken
+
+
+async def _missing(
+    ledger: Ledger, mlflow: MlflowApi, routes: Sequence[Route], since: float
+) -> tuple[list[Found], list[Move]]:
+    """Give what no delivery told of, and the aliases that moved and are covered by it."""
+    now = await _now(ledger)
+    aliases = await aside(lambda: {model.name: model.aliases for model in mlflow.registered_models()})
+    listed = await aside(lambda: list(mlflow.recent_versions(int(since * 1000))))
+    ripe = [version for version in reversed(listed) if version.created / 1000 <= now - drift.GRACE]
+    versions = [found for version in ripe if (found := await _version(ledger, version, routes))]
+    moved, covered = await _moved(ledger, aliases, versions, routes)
+    return versions + moved, covered
+
+
+async def _now(ledger: Ledger) -> float:
+    await ledger.paused()  # the common time is known once the database has been asked
+    return ledger.time()
+
+
+async def _version(ledger: Ledger, version: RecentVersion, routes: Sequence[Route]) -> Found | None:
+    """Give the version's event, None where it is none of ours, or a delivery told of this very version."""
+    event = drift.version_event(version.name, version.version, version.source, version.run_id)
+    wanting = _names(event, routes)
+    if event is None or not wanting:
+        return None
+    told = await ledger.last_told(Kind.VERSION_CREATED, version.name, version=version.version)
+    if told is not None and told.received_at >= version.created / 1000 - drift.CLOCKS:
+        return None
+    delivery_id = drift.version_delivery_id(version.name, version.version, version.created)
+    return Found(event, delivery_id, wanting, version.created / 1000)
+
+
+async def _moved(
+    ledger: Ledger, aliases: Aliases, versions: Iterable[Found], routes: Sequence[Route]
+) -> tuple[list[Found], list[Move]]:
+    """Give the aliases that moved since the bridge's own last look, for MLflow doesn't say when one was set.
+
+    Apart from them those of a version that was just found: its run sets all of them.
+    """
+    bookmark = await ledger.bookmark(ALIASES)
+    covering = {(each.event.model, each.event.version): set(each.routes) for each in versions}
+    found: list[Found] = []
+    covered: list[Move] = []
+    for move in drift.moves(drift.read_aliases(bookmark), aliases) if bookmark else []:
+        event = drift.alias_event(move)
+        wanting = _names(event, routes)
+        if set(wanting) <= covering.get((move.model, move.version), set()):
+            covered.append(move)
+        elif event:
+            found += await _untold(ledger, move, event, wanting)
+    return found, [move for move in covered if (move.model, move.version) in covering]
+
+
+async def _untold(ledger: Ledger, move: Move, event: Event, wanting: tuple[str, ...]) -> list[Found]:
+    told = await ledger.last_told(Kind.ALIAS_CREATED, move.model, alias=move.alias)
+    if told and told.version == move.version:
+        return []
+    return [Found(event, drift.alias_delivery_id(move, told.id if told else None), wanting)]
+
+
+async def _note(ledger: Ledger, covered: Sequence[Move]) -> None:
+    """Tell the bridge's reconciler which aliases need no event of their own; all else it finds in the ledger."""
+    bookmark = await ledger.bookmark(ALIASES)
+    if bookmark and covered:
+        noted = drift.with_moves(drift.read_aliases(bookmark), covered)
+        await ledger.write_bookmark(ALIASES, drift.write_aliases(noted))
+
+
+async def _take(ledger: Ledger, found: Found, routes: Sequence[Route]) -> bool:
+    taken = await intake.take(ledger, found.event, found.delivery_id, routes, now=ledger.time())
+    return isinstance(taken, Accepted)
+
+
+def _names(event: Event | None, routes: Sequence[Route]) -> tuple[str, ...]:
+    return tuple(route.name for route in routing.match(event, routes)) if event else ()

@@ -1,0 +1,39 @@
+"""The clients of GitHub and MLflow that the settings describe."""
+
+from bridge.github import Credential, GithubApi, StaticToken
+from bridge.mlflow_api import MlflowApi
+from bridge.settings import Settings
+
+
+def github(settings: Settings) -> GithubApi:
+    """Give a client of GitHub, signed in by the token or as the App; to be entered by its user."""
+    return GithubApi(settings.github_api_url, _credential(settings), api_version=settings.github_api_version)
+
+
+def mlflow(settings: Settings) -> MlflowApi | None:
+    """Give a client of MLflow, None where no address is set; raises `MlflowError` where it can't be one."""
+    if settings.mlflow_tracking_uri is None:
+        return None
+    password, token = settings.mlflow_tracking_password, settings.mlflow_tracking_token
+    certificates = settings.mlflow_tracking_server_cert_path
+    return MlflowApi(
+        settings.mlflow_tracking_uri,
+        username=settings.mlflow_tracking_username,
+        password=password.get_secret_value() if password else None,
+        token=token.get_secret_value() if token else None,
+        cert_path=str(certificates) if certificates else None,
+    )
+
+
+def _credential(settings: Settings) -> Credential:
+    if settings.github_token:
+        return StaticToken(settings.github_token.get_secret_value())
+    from bridge.github_app import AppInstallation  # its cryptography costs memory that a token's user needn't pay
+
+    key = settings.github_app_private_key
+    return AppInstallation(
+        settings.github_app_id or "",
+        key.get_secret_value() if key else "",
+        settings.github_api_url,
+        api_version=settings.github_api_version,
+    )

@@ -1,0 +1,331 @@
+"""`mlflow-bridge doctor` and ten wrong set-ups: a real MLflow, a real bridge process, a loopback GitHub."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from bridge.demo.apps import App
+from bridge.demo.github import PERMISSIONS, LoopbackGitHub
+from bridge.demo.processes import BridgeServer, MlflowServer, free_port
+from bridge.mlflow_api import MlflowApi
+from tests.integration.conftest import REPOSITORY, SECRET, TOKEN
+
+ROOT = Path(__file__).parents[2]
+EVENTS = ["model_version.created", "model_version_alias.created"]
+WORKFLOW = (ROOT / ".github/workflows/on-mlflow-event.yml").read_text()
+MAY_ASK = PERMISSIONS | {"administration": "read"}
+
+ROUTES = """
+[[route]]
+repository = "owner/models"
+
+[[route]]
+name = "by hand"
+repository = "owner/models"
+alias = "champion"
+dispatch = "workflow_dispatch"
+workflow = "on-mlflow-event.yml"
+ref = "main"
+"""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What doctor said, and how it ended."""
+
+    status: int
+    findings: list[dict[str, str]]
+
+    @property
+    def failed(self) -> list[tuple[str, str, str]]:
+        """Give what fails: check, what was seen, and the mend."""
+        return [(each["check"], each["said"], each["mend"]) for each in self.findings if each["state"] == "failed"]
+
+    def of(self, check: str) -> list[str]:
+        return [each["state"] for each in self.findings if each["check"] == check]
+
+
+class StrictMlflow(MlflowServer):
+    """The MLflow of another folder's database, as it is when nobody allows it http and private addresses."""
+
+    title = "strict-mlflow"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._env = {name: value for name, value in self._env.items() if not name.startswith("MLFLOW_WEBHOOK_ALLOW")}
+
+
+Doctor = Callable[..., Examined]
+MakeGithub = Callable[..., LoopbackGitHub]
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with our caller workflow alone."""
+    return made_tree(tmp_path_factory.mktemp("tree"), WORKFLOW)
+
+
+def pair() -> tuple[str, str]:
+    """Make a key, and give its public and its private half in PEM form."""
+    key = rsa.generate_private_key(65537, 2048)
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return public.decode(), key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+
+
+def made_tree(tree: Path, workflow: str | None) -> Path:
+    folder = tree / ".github/workflows"
+    if workflow is not None:
+        folder.mkdir(parents=True)
+        (folder / "on-mlflow-event.yml").write_text(workflow)
+    return tree
+
+
+@pytest.fixture(scope="module")
+def github(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackGitHub]:
+    folder = tmp_path_factory.mktemp("github")
+    ends = datetime.now(UTC) + timedelta(days=90)
+    with LoopbackGitHub(
+        repository=REPOSITORY, tree=tree, token=TOKEN, folder=folder, permissions=MAY_ASK, expires=ends
+    ) as github:
+        yield github
+
+
+@pytest.fixture
+def other_github(tree: Path, tmp_path: Path) -> Iterator[MakeGithub]:
+    """Makes a GitHub that differs in something."""
+    with ExitStack() as stack:
+
+        def make(**changes: Any) -> LoopbackGitHub:
+            standard = {"repository": REPOSITORY, "tree": tree, "token": TOKEN, "permissions": MAY_ASK}
+            return stack.enter_context(LoopbackGitHub(**{**standard, "folder": tmp_path / "github", **changes}))
+
+        yield make
+
+
+@pytest.fixture(scope="module")
+def environment(
+    github: LoopbackGitHub, mlflow_server: MlflowServer, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    ledger = tmp_path_factory.mktemp("ledger") / "bridge.db"
+    return {
+        "MLFLOW_WEBHOOK_SECRET": SECRET,
+        "MLFLOW_TRACKING_URI": mlflow_server.url,
+        "GITHUB_TOKEN": TOKEN,
+        "GITHUB_REPOSITORY": REPOSITORY,
+        "GITHUB_API_URL": github.url,
+        "DATABASE_URL": f"sqlite:///{ledger}",
+        "HOST": "127.0.0.1",
+    }
+
+
+@pytest.fixture(scope="module")
+def bridge(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[BridgeServer]:
+    with BridgeServer(environment, tmp_path_factory.mktemp("bridge")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def strict(mlflow_server: MlflowServer) -> Iterator[StrictMlflow]:
+    with StrictMlflow(mlflow_server.folder) as server:
+        yield server
+
+
+@pytest.fixture
+def webhook(mlflow_api: MlflowApi, bridge: BridgeServer) -> Iterator[str]:
+    made = mlflow_api.create_webhook("bridge", f"{bridge.url}/webhook", EVENTS, SECRET)
+    yield made
+    mlflow_api.delete_webhook(made)
+
+
+@pytest.fixture
+def doctor(environment: dict[str, str], bridge: BridgeServer, tmp_path: Path) -> Doctor:
+    """Runs the command with the bridge's settings and some that are wrong."""
+
+    def run(*, without: str = "", **wrong: str) -> Examined:
+        env = environment | {"PORT": bridge.url.rpartition(":")[2], "PATH": os.environ["PATH"]} | wrong
+        env.pop(without, None)
+        command = [sys.executable, "-m", "bridge", "doctor", "--json", "--url", f"{bridge.url}/webhook"]
+        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+        assert done.stderr == ""
+        for secret in (SECRET, TOKEN):
+            assert secret not in done.stdout
+        said = json.loads(done.stdout)
+        assert said["ok"] is (done.returncode == 0)
+        return Examined(done.returncode, said["findings"])
+
+    return run
+
+
+def test_a_right_set_up_is_found_to_be_right_and_nothing_is_started(
+    doctor: Doctor, webhook: str, github: LoopbackGitHub
+) -> None:
+    seen = doctor()
+    assert (seen.status, {each["state"] for each in seen.findings}) == (0, {"ok"}), seen.findings
+    checks = [each["check"] for each in seen.findings]
+    assert checks == [
+        *("settings", "ledger", "bridge", "clock", "token", "repository", "permission", "permission", "actions"),
+        *("workflow", "mlflow", "clock", "webhook", "delivery"),
+    ]
+    assert github.dispatches == ()
+    assert github.runs == ()
+
+
+def test_an_apps_right_set_up_with_a_route_of_either_kind_is_found_to_be_right(
+    doctor: Doctor, webhook: str, other_github: MakeGithub, tmp_path: Path
+) -> None:
+    public, private = pair()
+    github = other_github(installed=App("Iv23abc", public))
+    (tmp_path / "routes.toml").write_text(ROUTES)
+    app = {"GITHUB_APP_ID": "Iv23abc", "GITHUB_APP_PRIVATE_KEY": private, "GITHUB_API_URL": github.url}
+    seen = doctor(without="GITHUB_TOKEN", GITHUB_REPOSITORY="", ROUTES_FILE="routes.toml", **app)
+    assert (seen.status, {each["state"] for each in seen.findings}) == (0, {"ok"}), seen.findings
+    assert seen.of("app") == ["ok"]
+    assert seen.of("permission") == [*seen.of("workflow"), "ok"]
+    about = [each["about"] for each in seen.findings if each["check"] == "workflow"]
+    assert about == ["owner/models (route 1)", "owner/models (by hand)"]
+    assert github.runs == ()
+
+
+def test_a_token_that_may_not_dispatch_is_named_with_the_permission_that_it_lacks(
+    doctor: Doctor, webhook: str, other_github: MakeGithub
+) -> None:
+    github = other_github(permissions={"metadata": "read", "contents": "read", "actions": "read"})
+    seen = doctor(GITHUB_API_URL=github.url)
+    ((check, said, mend),) = seen.failed
+    assert (seen.status, check) == (1, "permission")
+    assert "403 Resource not accessible by personal access token" in said
+    assert mend == "give the token or App the permission contents=write"
+    assert seen.of("actions") == ["could not check"]
+
+
+def test_a_repository_that_is_not_there_is_named(doctor: Doctor, webhook: str) -> None:
+    seen = doctor(GITHUB_REPOSITORY="owner/other")
+    ((check, said, mend),) = seen.failed
+    assert (check, said) == ("repository", "GitHub shows no such repository (Not Found)")
+    assert mend.startswith("check the name in GITHUB_REPOSITORY or ROUTES_FILE, and let the token reach it")
+
+
+def test_a_workflow_that_is_missing_is_named(
+    doctor: Doctor, webhook: str, other_github: MakeGithub, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    seen = doctor(GITHUB_API_URL=other_github(tree=tmp_path / "empty").url)
+    ((check, said, mend),) = seen.failed
+    assert (check, said) == ("workflow", "there is no folder .github/workflows on main")
+    assert "mlflow-bridge workflow init" in mend
+
+
+def test_a_run_name_without_the_dispatch_id_is_named(
+    doctor: Doctor, webhook: str, other_github: MakeGithub, tmp_path: Path
+) -> None:
+    begin = WORKFLOW.index("run-name:")
+    without = WORKFLOW[:begin] + "run-name: a model" + WORKFLOW[WORKFLOW.index("\n\non:") :]
+    seen = doctor(GITHUB_API_URL=other_github(tree=made_tree(tmp_path / "tree", without)).url)
+    ((check, said, mend),) = seen.failed
+    assert check == "workflow"
+    assert said == "the run-name of on-mlflow-event.yml doesn't begin with the dispatch id, so that no run is known"
+    assert mend == "begin `run-name:` with ${{ github.event.client_payload.dispatch_id }}"
+
+
+def test_a_webhook_with_another_secret_is_named(doctor: Doctor, webhook: str, mlflow_api: MlflowApi) -> None:
+    mlflow_api.update_webhook(webhook, secret="another-secret")
+    seen = doctor()
+    ((check, said, mend),) = seen.failed
+    assert (check, said[:19]) == ("delivery", "it was answered 401")
+    assert "mlflow-bridge webhook rotate" in mend
+
+
+def test_a_webhook_that_is_disabled_is_named(doctor: Doctor, mlflow_api: MlflowApi, bridge: BridgeServer) -> None:
+    made = mlflow_api.create_webhook("off", f"{bridge.url}/webhook", EVENTS, SECRET, active=False)
+    try:
+        seen = doctor()
+    finally:
+        mlflow_api.delete_webhook(made)
+    ((check, said, mend),) = seen.failed
+    assert (check, said) == ("webhook", "it is disabled, so that MLflow delivers nothing")
+    assert mend.startswith(f"run `mlflow-bridge webhook create {bridge.url}/webhook`")
+
+
+def test_an_mlflow_that_refuses_our_address_is_named(doctor: Doctor, webhook: str, strict: StrictMlflow) -> None:
+    seen = doctor(MLFLOW_TRACKING_URI=strict.url)
+    ((check, said, mend),) = seen.failed
+    assert check == "delivery"
+    assert said.startswith("MLflow refuses the address (")
+    assert "MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https" in mend
+
+
+@pytest.mark.parametrize(
+    ("url", "mend"),
+    [
+        ("http://bridge.example.com", "MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https"),
+        ("https://127.0.0.1", "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true"),
+    ],
+)
+def test_no_webhook_is_made_to_an_address_that_mlflow_refuses(
+    url: str, mend: str, environment: dict[str, str], strict: StrictMlflow, mlflow_api: MlflowApi
+) -> None:
+    known = list(mlflow_api.webhooks())
+    env = environment | {"PATH": os.environ["PATH"], "MLFLOW_TRACKING_URI": strict.url}
+    command = [sys.executable, "-m", "bridge", "webhook", "create", url]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"MLflow would never deliver to {url}/webhook (")
+    assert mend in done.stderr
+    assert list(mlflow_api.webhooks()) == known
+
+
+def test_a_clock_that_is_off_is_named(doctor: Doctor, webhook: str, other_github: MakeGithub) -> None:
+    github = other_github(clock=lambda: datetime.now(UTC) + timedelta(minutes=10))
+    seen = doctor(GITHUB_API_URL=github.url)
+    ((check, said, mend),) = seen.failed
+    assert check == "clock"
+    assert "s behind GitHub's" in said
+    assert mend == "let NTP set the clocks of both machines"
+
+
+def test_a_ledger_that_cannot_be_written_is_named(doctor: Doctor, webhook: str, tmp_path: Path) -> None:
+    seen = doctor(DATABASE_URL=f"sqlite:///{tmp_path}/gone/bridge.db")
+    ((check, said, mend),) = seen.failed
+    assert (check, said) == ("ledger", "its folder is not there")
+    assert mend.startswith("make the folder of DATABASE_URL")
+    assert not (tmp_path / "gone").exists()
+
+
+def test_an_apps_key_that_was_deleted_is_named(
+    doctor: Doctor, webhook: str, other_github: MakeGithub, tmp_path: Path
+) -> None:
+    (_, deleted), (todays, _) = pair(), pair()
+    github = other_github(installed=App("Iv23abc", todays))
+    app = {"GITHUB_APP_ID": "Iv23abc", "GITHUB_APP_PRIVATE_KEY": deleted, "GITHUB_API_URL": github.url}
+    seen = doctor(without="GITHUB_TOKEN", **app)
+    ((check, said, mend),) = seen.failed
+    assert check == "app"
+    assert "A JSON web token could not be decoded" in said
+    assert mend.startswith("make a new key in the App's settings")
+
+
+def test_everything_that_is_wrong_in_the_settings_is_named_at_once(doctor: Doctor) -> None:
+    seen = doctor(without="GITHUB_TOKEN", PORT="none", DATABASE_URL="mysql://root:sentinel@host/db")
+    assert seen.of("settings") == ["failed"] * 3
+    assert {mend.partition(" ")[0] for _, _, mend in seen.failed} == {"give", "set"}
+    assert "sentinel" not in str(seen.findings)
+
+
+def test_a_bridge_that_does_not_run_is_named(
+    doctor: Doctor, mlflow_api: MlflowApi, environment: dict[str, str], bridge: BridgeServer
+) -> None:
+    port = free_port()
+    assert str(port) not in bridge.url
+    seen = doctor(PORT=str(port))
+    assert seen.of("bridge") == ["could not check"]

@@ -1,0 +1,100 @@
+"""docs/setup.md, followed to the letter by somebody who has nothing but it: from a clone to a run that has ended."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from bridge.demo.github import LoopbackGitHub
+from bridge.demo.processes import MlflowServer, free_port
+from bridge.mlflow_api import MlflowApi
+from tests.integration.conftest import REPOSITORY, TOKEN, Create
+from tests.integration.deliveries import until
+from tests.integration.quickly import FakeRunner
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "setup.md").read_text()
+COMMANDS = re.findall(r"^    (\S.*)$", PAGE, re.MULTILINE)
+MOST_COMMANDS, MOST_SECONDS = 8, 600
+
+
+class Newcomer:
+    """Types what stands in the guide, with the names that are true here; a server goes on in another terminal."""
+
+    def __init__(self, folder: Path, env: dict[str, str], names: dict[str, str]) -> None:
+        self.folder = folder
+        self.env = env
+        self.names = names
+        self.log = folder / "serve.log"
+        self.open = ExitStack()
+
+    def text(self, written: str) -> str:
+        for name, true in self.names.items():
+            written = written.replace(name, true)
+        return written
+
+    def type(self, command: str) -> None:
+        words = self.text(command).split()
+        if words[0] == "cd":
+            self.folder /= words[1]
+        elif words[-1] == "serve":
+            self._serve(words)
+        else:
+            done = subprocess.run(words, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{words}: {done.stdout} {done.stderr}"
+
+    def _serve(self, words: list[str]) -> None:
+        process = subprocess.Popen(
+            words, cwd=self.folder, env=self.env, stdout=self.open.enter_context(self.log.open("wb")), stderr=-2
+        )
+        self.open.callback(process.wait, 30)
+        self.open.callback(process.terminate)
+        until(lambda: "Uvicorn running" in self.log.read_text(), 30)
+
+
+def test_by_the_guide_alone_eight_commands_lead_from_a_clone_to_a_build_that_has_ended(
+    tmp_path: Path,
+    mlflow_server: MlflowServer,
+    mlflow_api: MlflowApi,
+    create: Create,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    began, model, port = time.monotonic(), f"guide-{uuid4().hex[:8]}", free_port()
+    env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | {"PYTHON": sys.executable}
+    with LoopbackGitHub(
+        repository=REPOSITORY, tree=tmp_path / "models", token=TOKEN, folder=tmp_path / "github", runner=FakeRunner()
+    ) as github:
+        names = {
+            "https://github.com/owner/mlflow-actions-bridge.git": str(ROOT),
+            f"git clone {ROOT}": f"git clone --quiet {ROOT} mlflow-actions-bridge",
+            "https://bridge.example.com": f"http://127.0.0.1:{port}",
+            "https://mlflow.example.com": mlflow_server.url,
+            "github_pat_…": TOKEN,
+            "iris": model,
+        }
+        newcomer = Newcomer(tmp_path, env, names)
+        subprocess.run(["git", "init", "--quiet", "--initial-branch", "main", tmp_path / "models"], check=True)
+        (settings,) = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+        here = f"GITHUB_API_URL={github.url}\nHOST=127.0.0.1\nPORT={port}\nGITHUB_POLL_INTERVAL=1\n"
+        with newcomer.open:
+            for command in COMMANDS:
+                if command.endswith("serve"):
+                    (newcomer.folder / ".env").write_text(newcomer.text(settings) + here)
+                if "follow" in command:
+                    create("registered-models/create", name=model)
+                    create("model-versions/create", name=model, source="s3://bucket/model")
+                newcomer.type(command)
+        assert [each.client_payload["model"]["name"] for each in github.dispatches] == [model]
+    for webhook in mlflow_api.webhooks():
+        mlflow_api.delete_webhook(webhook.id)
+    seconds = time.monotonic() - began
+    with capsys.disabled():
+        print(f"\nfrom a clone to the end of the first run: {len(COMMANDS)} commands, {seconds:.0f} s")
+    assert len(COMMANDS) <= MOST_COMMANDS
+    assert seconds < MOST_SECONDS

@@ -1,0 +1,162 @@
+"""What `reconcile` finds, with an MLflow that is played and a real ledger."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from bridge import connections, drift, intake
+from bridge.commands import ledgers, reconciling
+from bridge.commands.reconciling import Found, NoMlflow
+from bridge.events import Event, Kind
+from bridge.ledger import Ledger, LedgerUnavailable, Wanted
+from bridge.mlflow_api import MlflowApi, RecentVersion, RegisteredModel
+from bridge.reconciler import ALIASES
+from bridge.settings import Settings
+
+DAY = 24 * 3600.0
+
+
+class Played(MlflowApi):
+    """A registry in memory; versions are given by name, number and age in seconds."""
+
+    def __init__(self, now: float, versions: list[tuple[str, str, float]], aliases: dict[str, dict[str, str]]) -> None:
+        self._versions = [
+            RecentVersion.model_validate(
+                {"name": name, "version": version, "creation_timestamp": (now - age) * 1000 // 1}
+            )
+            for name, version, age in sorted(versions, key=lambda each: each[2])
+        ]
+        self._aliases = aliases
+
+    def recent_versions(self, since: int) -> Iterator[RecentVersion]:
+        yield from [version for version in self._versions if version.created >= since]
+
+    def registered_models(self) -> Iterator[RegisteredModel]:
+        for name, aliases in self._aliases.items():
+            pairs = [{"alias": alias, "version": version} for alias, version in aliases.items()]
+            yield RegisteredModel.model_validate({"name": name, "aliases": pairs})
+
+    def close(self) -> None:
+        pass
+
+
+class Scene:
+    """A ledger, an MLflow, and the command's inner part on both."""
+
+    def __init__(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.settings = Settings(
+            database_url=url,
+            github_repository="o/n",
+            github_token=SecretStr("t"),
+            mlflow_tracking_uri="https://mlflow.example.com",
+        )
+        self._patch = monkeypatch
+        self.now = asyncio.run(self._start())
+
+    async def _start(self) -> float:
+        ledger = Ledger(self.settings.database_url)
+        await ledger.start()
+        now = ledger.time()
+        await ledger.close()
+        return now
+
+    def hold(self, versions: list[tuple[str, str, float]], **aliases: dict[str, str]) -> None:
+        played = Played(self.now, versions, aliases)
+        self._patch.setattr(connections, "mlflow", lambda _: played)
+
+    def run(self, *, dry_run: bool = False, age: float = DAY) -> list[Found]:
+        return asyncio.run(reconciling.reconcile(self.settings, self.now - age, dry_run=dry_run))
+
+    def tell(self, event: Event, age: float = 0.0) -> None:
+        async def tell() -> None:
+            async with ledgers.opened(self.settings.database_url) as ledger:
+                await intake.take(ledger, event, f"told-{event.alias}", self.settings.routes, now=self.now - age)
+
+        asyncio.run(tell())
+
+    def look_back(self, **aliases: dict[str, str]) -> None:
+        """Let the bridge's own last look have seen these aliases."""
+
+        async def write() -> None:
+            async with ledgers.opened(self.settings.database_url) as ledger:
+                await ledger.write_bookmark(ALIASES, json.dumps(aliases))
+
+        asyncio.run(write())
+
+    def ledger(self) -> list[str]:
+        async def read() -> list[str]:
+            async with ledgers.opened(self.settings.database_url) as ledger:
+                return [story.delivery.id for story in (await ledger.told(Wanted())).rows]
+
+        return asyncio.run(read())
+
+
+@pytest.fixture
+def scene(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    return Scene(database_url, monkeypatch)
+
+
+def about(found: list[Found]) -> list[tuple[Any, ...]]:
+    return [(each.event.kind, each.event.model, each.event.version, each.event.alias) for each in found]
+
+
+def version(name: str, number: str) -> tuple[Any, ...]:
+    return (Kind.VERSION_CREATED, name, number, None)
+
+
+def test_versions_of_that_time_that_nobody_told_of_are_found_oldest_first(scene: Scene) -> None:
+    scene.hold([("iris", "1", 2 * DAY), ("iris", "2", 300), ("iris", "3", 200), ("iris", "4", 10), ("wine", "1", 250)])
+    scene.tell(Event(Kind.VERSION_CREATED, "wine", "1"))
+    assert about(scene.run(dry_run=True)) == [version("iris", "2"), version("iris", "3")]
+    assert len(scene.ledger()) == 1
+    taken = scene.run()
+    assert {each.delivery_id for each in taken} < set(scene.ledger())
+    assert scene.run() == []
+
+
+def test_a_version_that_was_made_again_is_another(scene: Scene) -> None:
+    scene.hold([("iris", "1", 300)])
+    scene.tell(Event(Kind.VERSION_CREATED, "iris", "1"), age=300 + drift.CLOCKS + 60)
+    assert about(scene.run()) == [version("iris", "1")]
+
+
+def test_what_the_reconciler_itself_finds_has_the_same_id(scene: Scene) -> None:
+    scene.hold([("iris", "1", 300)])
+    (found,) = scene.run(dry_run=True)
+    created = int((scene.now - 300) * 1000 // 1)
+    assert found.delivery_id == drift.version_delivery_id("iris", "1", created)
+    assert found.as_dict()["routes"] == ["environment"]
+
+
+def test_aliases_that_moved_since_the_last_look_are_found_unless_told_or_covered(scene: Scene) -> None:
+    scene.look_back(iris={"same": "1"})
+    scene.hold([("iris", "2", 300)], iris={"same": "1", "moved": "1", "told": "1", "covered": "2"})
+    scene.tell(Event(Kind.ALIAS_CREATED, "iris", "1", alias="told"))
+    assert about(scene.run()) == [version("iris", "2"), (Kind.ALIAS_CREATED, "iris", "1", "moved")]
+    assert scene.run() == []
+
+
+def test_without_a_last_look_no_alias_is_known_to_have_moved(scene: Scene) -> None:
+    scene.hold([], iris={"champion": "1"})
+    assert scene.run() == []
+
+
+def test_without_an_mlflow_there_is_nothing_to_look_through(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "mlflow", lambda _: None)
+    with pytest.raises(NoMlflow, match="MLFLOW_TRACKING_URI is not set"):
+        scene.run()
+
+
+def test_a_ledger_that_is_not_there_or_empty_is_not_made(database_url: str) -> None:
+    async def look() -> None:
+        async with ledgers.opened(database_url):
+            pass
+
+    with pytest.raises(
+        LedgerUnavailable, match="the ledger is empty: start this release's `mlflow-bridge serve` first"
+    ):
+        asyncio.run(look())

@@ -1,0 +1,73 @@
+import io
+from dataclasses import replace
+
+from rich.console import Console
+
+from bridge.commands import following, stories
+from bridge.events import Event, Kind
+from bridge.ledger import Attempt, Delivery, Sending, State, Story
+from bridge.routing import Way
+from bridge.web import api
+
+
+def sending(number: int, route: str = "r", state: State = State.FAILED) -> Sending:
+    answers = (
+        Attempt(10.0, 20.0, 3, "paused", "GitHub refuses (401)"),
+        Attempt(30.0, 30.0, 1, "taken", "GitHub took it"),
+    )
+    run = "https://github.com/owner/models/actions/runs/1"
+    return Sending(
+        f"01J{number:023}",
+        "d-1",
+        route,
+        "owner/models",
+        "type",
+        Way.REPOSITORY,
+        None,
+        None,
+        state,
+        "the run failed",
+        1,
+        run,
+        5.5,
+        5.5,
+        30.0,
+        None,
+        60.25,
+        answers,
+    )
+
+
+STORY = Story(
+    Delivery("d-1", Event(Kind.ALIAS_CREATED, "a\x1b[31m\nb", "7", "champion"), 5.25),
+    (sending(2), sending(1)),
+)
+
+
+def test_json_is_of_the_same_form_as_the_status_pages_own() -> None:
+    theirs = api._delivery(STORY).model_dump(mode="json")
+    assert stories.as_dict(STORY) == theirs
+
+
+def test_a_name_moves_no_terminals_cursor() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=200)
+    console.print(stories.table([STORY]))
+    stories.show(console, STORY)
+    assert "\x1b" not in out.getvalue()
+    assert "a␛[31m␊b 7, alias champion" in out.getvalue()
+
+
+def test_a_delivery_is_shown_with_each_answer_of_githubs() -> None:
+    out = io.StringIO()
+    stories.show(Console(file=out, width=60), STORY)
+    shown = out.getvalue()
+    assert "1970-01-01 00:00:10 UTC: paused: GitHub refuses (401) (3 times, until 1970-01-01 00:00:20 UTC)" in shown
+    assert shown.count("https://github.com/owner/models/actions/runs/1\n") == 2
+
+
+def test_only_what_was_sent_last_is_followed_by_whatever_routes_there_were_before() -> None:
+    before = tuple(replace(sending(number, route), created_at=1.0) for number, route in ((2, "b"), (1, "gone")))
+    story = Story(STORY.delivery, (sending(4, "b"), sending(3, "a"), *before))
+    assert [one.id[-1] for one in following.newest(story)] == ["4", "3"]
+    assert following.newest(Story(STORY.delivery, ())) == []
