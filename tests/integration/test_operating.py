@@ -86,6 +86,9 @@ def test_the_metrics_that_the_page_names_are_there(settings: dict[str, str], fol
 def test_every_command_of_the_page_is_run_by_a_test() -> None:
     commands = set(re.findall(r"`(\.venv/bin/mlflow-bridge [^`]+)`", PAGE))
     assert commands == {
-        ".venv/bin/mlflow-bridge routes check EVENT.json",
+        ".venv/bin/mlflow-bridge doctor",  # test_doctor.py
+        ".venv/bin/mlflow-bridge reconcile --since 2026-01-31 --dry-run",  # test_commands.py
+        ".venv/bin/mlflow-bridge routes check EVENT.json",  # here
         ".venv/bin/mlflow-bridge serve --since 2026-01-31",  # test_reconciling.py
+        ".venv/bin/mlflow-bridge webhook rotate",  # test_commands.py
     }

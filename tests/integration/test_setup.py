@@ -14,6 +14,7 @@ import pytest
 from bridge.demo.github import LoopbackGitHub
 from bridge.demo.processes import MlflowServer, free_port
 from bridge.mlflow_api import MlflowApi
+from bridge.settings import Settings
 from tests.integration.conftest import REPOSITORY, TOKEN, Create
 from tests.integration.deliveries import until
 from tests.integration.quickly import FakeRunner
@@ -66,7 +67,8 @@ def test_by_the_guide_alone_eight_commands_lead_from_a_clone_to_a_build_that_has
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     began, model, port = time.monotonic(), f"guide-{uuid4().hex[:8]}", free_port()
-    env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | {"PYTHON": sys.executable}
+    ours = {name.upper() for name in Settings.model_fields}
+    env = {name: value for name, value in os.environ.items() if name not in ours} | {"PYTHON": sys.executable}
     with LoopbackGitHub(
         repository=REPOSITORY, tree=tmp_path / "models", token=TOKEN, folder=tmp_path / "github", runner=FakeRunner()
     ) as github:
