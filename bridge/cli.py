@@ -25,7 +25,6 @@ app.add_typer(routes, name="routes")
 app.add_typer(webhook, name="webhook")
 app.add_typer(deliveries, name="deliveries")
 app.add_typer(workflow, name="workflow")
-app.command(epilog="Example: mlflow-bridge reconcile --since 2026-01-31 --dry-run")(reconcile)
 
 
 def _show_version(wanted: bool) -> None:
@@ -83,6 +82,9 @@ def doctor(
     from bridge.doctor import report
 
     raise typer.Exit(report.run(url, as_json=as_json))
+
+
+app.command(epilog="Example: mlflow-bridge reconcile --since 2026-01-31 --dry-run")(reconcile)
 
 
 @routes.command(epilog="Example: mlflow-bridge routes check event.json --routes routes.toml")

@@ -10,7 +10,8 @@ webhook = typer.Typer(no_args_is_help=True, help="MLflow's webhook to the bridge
 
 AsJson = Annotated[bool, typer.Option("--json", help="Give it as JSON.")]
 Wanted = Annotated[
-    str | None, typer.Argument(help="Its id, name or address; not needed where only one leads to a bridge.")
+    str | None,
+    typer.Argument(metavar="WEBHOOK", help="Its id, name or address; not needed where only one leads to a bridge."),
 ]
 
 

@@ -23,7 +23,9 @@ class RegistryName(StrEnum):
     OTHER = "other"
 
 
-@workflow.command(epilog="Example: mlflow-bridge workflow init --bridge owner/mlflow-actions-bridge@v1 --registry ghcr")
+@workflow.command(
+    epilog="Example: mlflow-bridge workflow init --bridge owner/mlflow-actions-bridge@COMMIT --registry ghcr"
+)
 def init(
     bridge: Annotated[
         str, typer.Option(help="The bridge's repository, as owner/mlflow-actions-bridge@commit; . if it is this one.")

@@ -10,10 +10,10 @@ from typing import Final
 import structlog
 from fastapi import FastAPI
 
-from bridge import __version__
+from bridge import __version__, connections
 from bridge.dispatcher import Dispatcher
 from bridge.follower import Follower
-from bridge.github import Credential, GithubApi, StaticToken
+from bridge.github import GithubApi
 from bridge.ledger import Ledger
 from bridge.loop import Loop
 from bridge.metrics import Metrics
@@ -59,9 +59,8 @@ async def _running(settings: Settings, since: float | None) -> AsyncIterator[Sta
         ledger = Ledger(settings.database_url)
         stack.push_async_callback(ledger.close)
         await ledger.start()
-        url, version = settings.github_api_url, settings.github_api_version
-        github = await stack.enter_async_context(GithubApi(url, _credential(settings), api_version=version))
-        mlflow = _mlflow(settings)
+        github = await stack.enter_async_context(connections.github(settings))
+        mlflow = connections.mlflow(settings)
         if mlflow:
             stack.enter_context(mlflow)
         state = _state(settings, ledger, github, mlflow, since)
@@ -101,34 +100,6 @@ def _state(
 def _found(seen: Metrics, dispatcher: Dispatcher) -> None:
     seen.delivery("reconciled")
     dispatcher.wake()
-
-
-def _credential(settings: Settings) -> Credential:
-    if settings.github_token:
-        return StaticToken(settings.github_token.get_secret_value())
-    from bridge.github_app import AppInstallation  # its cryptography costs memory that a token's user needn't pay
-
-    key = settings.github_app_private_key
-    return AppInstallation(
-        settings.github_app_id or "",
-        key.get_secret_value() if key else "",
-        settings.github_api_url,
-        api_version=settings.github_api_version,
-    )
-
-
-def _mlflow(settings: Settings) -> MlflowApi | None:
-    if settings.mlflow_tracking_uri is None:
-        return None
-    password, token = settings.mlflow_tracking_password, settings.mlflow_tracking_token
-    certificates = settings.mlflow_tracking_server_cert_path
-    return MlflowApi(
-        settings.mlflow_tracking_uri,
-        username=settings.mlflow_tracking_username,
-        password=password.get_secret_value() if password else None,
-        token=token.get_secret_value() if token else None,
-        cert_path=str(certificates) if certificates else None,
-    )
 
 
 def _tell_start(settings: Settings) -> None:

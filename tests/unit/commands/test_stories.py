@@ -71,3 +71,10 @@ def test_only_what_was_sent_last_is_followed_by_whatever_routes_there_were_befor
     story = Story(STORY.delivery, (sending(4, "b"), sending(3, "a"), *before))
     assert [one.id[-1] for one in following.newest(story)] == ["4", "3"]
     assert following.newest(Story(STORY.delivery, ())) == []
+
+
+def test_why_nothing_is_sent_is_told_while_something_waits_to_be() -> None:
+    paused = {"github": "renew GITHUB_TOKEN"}
+    assert following._waiting([], paused) == "waiting for the delivery"
+    assert following._waiting([sending(1, state=State.PENDING)], paused).endswith("just now: renew GITHUB_TOKEN")
+    assert following._waiting([sending(1, state=State.RUNNING)], paused) == "owner/models: running"
