@@ -22,7 +22,7 @@ demo: setup ## Register a model in MLflow and watch it become an image (Docker f
 	$(BIN)/mlflow-bridge demo
 
 test: setup ## Run all tests that this machine can run
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 proof: setup ## Kill the bridge 200 times and count what is lost (PROOF="--seed 2 --only SQLite" for another run)
 	$(BIN)/python -m tests.proof $(PROOF)

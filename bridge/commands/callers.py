@@ -23,13 +23,13 @@ _PLAIN: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)+")
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
-PERMISSIONS: Final = (
-    ("contents", "read", "check out the bridge's code where it lives in this repository"),
-    ("packages", "write", "push to GHCR, the default registry"),
+_CHECK_OUT: Final = ("contents", "read", "check out the bridge's code where it lives in this repository")
+_PACKAGES: Final = (
+    "packages",
+    "write",
+    "push to GHCR, the default registry; docs/registries.md says what others need",
 )
-_ASKED_FOR: Final = (
-    "not used here; model-image.yml's jobs name it for GHCR, and GitHub starts them only where it is granted"
-)
+_IDENTITY: Final = ("id-token", "write", "sign in without a key that is stored anywhere")
 
 
 class CallerInvalid(BridgeError):
@@ -46,14 +46,21 @@ class Setting:
 
 @dataclass(frozen=True)
 class Registry:
-    """What a registry needs set beside MLflow's address."""
+    """What a registry needs set beside MLflow's address, and what its run must be granted: scope, level and why."""
 
     title: str
     variables: tuple[Setting, ...] = ()
     secrets: tuple[Setting, ...] = ()
+    grants: tuple[tuple[str, str, str], ...] = ()
 
 
-def _registry(title: str, host: str, namespace: str, user: str, password: str) -> Registry:
+def _by_identity(title: str, host: str, namespace: str, *more: Setting) -> Registry:
+    return Registry(
+        title, (Setting("DOCKER_REGISTRY", host), Setting("DOCKER_NAMESPACE", namespace), *more), grants=(_IDENTITY,)
+    )
+
+
+def _by_password(title: str, host: str, namespace: str, user: str, password: str) -> Registry:
     return Registry(
         title,
         (
@@ -66,32 +73,34 @@ def _registry(title: str, host: str, namespace: str, user: str, password: str) -
 
 
 REGISTRIES: Final[Mapping[str, Registry]] = {
-    "ghcr": Registry("GitHub's container registry: nothing to set, the run signs in with its own token"),
-    "dockerhub": _registry(
+    "ghcr": Registry(
+        "GitHub's container registry: nothing to set, the run signs in with its own token", grants=(_PACKAGES,)
+    ),
+    "dockerhub": _by_password(
         "Docker Hub", "docker.io", "your account or organisation", "your account", "an access token that may write"
     ),
-    "ecr": _registry(
-        "Amazon ECR (each model's repository has to be there)",
+    "ecr": _by_identity(
+        "Amazon ECR",
         "123456789012.dkr.ecr.eu-west-1.amazonaws.com, as yours is",
         "what stands before the model's name in its repository's name",
-        "the id of an access key that may push",
-        "that access key's secret",
+        Setting("AWS_ROLE_TO_ASSUME", "the role that trusts GitHub's identity provider and may push"),
     ),
-    "google": _registry(
+    "google": _by_identity(
         "Google Artifact Registry",
         "europe-docker.pkg.dev, as your location is",
         "project/repository",
-        "_json_key",
-        "the JSON of a service account's key that may write",
+        Setting("GOOGLE_WORKLOAD_IDENTITY_PROVIDER", "projects/…/providers/…, the provider that trusts GitHub"),
+        Setting("GOOGLE_SERVICE_ACCOUNT", "the service account that may write"),
     ),
-    "azure": _registry(
+    "azure": _by_identity(
         "Azure Container Registry",
         "yours.azurecr.io",
         "what is to stand before the model's name, if anything",
-        "the application id of a service principal with the role AcrPush",
-        "that service principal's password",
+        Setting("AZURE_CLIENT_ID", "the application with the role AcrPush and a credential for GitHub"),
+        Setting("AZURE_TENANT_ID", "its tenant"),
+        Setting("AZURE_SUBSCRIPTION_ID", "the registry's subscription"),
     ),
-    "other": _registry(
+    "other": _by_password(
         "any registry with user and password",
         "its host, with a dot or a port",
         "what is to stand before the model's name, if anything",
@@ -130,10 +139,7 @@ def write(registry: str, bridge: str, *, event_type: str, runs_on: str = "") -> 
             event_type=_quoted(event_type),
             runs_on=runs_on and _quoted(runs_on),
             uses=_uses(bridge),
-            permissions=[
-                (scope, level, why if registry == "ghcr" or scope != "packages" else _ASKED_FOR)
-                for scope, level, why in PERMISSIONS
-            ],
+            permissions=[_CHECK_OUT, *REGISTRIES[registry].grants],
         )
     )
 

@@ -49,7 +49,8 @@ def _collect(tree: Path, file: Path, found: set[Action], seen: set[Path]) -> Non
     seen.add(file)
     for uses in _uses(read_yaml(file.read_text(encoding="utf-8"))):
         if uses.startswith("./"):
-            place = tree / uses
+            # A workflow finds its own actions in its checkout, which isn't the workspace's root.
+            place = tree / uses.removeprefix("./").removeprefix(".bridge/")
             for each in (place, place / "action.yml", place / "action.yaml"):
                 _collect(tree, each, found, seen)
         elif "@" in uses and not uses.startswith("docker:"):

@@ -64,10 +64,11 @@ class Stage:
 
 
 @contextmanager
-def stage(tree: Path, folder: Path, *, images: bool) -> Iterator[Stage]:
+def stage(tree: Path, folder: Path, *, images: bool, more_secrets: Mapping[str, str] | None = None) -> Iterator[Stage]:
     """Start everything, with its files in `folder`, and stop it in the end.
 
-    `tree` is a checkout with the workflows; `images` says whether runs are executed, which takes Docker.
+    `tree` is a checkout with the workflows; `images` says whether runs are executed, which takes Docker. `more_secrets`
+    are given to the runs besides the registry's password.
     """
     secret, token = secrets.token_hex(16), f"ghp_{secrets.token_hex(18)}"
     with ExitStack() as stack:
@@ -86,7 +87,8 @@ def stage(tree: Path, folder: Path, *, images: bool) -> Iterator[Stage]:
                     "DOCKER_NAMESPACE": "demo",
                     "DOCKER_USERNAME": Registry.user,
                 },
-                secrets={"DOCKER_REGISTRY_PASSWORD": registry.password} if registry else {},
+                secrets=({"DOCKER_REGISTRY_PASSWORD": registry.password} if registry else {})
+                | dict(more_secrets or {}),
             )
         )
         settings = {

@@ -84,7 +84,7 @@ def _checked(name: str) -> str:
     return name
 
 
-def metadata_in(folder: Path) -> ModelMetadata:
+def metadata_in(folder: Path, *, java: bool = False) -> ModelMetadata:
     """Read and check the metadata of the model in `folder`. Raises as `bridge.image.metadata.read` does."""
     try:
         texts = [_read_small(folder / name) for name in (MLMODEL, PYTHON_ENV)]
@@ -92,7 +92,7 @@ def metadata_in(folder: Path) -> ModelMetadata:
         raise UnsafeMetadata(
             f"the model has no readable {MLMODEL} with a {PYTHON_ENV} beside it: log it with a newer MLflow"
         ) from error
-    return read(*texts)
+    return read(*texts, java=java)
 
 
 def _read_small(file: Path) -> str:

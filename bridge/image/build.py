@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from bridge.image import engine, identity, workflow
 from bridge.image.settings import ImageSettings
+from bridge.image.size import check_size, size_limit
 from bridge.image.workspace import Plan, Workspace
 
 
@@ -17,8 +18,10 @@ def build(settings: ImageSettings, workspace: Workspace) -> None:
         unlabelled,
         mlflow_version=plan.metadata.mlflow_version,
         python_version=plan.metadata.python_version,
+        options=settings.environment().options(),
     )
     engine.add_labels(unlabelled, labels(plan, settings, datetime.now(UTC)), tag=plan.tag)
+    check_size(plan.tag, engine.image_size(plan.tag), size_limit(settings.size_limit))
     image_id = engine.image_id(plan.tag)
     workspace.write_image_id(image_id)
     workflow.say(f"{plan.tag} is built: {image_id}")

@@ -30,6 +30,26 @@ def _step(name: str) -> Iterator[tuple[ImageSettings, Workspace]]:
         workspace.add_seconds(name, time.monotonic() - started)
 
 
+@image.command("sign-in")
+def sign_in() -> None:
+    """Choose how to sign in to the registry, or say all that is missing for it."""
+    from bridge.image.access import AccessSettings
+    from bridge.image.access import sign_in as run
+
+    with _step("sign-in"):
+        run(AccessSettings())
+
+
+@image.command("make-repository")
+def make_repository() -> None:
+    """Make the model's repository where Amazon ECR has none."""
+    from bridge.image.access import AccessSettings
+    from bridge.image.access import make_repository as run
+
+    with _step("make-repository") as (settings, _):
+        run(AccessSettings(), settings)
+
+
 @image.command()
 def resolve() -> None:
     """Find the version in MLflow and look whether its image is there."""
@@ -75,6 +95,15 @@ def push() -> None:
     with _step("push") as (settings, workspace):
         run(settings, workspace)
     hand_over_seconds(workspace)
+
+
+@image.command()
+def sbom() -> None:
+    """Write down what is in the pushed image."""
+    from bridge.image.sbom import sbom as run
+
+    with _step("sbom") as (_, workspace):
+        run(workspace)
 
 
 @image.command("clean-up")

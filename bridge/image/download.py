@@ -19,10 +19,11 @@ def download(settings: ImageSettings, workspace: Workspace) -> None:
         if not build:
             workflow.notice("Nothing to build", "another run has pushed this version's image meanwhile")
             return
-        write_status(mlflow, version, BUILDING, repository, settings.run_url)
+        if settings.push:
+            write_status(mlflow, version, BUILDING, repository, settings.run_url)
         uri = mlflow.artifact_uri(version.name, version.version)
     ModelArtifacts(uri, settings.mlflow_tracking_uri).download(workspace.folder / "download").rename(workspace.model)
-    metadata = metadata_in(workspace.model)
+    metadata = metadata_in(workspace.model, java=settings.environment().install_java)
     workspace.write_plan(
         Plan(
             model=version.name,

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from bridge.image.errors import BuildFailed, RegistryError, SmokeTestFailed
+from bridge.image.refusals import mend
 from bridge.image.workflow import untrusted_output
 
 _ENVIRONMENT = (
@@ -21,18 +22,21 @@ _ENVIRONMENT = (
 """What a build needs. A list of what to pass on, not of what to hold back: a secret nobody thought of stays here."""
 
 
+LOCAL = ("--env-manager", "local")
 _OUTPUT = 1 << 16
 """Bytes that are read of what a program in a container prints."""
 
 
-def build_with_mlflow(model: Path, image: str, *, mlflow_version: str, python_version: str) -> None:
+def build_with_mlflow(
+    model: Path, image: str, *, mlflow_version: str, python_version: str, options: Sequence[str] = LOCAL
+) -> None:
     """Build `image` from the model folder with `mlflow models build-docker` of just that MLflow release.
 
     Raises `BuildFailed`. Its output goes to the log, where it can't command the runner.
     """
     series = ".".join(python_version.split(".")[:2])
     builder = ["uvx", "--quiet", "--python", series, "--from", f"mlflow=={mlflow_version}", "mlflow"]
-    _loud([*builder, "models", "build-docker", "-m", str(model), "-n", image, "--env-manager", "local"], image)
+    _loud([*builder, "models", "build-docker", "-m", str(model), "-n", image, *options], image)
 
 
 def add_labels(image: str, labels: Mapping[str, str], *, tag: str) -> None:
@@ -60,7 +64,16 @@ def remove(image: str) -> None:
 
 def image_id(image: str) -> str:
     """Give the engine's id of a local image, `sha256:…`. Raises `BuildFailed` where there is none."""
-    done = _quiet(["docker", "image", "inspect", "--format", "{{.Id}}", image])
+    return _inspect(image, "{{.Id}}")
+
+
+def image_size(image: str) -> int:
+    """Give the bytes of a local image, unpacked. Raises `BuildFailed` where there is none."""
+    return int(_inspect(image, "{{.Size}}"))
+
+
+def _inspect(image: str, form: str) -> str:
+    done = _quiet(["docker", "image", "inspect", "--format", form, image])
     if done.returncode:
         raise BuildFailed(f"{image}: the engine has no such image: the build step must come before")
     return done.stdout.strip()
@@ -78,10 +91,9 @@ def push(tag: str) -> str:
                 print(line, end="", flush=True)
                 said.append(line.strip())
     if process.returncode:
-        raise RegistryError(
-            f"{tag}: the push failed ({' '.join(said)[-300:]}): "
-            "check that the sign-in may write there, then run the job again"
-        )
+        last = " ".join(said)[-300:]
+        advice = mend(last, tag.split("/")[0]) or "check that the sign-in may write there, then run the job again"
+        raise RegistryError(f"{tag}: the push failed ({last}): {advice}")
     return _digest(tag, said)
 
 

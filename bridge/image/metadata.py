@@ -32,8 +32,8 @@ class ModelMetadata:
     has_serving_example: bool
 
 
-def read(mlmodel: str, python_env: str) -> ModelMetadata:
-    """Read the texts of `MLmodel` and `python_env.yaml`.
+def read(mlmodel: str, python_env: str, *, java: bool = False) -> ModelMetadata:
+    """Read the texts of `MLmodel` and `python_env.yaml`; `java` says whether the image has Java.
 
     Raises `UnsafeMetadata` where a value must not reach a build, `UnsupportedModel` where MLflow's builder can't
     serve the model.
@@ -44,9 +44,11 @@ def read(mlmodel: str, python_env: str) -> ModelMetadata:
         raise UnsupportedModel(
             f"{MLMODEL} names no python_function flavor, and only such models can be served: log it with one"
         )
-    if java := sorted(_JAVA_FLAVORS & {str(flavor) for flavor in flavors}):
+    needing = sorted(_JAVA_FLAVORS & {str(flavor) for flavor in flavors})
+    if needing and not java:
         raise UnsupportedModel(
-            f"{MLMODEL} names the flavor {java[0]}, whose image needs Java: this builder makes images without it"
+            f"{MLMODEL} names the flavor {needing[0]}, whose image needs Java: "
+            "set the inputs install-java to true and env-manager to virtualenv"
         )
     _check_environment(flavors["python_function"].get("env"))
     return ModelMetadata(

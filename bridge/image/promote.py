@@ -5,14 +5,16 @@ from dataclasses import dataclass, field
 from bridge.image import workflow
 from bridge.image.errors import MissingSetting
 from bridge.image.identity import MODEL, Verdict, judge
-from bridge.image.registry import RegistryImage, Repository
+from bridge.image.registry import RegistryImage, Repository, TagImmutable
 from bridge.image.report import summarise
 from bridge.image.settings import ImageSettings
 from bridge.image.target import Target
 from bridge.image.writeback import write_image
-from bridge.mlflow_api import MlflowApi
+from bridge.mlflow_api import MlflowApi, MlflowNotFound
 from bridge.naming import alias_tag
 
+LATEST = "latest"
+"""MLflow reserves this name, so it is no alias."""
 _ROUNDS = 10
 """How often MLflow is read again at the most, while somebody keeps moving aliases."""
 
@@ -24,6 +26,8 @@ def promote(settings: ImageSettings) -> None:
     with settings.mlflow() as mlflow:
         promotion = Promotion(mlflow, repository, target.model)
         settled = promotion.settle()
+        if settings.latest:
+            promotion.tag_latest(settled)
         version = target.find(mlflow)
         image = promotion.image(version.version)
         if image is None:
@@ -36,7 +40,9 @@ def promote(settings: ImageSettings) -> None:
     size = repository.manifest(image.digest).size
     for remark in settled.remarks:
         workflow.notice("Alias not tagged", remark)
-    workflow.summary(summarise(version, reference, size, settled.tags, settings.seconds_of_steps))
+    workflow.summary(
+        summarise(version, reference, size, settled.tags, settings.seconds_of_steps, settings.attestation())
+    )
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,17 @@ class Promotion:
         settled.remarks.append(f"the aliases of {self.model!r} changed {_ROUNDS} times meanwhile: run it again")
         return settled
 
+    def tag_latest(self, settled: "Settled") -> None:
+        """Set the tag `latest` on the newest version that has an image, and note it."""
+        for version in sorted((tag for tag in self.repository.tags() if _is_version(tag)), key=int, reverse=True):
+            try:
+                image = self.image(version)
+            except MlflowNotFound:  # deleted there; its image stays
+                continue
+            if image:
+                self._settle(LATEST, image, settled)
+                return
+
     def image(self, version: str) -> RegistryImage | None:
         """Give the image of a version; None where there is none, or one that isn't this version's."""
         found = self.repository.look(version)
@@ -74,13 +91,22 @@ class Promotion:
                 settled.remarks.append(f"alias {alias!r} can't be an image's tag: choose another name for it")
             elif (image := self.image(version)) is None:
                 settled.remarks.append(f"alias {alias!r} is on version {version}, which has no image of its own yet")
-            elif self._tag(tag, image):
-                settled.tags.append(tag)
             else:
-                settled.remarks.append(
-                    f"{self.repository.name}:{tag} holds an image that isn't this model's: delete it"
-                )
+                self._settle(tag, image, settled)
         return settled
+
+    def _settle(self, tag: str, image: RegistryImage, settled: "Settled") -> None:
+        """Move one tag, and note what came of it."""
+        name = f"{self.repository.name}:{tag}"
+        try:
+            moved = self._tag(tag, image)
+        except TagImmutable:
+            settled.remarks.append(f"{name} was not moved, for the registry lets no tag be moved: allow it there")
+            return
+        if moved:
+            settled.tags.append(tag)
+        else:
+            settled.remarks.append(f"{name} holds an image that isn't this model's: delete it")
 
     def _tag(self, tag: str, image: RegistryImage) -> bool:
         """Make `tag` hold `image`, unless it holds something that isn't this model's; tell whether it does."""
@@ -91,6 +117,10 @@ class Promotion:
             self.repository.tag(image.digest, tag)
             workflow.say(f"{self.repository.name}:{tag} is now {image.digest}")
         return True
+
+
+def _is_version(tag: str) -> bool:
+    return tag.isascii() and tag.isdecimal() and len(tag) < 19
 
 
 @dataclass

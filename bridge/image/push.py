@@ -13,12 +13,19 @@ from bridge.image.workspace import Plan, Workspace
 def push(settings: ImageSettings, workspace: Workspace) -> None:
     """Push the image unless another run has pushed this version meanwhile; keep the digest for the report.
 
+    Sets the outputs `name` and `digest`; a dry run writes nothing, and sets neither.
     Raises `ImageConflict` where the tag holds what must stay, `RegistryError` where the registry fails.
     """
     plan = workspace.plan()
+    if not settings.push:
+        workflow.notice("Dry run", f"{plan.tag} was built and tried, and is not pushed")
+        workflow.summary(f"Dry run: <code>{plan.tag}</code> was built and tried. Nothing was written anywhere.")
+        return
     repository = Repository(plan.repository, settings.docker_config)
     digest = held_already(repository, plan, force=settings.force) or push_tested(repository, plan, workspace.image_id())
     workspace.write_digest(digest)
+    workflow.output("name", plan.repository)
+    workflow.output("digest", digest)
     workflow.say(f"{plan.tag} is {digest}")
 
 

@@ -5,10 +5,13 @@ import json
 import os
 import re
 import subprocess
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bridge.image.errors import RegistryError
+from bridge.image.refusals import is_immutable, mend
+from bridge.image.sign_in import ecr_host
 
 _ABSENT = re.compile(
     r"manifest unknown|name unknown|(artifact|repository) \S+ not found|is not found|does not exist"
@@ -16,10 +19,20 @@ _ABSENT = re.compile(
     re.I,
 )
 _REFUSED = re.compile(r"unauthorized|authentication required|denied|forbidden|status code 40[13]|registry 40[13]", re.I)
+_TRANSIENT = re.compile(
+    r"(?:status|status code|registry) 5[0-9]{2}\b|unexpected HTTP status: 5[0-9]{2}\b|toomanyrequests|\bEOF\b"
+    r"|connection re(?:set|fused)|broken pipe|i/o timeout|handshake timeout|temporary failure",
+    re.I,
+)
+"""What the next try may not meet."""
 _DOCKER_HUB = "https://index.docker.io/v1/"
 """The key under which Docker keeps a sign-in to docker.io."""
 _TIMEOUT = 300.0
 """Seconds for one call of skopeo."""
+
+
+class TagImmutable(RegistryError):
+    """The registry doesn't let this tag be moved."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,8 @@ class Repository:
 
     name: str
     docker_config: Path | None = None
+    pauses: tuple[float, ...] = (1.0, 4.0)
+    """Seconds before each further try, where the registry failed; never where it refused."""
 
     def look(self, tag: str) -> RegistryImage | None:
         """Give what `tag` holds, or None where it holds nothing. Raises `RegistryError`.
@@ -73,14 +88,30 @@ class Repository:
         return Manifest(config=parts[0]["digest"], size=sum(part["size"] for part in parts))
 
     def tag(self, digest: str, tag: str) -> None:
-        """Make `tag` hold the image `digest`, unchanged. Raises `RegistryError`."""
+        """Make `tag` hold the image `digest`, unchanged. Raises `TagImmutable`, and `RegistryError` for all else."""
         self._skopeo(
             "copy", "--quiet", "--all", "--preserve-digests",
             *self._tls("--src-tls-verify", "--dest-tls-verify"),
             f"docker://{self.name}@{digest}", f"docker://{self.name}:{tag}",
         )  # fmt: skip
 
+    def tags(self) -> list[str]:
+        """Give the repository's tags, none where there is no repository. Raises `RegistryError`."""
+        try:
+            said = self._skopeo("list-tags", *self._tls("--tls-verify"), f"docker://{self.name}")
+        except _Absent:
+            return []
+        return list(json.loads(said).get("Tags") or [])
+
     def _skopeo(self, verb: str, *arguments: str) -> str:
+        for pause in self.pauses:
+            try:
+                return self._once(verb, *arguments)
+            except _Transient:
+                time.sleep(pause)
+        return self._once(verb, *arguments)
+
+    def _once(self, verb: str, *arguments: str) -> str:
         # MLflow builds for amd64 alone: of an index, that image is meant, wherever this runs.
         command = ["skopeo", "--override-os", "linux", "--override-arch", "amd64", verb, *self._authfile(), *arguments]
         try:
@@ -99,14 +130,22 @@ class Repository:
 
     def _failure(self, verb: str, stderr: str) -> RegistryError:
         said = " ".join(stderr.split())[-400:]
-        if verb == "inspect" and (_ABSENT.search(said) or (_REFUSED.search(said) and self._signed_in())):
+        host = self.name.split("/")[0]
+        if verb != "copy" and (_ABSENT.search(said) or self._means_absent(said, host)):
             return _Absent(f"{self.name}: nothing there ({said})")
-        if _REFUSED.search(said):
-            return RegistryError(
-                f"{self.name}: the registry refused ({said}): check the registry's user and password, "
-                "and that they may read and write this repository"
-            )
+        if is_immutable(said):
+            return TagImmutable(f"{self.name}: the registry lets no tag be moved ({said}): allow it for aliases there")
+        if _TRANSIENT.search(said):
+            advice = mend(said, host) or "run the job again when it is well"
+            return _Transient(f"{self.name}: the registry failed ({said}): {advice}")
+        advice = mend(said, host) or _CHECK
+        if _REFUSED.search(said) or advice is not _CHECK:
+            return RegistryError(f"{self.name}: the registry refused ({said}): {advice}")
         return RegistryError(f"{self.name}: the registry failed ({said}): run the job again when it is well")
+
+    def _means_absent(self, said: str, host: str) -> bool:
+        """Tell whether a refusal is the answer for what nobody has pushed yet; ECR has words of its own for that."""
+        return bool(_REFUSED.search(said)) and self._signed_in() and not ecr_host(host)
 
     def _config(self) -> Path:
         folder = self.docker_config or Path(os.path.expanduser("~")) / ".docker"  # noqa: PTH111  no error without HOME
@@ -127,12 +166,19 @@ class Repository:
         return [f"{flag}=false" for flag in flags] if _is_local(self.name.split("/")[0]) else []
 
 
+_CHECK = "check the registry's user and password, and that they may read and write this repository"
+
+
 def _is_local(host: str) -> bool:
     name = re.sub(r":[0-9]+$", "", host)
     try:
         return name == "localhost" or ipaddress.ip_address(name.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+class _Transient(RegistryError):
+    """The registry failed in a way that may be over at once."""
 
 
 class _Absent(RegistryError):

@@ -21,6 +21,9 @@ def report_pushed(settings: ImageSettings, workspace: Workspace) -> None:
 def report_failed(settings: ImageSettings, workspace: Workspace) -> None:
     """Write onto the version how far the job came, where MLflow can be reached; the step that failed has said why."""
     pushed = workspace.has_digest()
+    if not settings.push:
+        workflow.summary("Dry run: it failed. The failed step's log and the annotation above say why.")
+        return
     try:
         if pushed:
             report_pushed(settings, workspace)
@@ -35,11 +38,14 @@ def report_failed(settings: ImageSettings, workspace: Workspace) -> None:
     workflow.summary(f"{said} The failed step's log and the annotation above say why.")
 
 
-def summarise(version: ModelVersion, reference: str, size: int, tags: list[str], seconds_of_steps: str) -> str:
+def summarise(
+    version: ModelVersion, reference: str, size: int, tags: list[str], seconds_of_steps: str, attestation: str = ""
+) -> str:
     """Give the summary in Markdown.
 
     `reference` is the image's name with its digest, `size` the bytes to pull, `seconds_of_steps` a JSON object that is
-    empty where nothing was built.
+    empty where nothing was built, `attestation` the options by which GitHub's own program verifies where the image was
+    built; without them, it isn't attested.
     """
     repository, digest = reference.split("@")
     seconds: dict[str, float] = json.loads(seconds_of_steps)
@@ -54,6 +60,8 @@ def summarise(version: ModelVersion, reference: str, size: int, tags: list[str],
         "Run": _code(f"docker run --rm -p 8080:8080 {reference}"),
         "Verify": _code(f"skopeo inspect --no-tags docker://{repository}:{version.version}") + " shows the digest",
     }
+    if attestation:
+        rows["Verify where it was built"] = _code(f"gh attestation verify oci://{reference} {attestation}")
     return "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows.items())])
 
 

@@ -11,6 +11,7 @@ from bridge.image.identity import SOURCE, Verdict, judge
 from bridge.image.metadata import MLMODEL, PYTHON_ENV
 from bridge.image.registry import Repository
 from bridge.image.settings import ImageSettings
+from bridge.image.size import size_limit
 from bridge.image.target import Target
 from bridge.image.writeback import is_pushed
 from bridge.mlflow_api import MlflowApi, ModelVersion
@@ -23,6 +24,8 @@ _DISK_FACTOR = 3
 def resolve(settings: ImageSettings) -> None:
     """Set the outputs `version`, `group`, `build` and `replace`, or say why there is nothing to build from."""
     target = Target.read(settings)
+    size_limit(settings.size_limit)
+    settings.environment()
     repository = Repository(settings.repository(target.model), settings.docker_config)
     with settings.mlflow() as mlflow:
         version = target.find(mlflow)
@@ -70,7 +73,7 @@ def _check_source(mlflow: MlflowApi, version: ModelVersion, settings: ImageSetti
         for name in (MLMODEL, PYTHON_ENV):
             if name in sizes:
                 artifacts.download(Path(folder), name)
-        found = metadata_in(Path(folder))
+        found = metadata_in(Path(folder), java=settings.environment().install_java)
     workflow.say(f"MLflow {found.mlflow_version}, Python {found.python_version}, {sum(sizes.values()):,} bytes")
     check_disk(sum(sizes.values()), shutil.disk_usage(Path.cwd()).free)
 

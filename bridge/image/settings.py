@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from bridge.image.environment import Environment
 from bridge.image.errors import MissingSetting
 from bridge.mlflow_api import MlflowApi
 from bridge.naming import repository
@@ -23,6 +24,15 @@ class ImageSettings(BaseSettings):
     version: str = ""
     alias: str = ""
     force: bool = False
+    push: bool = True
+    """False for a dry run: nothing is written to MLflow nor to the registry."""
+    latest: bool = False
+    attested: bool = False
+    bridge_repository: str = ""
+    """Where the called workflow lives, whose name attestations carry."""
+    size_limit: str = ""
+    env_manager: str = ""
+    install_java: bool = False
     replace: bool = False
     """What `resolve` found: whether this run may build though MLflow or the registry already has an image."""
     smoke_test: str = ""
@@ -51,6 +61,18 @@ class ImageSettings(BaseSettings):
     def run_url(self) -> str:
         """The page of this run."""
         return f"{self.github_server_url}/{self.github_repository}/actions/runs/{self.github_run_id}"
+
+    def attestation(self) -> str:
+        """Give the options for `gh attestation verify`; empty where the image isn't attested."""
+        if not self.attested:
+            return ""
+        signer = self.bridge_repository
+        other = f" --signer-repo {signer}" if signer and signer != self.github_repository else ""
+        return f"--repo {self.github_repository}{other}"
+
+    def environment(self) -> Environment:
+        """Give what MLflow's builder is told of the environment. Raises `InvalidInput`."""
+        return Environment.read(self.env_manager, install_java=self.install_java)
 
     def repository(self, model: str) -> str:
         """Give the image's name without a tag. Raises `InvalidImageName`."""

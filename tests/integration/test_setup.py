@@ -10,12 +10,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from mlflow import MlflowClient
 
 from bridge.demo.github import LoopbackGitHub
 from bridge.demo.processes import MlflowServer, free_port
-from bridge.mlflow_api import MlflowApi
 from bridge.settings import Settings
-from tests.integration.conftest import REPOSITORY, TOKEN, Create
+from tests.integration.conftest import REPOSITORY, TOKEN
 from tests.integration.deliveries import until
 from tests.integration.quickly import FakeRunner
 
@@ -60,18 +60,15 @@ class Newcomer:
 
 
 def test_by_the_guide_alone_eight_commands_lead_from_a_clone_to_a_build_that_has_ended(
-    tmp_path: Path,
-    mlflow_server: MlflowServer,
-    mlflow_api: MlflowApi,
-    create: Create,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     began, model, port = time.monotonic(), f"guide-{uuid4().hex[:8]}", free_port()
     ours = {name.upper() for name in Settings.model_fields}
     env = {name: value for name, value in os.environ.items() if name not in ours} | {"PYTHON": sys.executable}
-    with LoopbackGitHub(
+    github = LoopbackGitHub(
         repository=REPOSITORY, tree=tmp_path / "models", token=TOKEN, folder=tmp_path / "github", runner=FakeRunner()
-    ) as github:
+    )
+    with MlflowServer(tmp_path / "mlflow") as mlflow_server, github:
         names = {
             "https://github.com/owner/mlflow-actions-bridge.git": str(ROOT),
             f"git clone {ROOT}": f"git clone --quiet {ROOT} mlflow-actions-bridge",
@@ -89,12 +86,11 @@ def test_by_the_guide_alone_eight_commands_lead_from_a_clone_to_a_build_that_has
                 if command.endswith("serve"):
                     (newcomer.folder / ".env").write_text(newcomer.text(settings) + here)
                 if "follow" in command:
-                    create("registered-models/create", name=model)
-                    create("model-versions/create", name=model, source="s3://bucket/model")
+                    client = MlflowClient(mlflow_server.url)
+                    client.create_registered_model(model)
+                    client.create_model_version(model, "s3://bucket/model")
                 newcomer.type(command)
         assert [each.client_payload["model"]["name"] for each in github.dispatches] == [model]
-    for webhook in mlflow_api.webhooks():
-        mlflow_api.delete_webhook(webhook.id)
     seconds = time.monotonic() - began
     with capsys.disabled():
         print(f"\nfrom a clone to the end of the first run: {len(COMMANDS)} commands, {seconds:.0f} s")

@@ -75,3 +75,9 @@ def test_the_pure_modules_do_no_input_or_output() -> None:
 def test_the_serving_process_does_not_import_mlflow(module: str) -> None:
     code = f"import sys, {module}; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_command_starts_without_what_only_the_runner_needs() -> None:
+    code = "import sys; sys.modules.update(dict.fromkeys(['botocore', 'mlflow'])); import bridge.cli"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

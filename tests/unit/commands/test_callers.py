@@ -19,7 +19,15 @@ OURS = ROOT / ".github/workflows/on-mlflow-event.yml"
 CALLED = ROOT / ".github/workflows/model-image.yml"
 COMMIT = "owner/mlflow-actions-bridge@" + "0123456789" * 4
 EVENT = "mlflow-model-version"
-LEVELS = ["none", "read", "write"]
+EXAMPLES = ROOT / "docs/examples/callers"
+EXAMPLE = {
+    "ghcr": "ghcr",
+    "dockerhub": "docker-hub",
+    "ecr": "amazon-ecr",
+    "google": "google-artifact-registry",
+    "azure": "azure-container-registry",
+    "other": "any-other",
+}
 
 
 def read(text: str) -> dict[str, Any]:
@@ -73,14 +81,17 @@ def test_it_is_our_own_caller_but_for_its_head_and_the_reason_of_a_grant() -> No
 
 
 @pytest.mark.parametrize("registry", callers.REGISTRIES)
-def test_just_the_permissions_are_granted_that_the_called_jobs_name(registry: str) -> None:
+def test_just_the_permissions_are_granted_that_the_registrys_example_has(registry: str) -> None:
     document = read(callers.write(registry, COMMIT, event_type=EVENT))
-    needed: dict[str, str] = {}
-    for job in read(CALLED.read_text())["jobs"].values():
-        for scope, level in job["permissions"].items():
-            needed[scope] = max(needed.get(scope, "none"), level, key=LEVELS.index)
+    example = read((EXAMPLES / f"{EXAMPLE[registry]}.yml").read_text())
     assert document["permissions"] == {}
-    assert document["jobs"]["image"]["permissions"] == needed
+    assert document["jobs"]["image"]["permissions"] == example["jobs"]["image"]["permissions"]
+
+
+@pytest.mark.parametrize("registry", callers.REGISTRIES)
+def test_the_variables_to_set_are_those_of_the_registrys_example(registry: str) -> None:
+    head = (EXAMPLES / f"{EXAMPLE[registry]}.yml").read_text().partition("Secrets of the repository")[0]
+    assert {setting.name for setting in callers.variables(registry)} == set(re.findall(r"^#   ([A-Z_]+) ", head, re.M))
 
 
 def test_the_called_workflow_takes_what_it_is_given() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bridge.image.identity import MODEL, RECIPE, RECIPE_LABEL, SOURCE, VERSION
-from bridge.image.registry import Manifest, RegistryImage, Repository
+from bridge.image.registry import Manifest, RegistryImage, Repository, TagImmutable
 from bridge.mlflow_api import MlflowApi, MlflowNotFound, ModelVersion
 
 
@@ -40,6 +40,8 @@ class MemoryRepository(Repository):
 
     images: dict[str, RegistryImage] = field(default_factory=dict)
     copies: list[tuple[str, str]] = field(default_factory=list)
+    immutable: bool = False
+    """Whether the registry lets no tag be moved."""
 
     def look(self, tag: str) -> RegistryImage | None:
         return self.images.get(tag)
@@ -47,7 +49,12 @@ class MemoryRepository(Repository):
     def manifest(self, digest: str) -> Manifest:
         return Manifest(config=f"config of {digest}", size=1_000_000)
 
+    def tags(self) -> list[str]:
+        return list(self.images)
+
     def tag(self, digest: str, tag: str) -> None:
+        if self.immutable and tag in self.images:
+            raise TagImmutable(f"{self.name}: the registry lets no tag be moved")
         self.copies.append((digest, tag))
         self.images[tag] = next(image for image in self.images.values() if image.digest == digest)
 

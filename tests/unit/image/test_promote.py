@@ -1,4 +1,6 @@
-from bridge.image.promote import Promotion
+from dataclasses import replace
+
+from bridge.image.promote import Promotion, Settled
 from bridge.image.registry import RegistryImage
 
 from .memory import MemoryMlflow, MemoryRepository, image, version
@@ -73,3 +75,32 @@ def test_an_image_of_a_deleted_model_is_not_taken_for_that_of_the_model_made_aga
     mlflow.by_alias = {"champion": "1"}
     assert promotion(mlflow, repository).settle().tags == []
     assert "champion" not in repository.images
+
+
+def test_where_no_tag_may_be_moved_an_alias_stays_and_the_run_goes_on() -> None:
+    mlflow, repository = MemoryMlflow(version("1"), version("2")), registry(v1=image("1"), v2=image("2"))
+    mlflow.by_alias = {"champion": "1"}
+    fixed = replace(repository, immutable=True)
+    assert promotion(mlflow, fixed).settle().tags == ["champion"]
+    mlflow.by_alias = {"champion": "2", "challenger": "2"}
+    settled = promotion(mlflow, fixed).settle()
+    assert settled.tags == ["challenger"]
+    assert settled.remarks == [
+        "r.example/iris:champion was not moved, for the registry lets no tag be moved: allow it there"
+    ]
+    assert repository.images["champion"] == image("1")
+
+
+def test_latest_is_the_newest_version_that_has_an_image_of_its_own() -> None:
+    mlflow = MemoryMlflow(version("2"), version("9"), version("10", source="models:/m-new"))
+    held = registry(v2=image("2"), v9=image("9"), v10=image("10"), v11=image("11"), champion=image("2"))
+    settled = Settled()
+    promotion(mlflow, held).tag_latest(settled)
+    assert held.images["latest"] == image("9")
+    assert settled.tags == ["latest"]
+
+
+def test_without_any_image_there_is_no_latest() -> None:
+    held = registry(champion=image("2"))
+    promotion(MemoryMlflow(version("2")), held).tag_latest(Settled())
+    assert "latest" not in held.images

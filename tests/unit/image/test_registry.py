@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from bridge.image.errors import RegistryError
-from bridge.image.registry import Manifest, RegistryImage, Repository
+from bridge.image.registry import Manifest, RegistryImage, Repository, TagImmutable
 
 from .programs import Programs
 
 NAME = "127.0.0.1:5000/demo/iris"
+ECR = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 
 
 def says(programs: Programs, out: object = "", *, status: int = 0, err: str = "") -> None:
@@ -88,7 +89,63 @@ def test_a_refusal_to_somebody_signed_in_means_a_repository_that_is_not_there_ye
 def test_any_other_failure_is_not_taken_for_nothing_there(programs: Programs, word: str) -> None:
     says(programs, status=1, err=word)
     with pytest.raises(RegistryError, match="the registry failed"):
-        Repository(NAME).look("7")
+        Repository(NAME, pauses=()).look("7")
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "received unexpected HTTP status: 500 Internal Server Error",
+        "invalid status code from registry 503 (Service Unavailable)",
+        "dial tcp 10.0.0.1:443: connect: connection refused",
+        "toomanyrequests: Rate exceeded",
+        "unexpected EOF",
+    ],
+)
+def test_a_registry_that_fails_is_asked_again_and_one_that_refuses_is_not(programs: Programs, word: str) -> None:
+    for said, tries in ((word, 3), ("denied: no", 1)):
+        before = len(programs.calls)
+        says(programs, status=1, err=said)
+        with pytest.raises(RegistryError):
+            Repository(NAME, pauses=(0.0, 0.0)).tag("sha256:1", "champion")
+        assert len(programs.calls) - before == tries
+
+
+def test_a_tag_that_may_not_be_moved_is_told_apart(programs: Programs) -> None:
+    says(programs, status=1, err="tag invalid: The image tag 'x' already exists … because the tag is immutable.")
+    with pytest.raises(TagImmutable):
+        Repository(NAME).tag("sha256:1", "champion")
+
+
+@pytest.mark.parametrize(
+    ("host", "word", "mend"),
+    [
+        ("ghcr.io", "denied: permission_denied: write_package", "Manage Actions access"),
+        ("docker.io", "denied: requested access to the resource is denied", "DOCKER_NAMESPACE must be"),
+        (ECR, "denied: Your authorization token has expired. Reauthenticate and try again.", "run the failed jobs"),
+    ],
+)
+def test_a_refusal_that_is_known_is_told_with_its_own_mend(programs: Programs, host: str, word: str, mend: str) -> None:
+    says(programs, status=1, err=word)
+    with pytest.raises(RegistryError, match=mend):
+        Repository(f"{host}/demo/iris").tag("sha256:1", "champion")
+
+
+@pytest.mark.parametrize("word", ["denied: Your authorization token has expired.", "denied: not authorized to perform"])
+def test_ecr_has_words_for_what_is_not_there_so_its_refusals_are_refusals(
+    programs: Programs, tmp_path: Path, word: str
+) -> None:
+    says(programs, status=1, err=word)
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {ECR: {}}}))
+    with pytest.raises(RegistryError, match="the registry refused"):
+        Repository(f"{ECR}/demo/iris", tmp_path).look("7")
+
+
+def test_the_tags_of_a_repository_are_read_and_of_none_there_are_none(programs: Programs) -> None:
+    says(programs, {"Repository": NAME, "Tags": ["1", "champion"]})
+    assert Repository(NAME).tags() == ["1", "champion"]
+    says(programs, status=1, err="name unknown")
+    assert Repository(NAME).tags() == []
 
 
 @pytest.mark.usefixtures("programs")

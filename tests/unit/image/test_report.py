@@ -1,6 +1,7 @@
 import html
 
 from bridge.image.report import summarise
+from bridge.image.settings import ImageSettings
 from bridge.mlflow_api import ModelVersion
 
 
@@ -29,3 +30,15 @@ def test_a_models_name_can_bring_no_markup_and_no_row_of_its_own() -> None:
     shown = text.splitlines()[2].split("<code>")[1].split("</code>")[0]
     assert html.unescape(shown) == name
     assert not set("|`<>[]()*_!\n") & set(shown)
+
+
+def test_an_attested_image_is_verified_by_githubs_program_with_the_repository_that_signed() -> None:
+    settings = ImageSettings(github_repository="me/models", attested=True, bridge_repository="o/bridge")
+    text = summarise(
+        ModelVersion(name="iris", version="7"), "r.example/i@sha256:1", 0, [], "{}", settings.attestation()
+    )
+    command = "gh attestation verify oci://r.example/i@sha256:1 --repo me/models --signer-repo o/bridge"
+    assert f"| Verify where it was built | <code>{command}</code> |" in text
+    own = ImageSettings(github_repository="me/models", attested=True, bridge_repository="me/models")
+    assert own.attestation() == "--repo me/models"
+    assert ImageSettings(github_repository="me/models").attestation() == ""
