@@ -1,0 +1,156 @@
+"""An image of base, requirements and model. Of the next version with the same requirements only the last is made.
+
+What lies in a registry already is never unpacked or packed again to build upon it: the new image names those layers.
+The engine needs them unpacked only to run the image, and gets them by `Image.load`.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bridge.image.errors import BuildFailed
+from bridge.image.layered import engine, registry
+from bridge.image.layered import plan as planning
+from bridge.image.layered.layers import below, pack
+from bridge.image.layered.plan import Base, Layer, LayeredPlan, Previous
+from bridge.image.layered.requirements import CONDA, CONSTRAINTS, PYTHON_ENV, REQUIREMENTS
+from bridge.image.metadata import MLMODEL, ModelMetadata
+
+_MODEL_LAYER = "model.tar.gz"
+_REQUIREMENTS_LAYER = "layer.tar.gz"
+_TEXT = 4_000_000
+"""Bytes of one metadata file."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """A built image on this disk, in `folder` as skopeo's `dir:` has it, less what the registry holds.
+
+    `id` is its configuration's digest, `sha256:…`; `digest` its manifest's. `reused` is the image, as
+    `repository@digest`, whose layers stand below the model; empty where they are new.
+    """
+
+    folder: Path
+    id: str
+    digest: str
+    diff_ids: tuple[str, ...]
+    new: tuple[str, ...]
+    reused: str = ""
+
+    def load(self) -> None:
+        """Have the engine hold the image by its id, so that it can be run. Raises `BuildFailed`.
+
+        The layers of `reused` are pulled; those of the base it holds already.
+        """
+        if self.reused:
+            engine.pull(self.reused)
+        hexdigest = self.id.removeprefix("sha256:")
+        held = len(self.diff_ids) - len(self.new)
+        files = [None] * held + [self.folder / digest.removeprefix("sha256:") for digest in self.new]
+        engine.load((self.folder / hexdigest).read_bytes(), hexdigest, files)
+
+
+def plan(model: Path, metadata: ModelMetadata, *, base_image: str = "", wheels_only: bool = False) -> LayeredPlan:
+    """Plan the image of the model in that folder. Raises as `bridge.image.layered.plan.plan` does."""
+    names = (MLMODEL, PYTHON_ENV, CONDA, REQUIREMENTS, CONSTRAINTS)
+    texts = {name: _text(model / name) for name in names if (model / name).is_file()}
+    return planning.plan(texts, metadata, base_image=base_image, wheels_only=wheels_only)
+
+
+def _text(file: Path) -> str:
+    with file.open(encoding="utf-8", errors="replace") as text:
+        return text.read(_TEXT)
+
+
+def build(
+    model: Path,
+    plan: LayeredPlan,
+    folder: Path,
+    labels: Mapping[str, str],
+    *,
+    created: str,
+    previous: Previous | None = None,
+    secrets: Mapping[str, str] | None = None,
+) -> Image:
+    """Build the image into the new folder. Layers below the model come from `previous` where they are the same.
+
+    `created` is a time as RFC 3339 has it. Raises `BuildFailed`, `RegistryError`.
+    """
+    folder.mkdir(parents=True)
+    base = engine.base(plan.base)
+    key = plan.key(base)
+    shared = previous.below_the_model(base, key) if previous else None
+    made = [] if shared else [_requirements(plan, folder, secrets)]
+    parts = shared[1] if shared else _base_and(base, made[0], folder)
+    made.append(_model(model, folder))
+    diff_ids = [*(shared[0] if shared else (*base.diff_ids, made[0].diff_id)), made[-1].diff_id]
+    below_the_model = [Layer(diff_id, "", 0) for diff_id in diff_ids[len(base.diff_ids) :]]
+    config = planning.config(base, below_the_model, {**labels, planning.REQUIREMENTS_LABEL: key}, created)
+    manifest = planning.manifest(config, [*parts, planning.descriptor(made[-1].digest, made[-1].size)])
+    return Image(
+        folder=folder,
+        id=f"sha256:{_write_blob(folder, config)}",
+        digest=_write_manifest(folder, manifest),
+        diff_ids=tuple(diff_ids),
+        new=tuple(layer.digest for layer in made),
+        reused=f"{previous.name}@{previous.digest}" if shared and previous else "",
+    )
+
+
+def _requirements(plan: LayeredPlan, folder: Path, secrets: Mapping[str, str] | None) -> Layer:
+    made = folder / "made"
+    with ThreadPoolExecutor(1) as pool:
+        base = pool.submit(registry.base_layers, plan.base, folder / "base")
+        engine.install(plan, made, secrets)
+        base.result()
+    said: dict[str, Any] = json.loads((made / "layer.json").read_text(encoding="utf-8"))
+    return _keep(made / _REQUIREMENTS_LAYER, folder, said)
+
+
+def _model(model: Path, folder: Path) -> Layer:
+    """Pack the model, owned by the user that serves it."""
+    said = pack(below(str(model), planning.MODEL), str(folder / _MODEL_LAYER), planning.USER)
+    return _keep(folder / _MODEL_LAYER, folder, said)
+
+
+def _keep(file: Path, folder: Path, said: Mapping[str, Any]) -> Layer:
+    """Move a layer to where its digest says; the digest is of what lies here, whatever the build said of it."""
+    with file.open("rb") as content:
+        digest = f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
+    if digest != said["digest"]:
+        raise BuildFailed(f"{file.name} is not the layer that the build packed: run the job again")
+    size = file.stat().st_size
+    shutil.move(file, folder / digest.removeprefix("sha256:"))
+    return Layer(diff_id=said["diff_id"], digest=digest, size=size)
+
+
+def _base_and(base: Base, requirements: Layer, folder: Path) -> list[Mapping[str, Any]]:
+    """Give the manifest entries of the base and the requirements, with the base's files beside the others."""
+    source = folder / "base"
+    entries = json.loads((source / "manifest.json").read_text(encoding="utf-8"))["layers"]
+    if len(entries) != len(base.diff_ids):
+        raise BuildFailed(f"{base.image} has changed during the build: run the job again")
+    for entry in entries:
+        name = entry["digest"].removeprefix("sha256:")
+        if (source / name).exists():
+            shutil.move(source / name, folder / name)
+    shutil.rmtree(source)
+    below_the_model = [planning.descriptor(entry["digest"], entry["size"]) for entry in entries]
+    return [*below_the_model, planning.descriptor(requirements.digest, requirements.size)]
+
+
+def _write_blob(folder: Path, content: bytes) -> str:
+    name = hashlib.sha256(content).hexdigest()
+    (folder / name).write_bytes(content)
+    return name
+
+
+def _write_manifest(folder: Path, manifest: bytes) -> str:
+    (folder / "version").write_text("Directory Transport Version: 1.1\n", encoding="utf-8")
+    (folder / "manifest.json").write_bytes(manifest)
+    return f"sha256:{hashlib.sha256(manifest).hexdigest()}"

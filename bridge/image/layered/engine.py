@@ -1,0 +1,149 @@
+"""The engine's part: it builds the requirements' layer, and is given images, of which it may hold layers already."""
+
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bridge.image.engine import environment
+from bridge.image.errors import BuildFailed
+from bridge.image.layered.plan import Base, LayeredPlan
+from bridge.image.workflow import untrusted_output
+
+_HERE = Path(__file__).parent
+_RECIPE = ("Dockerfile", "install.sh", "pack.sh", "compile.py", "layers.py")
+SECRETS = ("ca", "index-url", "extra-index-urls")
+"""What a build can be told in secret: certificates (PEM), the index to use instead of PyPI, and others besides."""
+
+
+def base(image: str) -> Base:
+    """Describe the base image, pulled where the engine does not hold it. Raises `BuildFailed`."""
+    said = _run("docker", "image", "inspect", image)
+    if said.returncode:
+        pulled = _run("docker", "pull", "--quiet", image)
+        if pulled.returncode:
+            raise BuildFailed(
+                f"{image}: the base image can't be pulled ({_short(pulled.stderr)}): check its name and the network"
+            )
+        said = _run("docker", "image", "inspect", image)
+    found = json.loads(said.stdout)[0]
+    return Base(
+        image=image,
+        diff_ids=tuple(found["RootFS"]["Layers"]),
+        env=tuple(found["Config"].get("Env") or ()),
+        architecture=found["Architecture"],
+        variant=found.get("Variant") or "",
+    )
+
+
+def pull(name: str) -> None:
+    """Have the engine hold an image, by `repository@digest`. Raises `BuildFailed`."""
+    if _run("docker", "image", "inspect", name).returncode == 0:
+        return
+    done = _run("docker", "pull", "--quiet", name)
+    if done.returncode:
+        raise BuildFailed(f"{name}: the engine can't pull it ({_short(done.stderr)}): run the job again")
+
+
+def install(plan: LayeredPlan, to: Path, secrets: Mapping[str, str] | None = None) -> None:
+    """Build the requirements' layer into the folder `to`: layer.tar.gz, and layer.json with its digests.
+
+    `secrets` by name, see `SECRETS`; they lie on memory-backed disk while the build runs, and reach one step of it.
+    With an index among them nothing is built from source unless the plan says so. Raises `BuildFailed`.
+    """
+    with TemporaryDirectory() as folder, _secret_files(secrets or {}) as flags:
+        context = Path(folder)
+        _fill(context, plan)
+        command = ["docker", "build", "--progress", "plain", "--no-cache", *flags]
+        command += ["--build-arg", f"BASE={plan.base}", "--output", f"type=local,dest={to}", str(context)]
+        with untrusted_output():
+            done = subprocess.run(
+                command, env=environment() | {"DOCKER_BUILDKIT": "1"}, stderr=subprocess.STDOUT, check=False
+            )
+    if done.returncode:
+        raise BuildFailed(
+            "the model's requirements can't be installed without compilers (the build's log above says which): "
+            "ask for releases that have wheels, or build it with `builder: mlflow`"
+        )
+
+
+def _fill(context: Path, plan: LayeredPlan) -> None:
+    """Write what the build may see: the recipe, the plan, and uv, which stays outside the image."""
+    for name in _RECIPE:
+        shutil.copy(_HERE / name, context / name)
+    uv = shutil.which("uv")
+    if not uv:
+        raise BuildFailed("uv is not on this runner, so nothing can be installed: install uv there")
+    shutil.copy(uv, context / "uv")
+    asked = plan.requirements
+    (context / "requirements.txt").write_text("".join(f"{line}\n" for line in asked.lines), encoding="utf-8")
+    (context / "constraints.txt").write_text("".join(f"{line}\n" for line in asked.constraints), encoding="utf-8")
+    (context / "packages").write_text(" ".join(plan.packages), encoding="utf-8")
+    (context / "compile.json").write_text(json.dumps({"names": asked.names, "modules": plan.modules}), encoding="utf-8")
+    if plan.wheels_only:
+        (context / "wheels-only").touch()
+
+
+@contextmanager
+def _secret_files(secrets: Mapping[str, str]) -> Iterator[list[str]]:
+    """Give docker's flags for the secrets, whose files are gone afterwards."""
+    if unknown := sorted(set(secrets) - set(SECRETS)):
+        raise BuildFailed(f"{unknown[0]} is no secret that a build knows: use one of {', '.join(SECRETS)}")
+    memory = Path("/dev/shm")  # noqa: S108  the folder in it has a random name and is ours alone
+    with TemporaryDirectory(dir=memory if memory.is_dir() and os.access(memory, os.W_OK) else None) as folder:
+        flags = []
+        for name, value in secrets.items():
+            file = Path(folder) / name
+            file.write_text(value, encoding="utf-8")
+            flags += ["--secret", f"id={name},src={file}"]
+        yield flags
+
+
+def load(config: bytes, digest: str, layers: Sequence[Path | None]) -> None:
+    """Give the engine an image: its configuration, and the layers' files; None for a layer that it holds already.
+
+    `digest` is the configuration's, without `sha256:`. Raises `BuildFailed`.
+    """
+    with subprocess.Popen(
+        ["docker", "load", "--quiet"], env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:  # fmt: skip
+        said = b""
+        try:
+            with tarfile.open(fileobj=process.stdin, mode="w|") as tar:
+                _add(tar, f"{digest}.json", config)
+                names = [f"{place}.tar.gz" for place in range(len(layers))]
+                for name, path in zip(names, layers, strict=True):
+                    if path:
+                        tar.add(path, name)
+                described = [{"Config": f"{digest}.json", "RepoTags": None, "Layers": names}]
+                _add(tar, "manifest.json", json.dumps(described).encode())
+        except BrokenPipeError:
+            pass  # what the engine has to say comes below
+        if process.stdin:
+            process.stdin.close()
+        said = process.stdout.read() if process.stdout else b""
+    if process.returncode or f"sha256:{digest}".encode() not in said:
+        raise BuildFailed(
+            f"the engine can't load the image ({_short(said.decode(errors='replace'))}): run the job again"
+        )
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    tar.addfile(entry, BytesIO(content))
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+
+
+def _short(said: str) -> str:
+    return " ".join(said.split())[-300:]

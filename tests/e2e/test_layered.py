@@ -1,0 +1,203 @@
+"""Images in layers, by a real engine and a real registry: the same answers, a next version in seconds, no secrets."""
+
+import gzip
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bench.images import signed_in, size_of
+from bridge.demo.registry import Registry
+from bridge.demo.stage import base_image, missing_for_images
+from bridge.image import engine
+from bridge.image.artifacts import metadata_in
+from bridge.image.errors import BuildFailed
+from bridge.image.layered import build as layered
+from bridge.image.layered import engine as layered_engine
+from bridge.image.layered.plan import LayeredPlan
+from bridge.image.layered.registry import LayeredRepository
+from bridge.image.layered.requirements import Requirements
+from bridge.image.metadata import ModelMetadata
+from tests.proof import parity
+
+_CREATED = "2000-01-01T00:00:00Z"
+_LABELS = {"mlflow.model.name": "layers"}
+_MODEL = """
+import sys, mlflow, pandas
+class Times(mlflow.pyfunc.PythonModel):
+    def __init__(self, factor): self.factor = factor
+    def predict(self, context, model_input, params=None):
+        return [float(value) * self.factor for value in model_input["x"]]
+mlflow.pyfunc.save_model(
+    sys.argv[1], python_model=Times(float(sys.argv[2])), pip_requirements=["cloudpickle", "pandas"],
+    input_example=pandas.DataFrame({"x": [1.0, 2.0]}),
+)
+"""
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """The first version: its folder, its image, and where that was pushed."""
+
+    model: Path
+    image: layered.Image
+    repository: LayeredRepository
+    blobs: Path
+
+
+def save(folder: Path, factor: float) -> Path:
+    subprocess.run([sys.executable, "-c", _MODEL, str(folder), str(factor)], env=engine.environment(), check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushed]:
+    if lacking := missing_for_images():
+        pytest.skip(lacking)
+    here = tmp_path_factory.mktemp("layered")
+    model = save(here / "model", 2.0)
+    with Registry(here / "registry") as registry, signed_in(registry, here):
+        repository = LayeredRepository(f"{registry.host}/demo/layers", here)
+        plan = layered.plan(model, metadata_in(model))
+        image = layered.build(model, plan, here / "image", _LABELS, created=_CREATED)
+        assert repository.push_parts(image.folder, "1") == image.digest
+        yield Pushed(model, image, repository, here / "registry" / "blobs")
+        engine.remove(image.id)
+
+
+def test_both_builders_images_give_the_same_answers(first: Pushed) -> None:
+    metadata = metadata_in(first.model)
+    theirs = "layered-parity"
+    releases = {"mlflow_version": metadata.mlflow_version, "python_version": metadata.python_version}
+    engine.build_with_mlflow(first.model, theirs, **releases)
+    first.image.load()
+    try:
+        asked = parity.requests_to(first.model)
+        expected, given = parity.answers(theirs, asked), parity.answers(first.image.id, asked)
+        assert given == expected
+        assert given[1] == (200, {"predictions": [2.0, 4.0]})
+        assert size(first.image.id) < 0.9 * size(theirs)
+    finally:
+        engine.remove(theirs)
+
+
+def test_the_next_version_takes_its_layers_from_the_registry_and_pushes_its_model_alone(
+    first: Pushed, tmp_path: Path
+) -> None:
+    model = save(tmp_path / "model", 3.0)
+    engine.remove(first.image.id)  # a fresh runner has no layers of it
+    before = size_of(first.blobs)
+    began = time.monotonic()
+    image = layered.build(
+        model, layered.plan(model, metadata_in(model)), tmp_path / "image", _LABELS, created=_CREATED,
+        previous=first.repository.previous(first.image.digest),
+    )  # fmt: skip
+    assert time.monotonic() - began < 10, "something was installed"
+    assert image.reused == f"{first.repository.name}@{first.image.digest}"
+    image.load()
+    try:
+        asked = [*parity.requests_to(model), parity.Request("/health"), parity.Request("/version")]
+        given = parity.answers(image.id, asked)
+        assert given[1] == (200, {"predictions": [3.0, 6.0]})
+        assert [status for status, _ in given[-2:]] == [200, 200]
+        assert user(image.id) == "10001"
+    finally:
+        engine.remove(image.id)
+    digest = first.repository.push_parts(image.folder, "2")
+    assert first.repository.manifest(digest).config == image.id, "what was pushed is not what was tested"
+    assert (size_of(first.blobs) - before) * 100 < before
+
+
+def test_no_secret_of_a_build_is_in_its_layer_and_nothing_is_built_from_source_beside_it(tmp_path: Path) -> None:
+    if lacking := missing_for_images():
+        pytest.skip(lacking)
+    password, certificate = secrets.token_hex(16), f"# {secrets.token_hex(16)}\n"
+    with index(tmp_path, password) as url:
+        given = {"ca": certificate, "extra-index-urls": url}
+        layered_engine.install(of("privately==1.0"), tmp_path / "out", given)
+        layer = gzip.decompress((tmp_path / "out" / "layer.tar.gz").read_bytes())
+        assert b"A private greeting" in layer, "the private package is not there"
+        secrets_in = [
+            name for name, value in (*given.items(), ("password", password)) if value.strip().encode() in layer
+        ]
+        assert secrets_in == []
+        assert (b"bin/uv" in layer) is False
+        with pytest.raises(BuildFailed, match="builder: mlflow"):
+            layered_engine.install(of("fromsource==1.0"), tmp_path / "none", given)
+
+
+def of(requirement: str) -> LayeredPlan:
+    release = base_image().removeprefix("python:").removesuffix("-slim")
+    metadata = ModelMetadata("3.17.2", release, has_serving_example=False)
+    return LayeredPlan(metadata, Requirements((requirement,)), wheels_only=True)
+
+
+_INDEX = """
+import base64, http.server, sys
+sys.path.insert(0, "/index")
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self):
+        if self.headers.get("Authorization", "") != "Basic " + base64.b64encode(sys.argv[1].encode()).decode():
+            self.send_response(401); self.send_header("WWW-Authenticate", "Basic"); self.end_headers(); return
+        super().do_GET()
+http.server.HTTPServer(("", 8000), lambda *a: Handler(*a, directory="/index")).serve_forever()
+"""
+
+
+@contextmanager
+def index(folder: Path, password: str) -> Iterator[str]:
+    """Run a package index in a container, without a port of this machine; give its address with user and password."""
+    (folder / "project").mkdir()
+    packages = folder / "index"
+    for name, kind in (("privately", "wheel"), ("fromsource", "sdist")):
+        (packages / name).mkdir(parents=True)
+        (folder / "project" / f"{name}.py").write_text("'A private greeting'\n", encoding="utf-8")
+        (folder / "project" / "pyproject.toml").write_text(_PROJECT.format(name=name), encoding="utf-8")
+        command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(packages / name)]
+        subprocess.run(command, cwd=folder / "project", check=True, capture_output=True)
+        shutil.rmtree(folder / "project" / "dist", ignore_errors=True)
+    started = subprocess.run(
+        ["docker", "create", base_image(), "python", "-c", _INDEX, f"demo:{password}"],
+        capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    try:
+        subprocess.run(["docker", "cp", f"{packages}/.", f"{started}:/index"], check=True, capture_output=True)
+        subprocess.run(["docker", "start", started], check=True, capture_output=True)
+        where = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        address = subprocess.run(
+            ["docker", "inspect", "--format", where, started], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        yield f"http://demo:{password}@{address}:8000/"
+    finally:
+        subprocess.run(["docker", "rm", "--force", started], check=True, capture_output=True)
+
+
+_PROJECT = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+[project]
+name = "{name}"
+version = "1.0"
+[tool.hatch.build.targets.wheel]
+include = ["{name}.py"]
+"""
+
+
+def size(image: str) -> int:
+    said = subprocess.run(
+        ["docker", "image", "inspect", "--format", "{{.Size}}", image], capture_output=True, text=True, check=True
+    )
+    return int(said.stdout)
+
+
+def user(image: str) -> str:
+    command = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "id", image, "-u"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

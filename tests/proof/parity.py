@@ -1,0 +1,155 @@
+"""Both builders' images of one model give the same answers to the same requests. Prints a table; status 1 where not.
+
+python -m tests.proof.parity [--only NAME]
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bridge.image import engine, smoke_test
+from bridge.image.artifacts import metadata_in
+from bridge.image.layered import build as layered
+from bridge.image.metadata import SERVING_EXAMPLE
+
+CREATED = "2000-01-01T00:00:00Z"
+_START = 300.0
+_ASK = """
+import json, sys, urllib.error, urllib.request
+server = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+answers = []
+for path, kind, body in json.load(sys.stdin):
+    sent = urllib.request.Request(
+        "http://127.0.0.1:8080" + path, body.encode() if body else None, {"Content-Type": kind} if body else {}
+    )
+    try:
+        answer = server.open(sent, timeout=60)
+        answers.append([answer.status, answer.read().decode()[:4000]])
+    except urllib.error.HTTPError as error:
+        answers.append([error.code, ""])
+print(json.dumps(answers))
+"""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request to a serving container; without a body it is a GET."""
+
+    path: str
+    body: str = ""
+    kind: str = "application/json"
+
+
+MALFORMED = (
+    Request("/invocations", "{"),
+    Request("/invocations", "[]"),
+    Request("/invocations", '{"unheard": []}'),
+    Request("/invocations", "x", "text/plain"),
+)
+
+
+def requests_to(model: Path) -> list[Request]:
+    """Give what to ask of any model: is it there, its own example where it has one, and what no model takes."""
+    example = model / SERVING_EXAMPLE
+    own = [Request("/invocations", example.read_text(encoding="utf-8"))] if example.is_file() else []
+    return [Request("/ping"), *own, *MALFORMED]
+
+
+def answers(image: str, requests: Sequence[Request]) -> list[tuple[int, Any]]:
+    """Give status and, of a 200, the body as read from JSON where it is JSON, for each request."""
+    container = engine.Container.start(image, network=False)
+    try:
+        smoke_test._ping(container, image)
+        given = json.dumps([[each.path, each.kind, each.body] for each in requests]).encode()
+        status, said = container.python(_ASK, given=given, timeout=_START)
+        assert status == 0, said
+        return [(code, _read(body)) for code, body in json.loads(said)]
+    finally:
+        container.remove()
+
+
+def _read(body: str) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body.strip()
+
+
+def both_images(model: Path, name: str, folder: Path) -> tuple[str, str]:
+    """Build the model with MLflow's builder and in layers; give both images' names in the engine."""
+    metadata = metadata_in(model)
+    theirs = f"parity-{name}"
+    engine.build_with_mlflow(
+        model, theirs, mlflow_version=metadata.mlflow_version, python_version=metadata.python_version
+    )
+    ours = layered.build(model, layered.plan(model, metadata), folder, {}, created=CREATED)
+    ours.load()
+    return theirs, ours.id
+
+
+_DOUBLES = """
+import mlflow
+class Doubles(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        return [float(value) * 2 for value in model_input["x"]]
+"""
+_FRAME = "import pandas; frame = pandas.DataFrame({'x': [1.0, 2.0]})\n"
+
+MODELS: dict[str, str] = {
+    "constraints": _FRAME + _DOUBLES + "import pathlib\n"
+    "held = pathlib.Path(folder).parent / 'held.txt'; held.write_text('humanize<4.10\\n')\n"
+    "mlflow.pyfunc.save_model(folder, python_model=Doubles(), input_example=frame, "
+    "pip_requirements=['cloudpickle', 'pandas', 'humanize', f'-c {held}'])",
+}
+
+
+def save(name: str, folder: Path) -> Path:
+    """Make the model of that name in a Python of its own, and give its folder."""
+    model = folder / "model"
+    script = f"import sys; folder = sys.argv[1]\n{MODELS[name]}"
+    command = [sys.executable, "-c", script, str(model)]
+    subprocess.run(command, env=engine.environment(), check=True, timeout=900)
+    return model
+
+
+def agree(name: str, folder: Path) -> tuple[bool, str]:
+    """Tell whether both images of that model agree, and what was asked."""
+    model = save(name, folder)
+    images = both_images(model, name, folder / "image")
+    try:
+        requests = requests_to(model)
+        theirs, ours = (answers(image, requests) for image in images)
+    finally:
+        for image in images:
+            engine.remove(image)
+    differing = [
+        f"{request.path}: {one} and {other}"
+        for request, one, other in zip(requests, theirs, ours, strict=True)
+        if one != other
+    ]
+    return not differing, "; ".join(differing) or f"{len(requests)} answers"
+
+
+def main(prove: Callable[[str, Path], tuple[bool, str]] = agree) -> None:
+    """Go through the table."""
+    parser = argparse.ArgumentParser(prog="python -m tests.proof.parity", description=__doc__)
+    parser.add_argument("--only", choices=list(MODELS))
+    only = parser.parse_args().only
+    print("| model | same answers | |\n| --- | --- | --- |")
+    found: list[bool] = []
+    for name in [only] if only else list(MODELS):
+        with tempfile.TemporaryDirectory(prefix="bridge-parity-") as folder:
+            same, said = prove(name, Path(folder))
+        found.append(same)
+        print(f"| {name} | {'yes' if same else 'NO'} | {said} |", flush=True)
+    sys.exit(not all(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+import hashlib
+import stat
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bridge.image.errors import BuildFailed
+from bridge.image.layered import build, engine
+from bridge.image.layered.plan import LayeredPlan
+from bridge.image.layered.requirements import Requirements
+from bridge.image.metadata import ModelMetadata
+
+METADATA = ModelMetadata("3.17.2", "3.11.7", has_serving_example=True)
+PLAN = LayeredPlan(
+    METADATA, Requirements(("mlflow==3.17.2", "numpy"), ("numpy<3",)), packages=("libgomp1",), wheels_only=True
+)
+
+
+def test_a_plan_is_read_from_the_models_folder(tmp_path: Path) -> None:
+    mlmodel = {"flavors": {"python_function": {"loader_module": "mlflow.sklearn"}}}
+    (tmp_path / "MLmodel").write_text(yaml.safe_dump(mlmodel), encoding="utf-8")
+    env = {"dependencies": ["-r requirements.txt"]}
+    (tmp_path / "python_env.yaml").write_text(yaml.safe_dump(env), encoding="utf-8")
+    (tmp_path / "requirements.txt").write_text("numpy==2.4.6\n", encoding="utf-8")
+    said = build.plan(tmp_path, METADATA)
+    assert said.requirements.lines == ("mlflow==3.17.2", "numpy==2.4.6")
+    assert said.modules == ("mlflow.sklearn",)
+
+
+def test_a_layer_is_kept_under_its_own_digest_and_not_under_what_was_said_of_it(tmp_path: Path) -> None:
+    layer = tmp_path / "layer.tar.gz"
+    layer.write_bytes(b"layer")
+    digest = f"sha256:{hashlib.sha256(b'layer').hexdigest()}"
+    with pytest.raises(BuildFailed, match="not the layer that the build packed"):
+        build._keep(layer, tmp_path, {"digest": "sha256:other", "diff_id": "sha256:d"})
+    kept = build._keep(layer, tmp_path, {"digest": digest, "diff_id": "sha256:d"})
+    assert (kept.digest, kept.size) == (digest, 5)
+    assert (tmp_path / digest.removeprefix("sha256:")).read_bytes() == b"layer"
+
+
+def test_the_build_sees_the_recipe_the_plan_and_uv_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin" / "uv"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    context = tmp_path / "context"
+    context.mkdir()
+    engine._fill(context, PLAN)
+    assert {each.name for each in context.iterdir()} == {
+        "Dockerfile", "install.sh", "pack.sh", "compile.py", "layers.py", "uv", "requirements.txt", "constraints.txt",
+        "packages", "compile.json", "wheels-only",
+    }  # fmt: skip
+    assert (context / "requirements.txt").read_text(encoding="utf-8") == "mlflow==3.17.2\nnumpy\n"
+    assert (context / "constraints.txt").read_text(encoding="utf-8") == "numpy<3\n"
+    assert (context / "uv").stat().st_mode & stat.S_IXUSR
+
+
+def test_a_runner_without_uv_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BuildFailed, match="uv is not on this runner"):
+        engine._fill(tmp_path, PLAN)
+
+
+def test_a_secret_is_never_a_word_of_the_command_and_its_file_is_gone_afterwards() -> None:
+    with engine._secret_files({"index-url": "https://user:hush@private"}) as flags:
+        assert "hush" not in " ".join(flags)
+        file = Path(flags[1].partition("src=")[2])
+        assert file.read_text(encoding="utf-8") == "https://user:hush@private"
+        assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    assert not file.exists()
+
+
+def test_a_secret_that_no_build_knows_is_refused() -> None:
+    with pytest.raises(BuildFailed, match="no secret that a build knows"), engine._secret_files({"token": "x"}):
+        pytest.fail("the build went on")
+
+
+def test_no_step_of_the_dockerfile_takes_a_secret_as_an_argument() -> None:
+    lines = (Path(engine.__file__).parent / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith(("ARG", "ENV"))] == ["ARG BASE"]
