@@ -3,6 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command 'make lock' --no-emit-package mlflow-actions-bridge
+# What the base image of the tracking server has already.
+IN_MLFLOW := blinker click colorama flask itsdangerous jinja2 markupsafe python-dateutil six typing-extensions tzdata urllib3 werkzeug
 
 .PHONY: help setup demo test proof bench check docs format lock clean
 
@@ -51,6 +53,8 @@ lock: ## Lock the dependencies again, to their newest versions
 	$(LOCK) --upgrade --constraint requirements/runtime.txt --extra image pyproject.toml --output-file requirements/image.txt
 	$(LOCK) --upgrade --constraint requirements/image.txt --extra image --extra dev pyproject.toml --output-file requirements/dev.txt
 	echo uv | $(LOCK) --upgrade --constraint requirements/dev.txt - --output-file requirements/uv.txt
+	$(LOCK) --constraint requirements/dev.txt $(foreach name,$(IN_MLFLOW),--no-emit-package $(name)) \
+		tracking/requirements.in --output-file tracking/requirements.txt
 
 clean: ## Remove what make made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from bridge.demo.stage import Stage, checkout, missing_for_images, remove_images, stage
+from tests.e2e.containers import images as images
 
 
 @pytest.fixture(scope="session")

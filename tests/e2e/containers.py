@@ -1,0 +1,187 @@
+"""Images built on the stand-in bases, and containers of them: at 127.0.0.1 alone, gone at the end."""
+
+import json
+import secrets
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
+from importlib.metadata import distributions, version
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from bridge.demo.stage import base_image, missing_for_images
+
+ROOT = Path(__file__).parents[2]
+_SECONDS = 90.0
+
+
+def docker(*arguments: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
+    """Run docker; the test fails where it ends with another status than this, where one is given."""
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False, timeout=600)
+    assert status in (None, done.returncode), f"docker {arguments[0]} ended with {done.returncode}: {done.stderr}"
+    return done
+
+
+class Container:
+    """A container that was started."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def url(self, port: int) -> str:
+        """Give the address at which this machine reaches the container's port."""
+        return f"http://{docker('port', self.name, str(port)).stdout.splitlines()[0]}"
+
+    @property
+    def logs(self) -> str:
+        done = docker("logs", self.name)
+        return done.stdout + done.stderr
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return dict(json.loads(docker("inspect", "--format", "{{json .State}}", self.name).stdout))
+
+    def run(self, *command: str, status: int | None = 0) -> str:
+        """Run a command in it; give what it printed."""
+        done = docker("exec", self.name, *command, status=status)
+        return done.stdout + done.stderr
+
+    def wait_until_healthy(self) -> float:
+        """Come back once HEALTHCHECK's own command succeeds in it; give the seconds. Fails after 90 of them."""
+        health = json.loads(docker("inspect", "--format", "{{json .Config.Healthcheck.Test}}", self.name).stdout)
+        assert health[0] == "CMD"
+        began = time.monotonic()
+        while docker("exec", self.name, *health[1:], status=None).returncode:
+            assert self.state["Running"], self.logs
+            assert time.monotonic() < began + _SECONDS, self.logs
+            time.sleep(0.1)
+        return time.monotonic() - began
+
+    def stop(self) -> tuple[float, int]:
+        """Stop it as `docker stop` does; give the seconds that took and its exit status."""
+        began = time.monotonic()
+        docker("stop", self.name)
+        return time.monotonic() - began, int(self.state["ExitCode"])
+
+
+@contextmanager
+def container(image: str, *options: str, command: Sequence[str] = ()) -> Iterator[Container]:
+    """Start a container in the background; it is removed with its nameless volumes in the end."""
+    started = Container(docker("run", "--detach", *options, image, *command).stdout.strip())
+    try:
+        yield started
+    finally:
+        docker("rm", "--force", "--volumes", started.name)
+
+
+@contextmanager
+def volume() -> Iterator[str]:
+    """Give the name of a volume."""
+    name = docker("volume", "create").stdout.strip()
+    try:
+        yield name
+    finally:
+        docker("volume", "rm", "--force", name)
+
+
+@contextmanager
+def network() -> Iterator[str]:
+    """Give the name of a network in which containers know each other's names."""
+    name = f"mlflow-bridge-test-{secrets.token_hex(4)}"
+    docker("network", "create", name)
+    try:
+        yield name
+    finally:
+        docker("network", "rm", name)
+
+
+def answers(url: str) -> bool:
+    """Tell whether something answers there within 90 seconds."""
+    deadline = time.monotonic() + _SECONDS
+    while time.monotonic() < deadline:
+        with suppress(httpx.HTTPError):
+            httpx.get(url, timeout=5, trust_env=False)
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def size(image: str) -> int:
+    """Give an image's size in bytes, its base's included."""
+    return int(docker("image", "inspect", "--format", "{{.Size}}", image).stdout)
+
+
+class Images:
+    """The project's images, each built when it is first asked for, under names that no other run of the tests has."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._name = f"mlflow-bridge-test-{secrets.token_hex(4)}"
+        self._built: list[str] = []
+
+    @cached_property
+    def bridge(self) -> str:
+        return self.build(ROOT, "bridge", "--build-arg", f"BASE_IMAGE={base_image()}")
+
+    @cached_property
+    def github(self) -> str:
+        return self.build(ROOT, "github", "--build-arg", f"BASE_IMAGE={base_image()}", "--target", "github")
+
+    @cached_property
+    def tracking(self) -> str:
+        return self.build(ROOT / "tracking", "tracking", "--build-arg", f"BASE_IMAGE={self.mlflow}")
+
+    @cached_property
+    def mlflow(self) -> str:
+        """What stands in for MLflow's own image: its locked version on the stand-in for Python's."""
+        return self._python("mlflow", base_image(), f"mlflow=={version('mlflow')}")
+
+    @cached_property
+    def s3(self) -> str:
+        """An S3 server at port 9000: moto's. It asks for no keys unless INITIAL_NO_AUTH_ACTION_COUNT is 0."""
+        return self._python(
+            "s3", self.mlflow, f"moto[s3]=={version('moto')}", 'CMD ["moto_server", "-H", "0.0.0.0", "-p", "9000"]'
+        )
+
+    def build(self, context: Path, name: str, *options: str) -> str:
+        """Build an image; give its name."""
+        tag = f"{self._name}/{name}"
+        docker("build", "--quiet", "--tag", tag, *options, str(context))
+        self._built.append(tag)
+        return tag
+
+    def remove(self) -> None:
+        """Take the images' names away; what is cached of them stays."""
+        for tag in self._built:
+            docker("image", "rm", "--force", tag, status=None)
+
+    def _python(self, name: str, base: str, requirement: str, last: str = "") -> str:
+        """Build an image with a package at the versions that the tests themselves run with."""
+        context = self._folder / name
+        context.mkdir()
+        locked = {f"{each.name}=={each.version}" for each in distributions() if each.name != "mlflow-actions-bridge"}
+        (context / "locked.txt").write_text("\n".join(sorted(locked)))
+        (context / "Dockerfile").write_text(
+            f"FROM {base}\nCOPY locked.txt /\n"
+            f"RUN python -m pip install --no-cache-dir --constraint /locked.txt '{requirement}'\n{last}\n"
+        )
+        return self.build(context, name)
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
+    """The project's images, built on this machine's stand-ins."""
+    if lacking := missing_for_images():
+        pytest.skip(lacking)
+    with ExitStack() as stack:
+        found = Images(tmp_path_factory.mktemp("images"))
+        stack.callback(found.remove)
+        yield found
+
+
+__all__ = ["ROOT", "Container", "Images", "answers", "container", "docker", "images", "network", "size", "volume"]

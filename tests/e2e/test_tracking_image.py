@@ -1,0 +1,259 @@
+"""The tracking server's image as teams run it, with an S3 server (moto's), PostgreSQL, and the bridge as receiver."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+import mlflow
+import psycopg
+import pytest
+
+from bridge.demo.processes import free_port
+from bridge.demo.stage import base_image
+from tests.e2e.containers import ROOT, Container, Images, answers, container, docker, network, volume
+from tests.integration.conftest import SECRET
+from tests.postgres import Postgres
+
+pytestmark = pytest.mark.filterwarnings("default")  # MLflow warns of its own dependencies
+
+KEYS = {"AWS_ACCESS_KEY_ID": "key-of-the-tests", "AWS_SECRET_ACCESS_KEY": "sentinel-secret-of-the-bucket"}
+BUCKET = "artifacts"
+HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
+WEBHOOKS = {"MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https", "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true"}
+PASSWORD = "sentinel-password-of-the-admin"
+DATA = "/mlflow/tracking"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """A network with an S3 server `s3` that has the bucket, and a bridge `bridge`."""
+
+    network: str
+    s3: Container
+
+    def objects(self) -> dict[str, bytes]:
+        """Give what is in the bucket."""
+        s3 = boto3.client(
+            "s3",
+            endpoint_url=self.s3.url(9000),
+            region_name="us-east-1",
+            aws_access_key_id="any",
+            aws_secret_access_key="any",
+        )
+        listed = s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])
+        return {each["Key"]: s3.get_object(Bucket=BUCKET, Key=each["Key"])["Body"].read() for each in listed}
+
+    def options(self, **settings: str) -> list[str]:
+        """Give what a tracking server is started with beside the bridge."""
+        own = {"ARTIFACTS_BUCKET": BUCKET, "MLFLOW_S3_ENDPOINT_URL": "http://s3:9000", **KEYS, **settings}
+        return ["--network", self.network, *env(own)]
+
+
+@pytest.fixture(scope="module")
+def around(images: Images) -> Iterator[Surroundings]:
+    settings = env({"MLFLOW_WEBHOOK_SECRET": SECRET, "GITHUB_REPOSITORY": "owner/models", "GITHUB_TOKEN": "none"})
+    with ExitStack() as stack:
+        net = stack.enter_context(network())
+        s3 = stack.enter_context(
+            container(images.s3, "--network", net, "--network-alias", "s3", "--publish", "127.0.0.1::9000")
+        )
+        bridge = stack.enter_context(container(images.bridge, "--network", net, "--network-alias", "bridge", *settings))
+        found = Surroundings(net, s3)
+        said = docker("run", "--rm", *found.options(), images.tracking, "create-bucket").stdout
+        assert said == f"bucket {BUCKET} was made\n"
+        bridge.wait_until_healthy()
+        yield found
+
+
+def env(settings: dict[str, str]) -> list[str]:
+    return [part for name, value in settings.items() for part in ("--env", f"{name}={value}")]
+
+
+def refusal(image: str, *options: str) -> str:
+    """Give the message of a server that doesn't start."""
+    done = docker("run", "--rm", *options, image, status=2)
+    assert done.stderr.startswith("the tracking server can't start:\n")
+    assert done.stdout == ""
+    return done.stderr
+
+
+def write(client: Any, folder: Path, text: str) -> str:
+    """Log an artifact by MLflow's own client, which knows nothing of the bucket; give the run's id."""
+    (folder / "note.txt").write_text(text)
+    run = client.create_run("0")
+    client.log_artifact(run.info.run_id, str(folder / "note.txt"))
+    return str(run.info.run_id)
+
+
+def test_data_and_webhooks_outlive_the_container_and_artifacts_are_in_the_bucket(
+    images: Images, around: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in KEYS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # else a client that can't reach S3 tries for long
+    with volume() as data:
+        options = [*around.options(**WEBHOOKS), *HARDENED, "--volume", f"{data}:{DATA}", "--publish", "127.0.0.1::5000"]
+        with container(images.tracking, *options) as server:
+            server.wait_until_healthy()
+            client: Any = mlflow.MlflowClient(tracking_uri=server.url(5000))
+            run = write(client, tmp_path, "kept")
+            webhook = client.create_webhook(
+                name="bridge", url="http://bridge:8000/webhook", secret=SECRET, events=["model_version.created"]
+            ).webhook_id
+            assert client.test_webhook(webhook).response_status == 200
+            assert server.run("id", "-u").strip() == server.run("id", "-g").strip() == "1000"
+            assert server.run("sh", "-c", "echo $HOME").strip() == "/home/mlflow"
+            mode = server.run("stat", "--format", "%a %u", f"{DATA}/webhook.key").split()
+            key = server.run("cat", f"{DATA}/webhook.key")
+            seconds, status = server.stop()
+        assert mode == ["600", "1000"]
+        assert status == 0
+        assert seconds < 5
+        with container(images.tracking, *options) as server:
+            server.wait_until_healthy()
+            client = mlflow.MlflowClient(tracking_uri=server.url(5000))
+            assert client.get_run(run).info.run_id == run
+            answer = client.test_webhook(webhook)
+            assert (answer.response_status, json.loads(answer.response_body)["status"]) == (200, "test")
+            assert server.run("cat", f"{DATA}/webhook.key") == key
+            downloaded = Path(client.download_artifacts(run, "note.txt", str(tmp_path)))
+            log = server.logs
+    assert downloaded.read_text() == "kept"
+    (stored,) = [content for name, content in around.objects().items() if f"/{run}/" in name]
+    assert stored == b"kept"
+    assert not any(secret in log for secret in (*KEYS.values(), SECRET, key.strip()))
+
+
+def test_every_other_setting_counts_under_any_user(
+    images: Images, around: Surroundings, postgres: Postgres, tmp_path: Path
+) -> None:
+    port, database = free_port(), postgres.database().replace("+psycopg", "")
+    fernet = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+    settings = {
+        "ARTIFACTS_BUCKET": BUCKET,
+        "MLFLOW_S3_ENDPOINT_URL": around.s3.url(9000),
+        **KEYS,
+        "MLFLOW_BACKEND_STORE_URI": database,
+        "MLFLOW_HOST": "127.0.0.1",
+        "MLFLOW_PORT": str(port),
+        "MLFLOW_WORKERS": "3",
+        "MLFLOW_STATIC_PREFIX": "/models",
+        "MLFLOW_SERVER_ALLOWED_HOSTS": f"mlflow.example.com:{port}",
+        "MLFLOW_BASIC_AUTH": "true",
+        "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
+        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": fernet,
+    }
+    with container(images.tracking, "--network", "host", "--user", "4711:4712", *HARDENED, *env(settings)) as server:
+        server.wait_until_healthy()
+        assert server.run("id", "-u").strip() == "4711"
+        url = f"http://127.0.0.1:{port}/models/api/2.0/mlflow/experiments/get?experiment_id=0"
+        named, admin = {"Host": f"mlflow.example.com:{port}"}, ("admin", PASSWORD)
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            assert client.get(url, headers=named, auth=admin).status_code == 200
+            assert client.get(url, headers=named).status_code == 401
+            assert client.get(url, headers=named, auth=("admin", "another-password")).status_code == 401
+            assert client.get(url, auth=admin).status_code == 403
+            assert client.get(url.replace("/models", ""), headers=named, auth=admin).status_code == 404
+        assert "webhook.key" not in server.run("ls", DATA)
+        workers = server.run("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -o 'spawn_main[(]' | wc -l")
+        seconds, status = server.stop()
+    assert int(workers) == 3
+    assert (status, seconds < 5) == (0, True)
+    with psycopg.connect(database) as connection:
+        assert connection.execute("select count(*) from experiments").fetchone() == (1,)
+
+
+def test_what_is_missing_is_named_at_once(images: Images) -> None:
+    with volume() as data:
+        said = refusal(
+            images.tracking,
+            *("--volume", f"{data}:{DATA}:ro"),
+            *env({"MLFLOW_S3_ENDPOINT_URL": "http://s3:9000", "MLFLOW_BASIC_AUTH": "true"}),
+        )
+    names = ("ARTIFACTS_BUCKET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MLFLOW_AUTH_ADMIN_PASSWORD")
+    assert [name for name in names if f"- {name} is not set: " in said] == list(names)
+    assert f"- {DATA} can't be written by user 1000:1000 (Read-only file system): " in said
+
+
+def test_what_is_wrong_is_named_at_once_without_its_value(images: Images) -> None:
+    wrong = {
+        "ARTIFACTS_BUCKET": "s3://sentinel",
+        "MLFLOW_S3_ENDPOINT_URL": "sentinel:9000",
+        "MLFLOW_BACKEND_STORE_URI": "mysql://sentinel",
+        "MLFLOW_PORT": "sentinel",
+        "MLFLOW_WORKERS": "0",
+        "MLFLOW_STATIC_PREFIX": "sentinel/",
+        "MLFLOW_SERVER_ALLOWED_HOSTS": "http://sentinel",
+        "MLFLOW_BASIC_AUTH": "sentinel",
+        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": "sentinel",
+    }
+    said = refusal(images.tracking, *env(wrong))
+    assert [name for name in wrong if f"- {name} is wrong (" in said] == list(wrong)
+    assert "sentinel" not in said
+
+
+def test_a_bucket_that_is_not_there_is_named_before_the_start(images: Images, around: Surroundings) -> None:
+    said = refusal(images.tracking, *around.options(ARTIFACTS_BUCKET="absent"))
+    assert "- bucket absent at http://s3:9000 isn't there: create it, or correct ARTIFACTS_BUCKET" in said
+
+
+def test_a_bucket_that_refuses_us_is_named_before_the_start(images: Images, around: Surroundings) -> None:
+    options = ("--network", around.network, "--network-alias", "strict", "--publish", "127.0.0.1::9000")
+    with container(images.s3, *options, *env({"INITIAL_NO_AUTH_ACTION_COUNT": "0"})) as strict:
+        assert answers(strict.url(9000))
+        said = refusal(images.tracking, *around.options(MLFLOW_S3_ENDPOINT_URL="http://strict:9000"))
+    assert f"- bucket {BUCKET} at http://strict:9000 refuses us (403): correct AWS_ACCESS_KEY_ID and" in said
+    assert not any(value in said for value in KEYS.values())
+
+
+def test_without_an_endpoint_the_bucket_is_looked_for_at_aws(images: Images) -> None:
+    said = refusal(images.tracking, "--network", "none", *env({"ARTIFACTS_BUCKET": BUCKET, **KEYS}))
+    assert f"- bucket {BUCKET} at AWS can't be reached (EndpointConnectionError)" in said
+
+
+def test_a_stop_while_it_starts_ends_it_in_time_with_status_0(images: Images, around: Surroundings) -> None:
+    with container(images.tracking, *around.options()) as server:
+        while "spawn" not in server.run("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"):
+            assert server.state["Running"], server.logs
+        seconds, status = server.stop()
+    assert (status, seconds < 5) == (0, True)
+
+
+def test_user_and_ids_and_mlflow_image_are_build_arguments(images: Images) -> None:
+    mine = f"ghcr.io/mlflow/mlflow:{images.mlflow.replace('/', '-')}"
+    docker("tag", images.mlflow, mine)
+    try:
+        arguments = (
+            *("--build-arg", f"MLFLOW_IMAGE={mine.partition(':')[2]}", "--build-arg", "MLFLOW_USER=tracker"),
+            *("--build-arg", "MLFLOW_UID=1234", "--build-arg", "MLFLOW_GID=2345"),
+        )
+        image = images.build(ROOT / "tracking", "other", *arguments)
+    finally:
+        docker("image", "rm", mine)
+    done = docker("run", "--rm", "--entrypoint", "sh", image, "-c", f"id; echo $HOME; stat --format '%u %g' {DATA}")
+    assert done.stdout.splitlines() == [
+        "uid=1234(tracker) gid=2345(tracker) groups=2345(tracker)", "/home/mlflow", "1234 2345"
+    ]  # fmt: skip
+
+
+def test_an_older_mlflow_is_refused_when_it_is_built(images: Images, tmp_path: Path) -> None:
+    (tmp_path / "METADATA").write_text("Metadata-Version: 2.1\nName: mlflow\nVersion: 3.14.9\n")
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM {base_image()}\nCOPY METADATA /old/mlflow-3.14.9.dist-info/METADATA\nENV PYTHONPATH=/old\n"
+    )
+    old = images.build(tmp_path, "old")
+    done = docker("build", "--build-arg", f"BASE_IMAGE={old}", str(ROOT / "tracking"), status=1)
+    assert "the base has MLflow 3.14.9: take one with 3.15 or newer" in done.stderr
+
+
+def test_it_has_no_compiler_and_no_cache_and_writes_no_bytecode(images: Images) -> None:
+    look = "command -v cc gcc make; find / -xdev -name pip -path '*/.cache/*' 2>/dev/null; env"
+    printed = docker("run", "--rm", "--entrypoint", "sh", images.tracking, "-c", look).stdout.splitlines()
+    assert not [line for line in printed if line.startswith("/")]
+    for line in ("PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1", "MLFLOW_DISABLE_TELEMETRY=true"):
+        assert line in printed

@@ -1,0 +1,1 @@
+"""What the tracking server's image runs around MLflow: the checks before the start, and the start."""
