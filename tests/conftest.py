@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Generator, Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -12,13 +11,6 @@ from tests.postgres import Postgres, PostgresMissing
 # No test is timed: the machines that run them are shared.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares the container engine on one worker, where tests run on several."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent / "e2e"):
-            item.add_marker(pytest.mark.xdist_group("container engine"))
 
 
 @pytest.hookimpl(wrapper=True)
