@@ -1,6 +1,7 @@
 """Images in layers, by a real engine and a real registry: the same answers, a next version in seconds, no secrets."""
 
 import gzip
+import os
 import secrets
 import shutil
 import subprocess
@@ -55,6 +56,14 @@ class Pushed:
 def save(folder: Path, factor: float) -> Path:
     subprocess.run([sys.executable, "-c", _MODEL, str(folder), str(factor)], env=engine.environment(), check=True)
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tools() -> Iterator[None]:
+    """uv and uvx stand beside this Python."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+        yield
 
 
 @pytest.fixture(scope="module")

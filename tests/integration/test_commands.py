@@ -114,7 +114,11 @@ def test_a_rotation_loses_no_delivery(
 ) -> None:
     both = {"MLFLOW_WEBHOOK_SECRET": NEXT_SECRET, "MLFLOW_WEBHOOK_SECRET_PREVIOUS": SECRET}
     bridge = BridgeServer(environment, folder)
-    model, done, made = f"rotated {uuid4().hex[:8]}", threading.Event(), 0
+    model, done, made, registry = f"rotated {uuid4().hex[:8]}", threading.Event(), 0, threading.Lock()
+
+    def all_are_told() -> None:
+        until(lambda: len(told(folder, model)) == made, 20)
+
     with bridge:
         assert run("webhook", "create", bridge.url).returncode == 0
         time.sleep(1.5)  # until MLflow has heard of it
@@ -124,8 +128,9 @@ def test_a_rotation_loses_no_delivery(
         def register() -> None:
             nonlocal made
             while not done.wait(0.2):
-                create("model-versions/create", name=model, source="s3://bucket/model")
-                made += 1
+                with registry:
+                    create("model-versions/create", name=model, source="s3://bucket/model")
+                    made += 1
 
         registering = threading.Thread(target=register)
         registering.start()
@@ -134,19 +139,25 @@ def test_a_rotation_loses_no_delivery(
         early = run("webhook", "rotate", webhook.id, **both)
         assert early.returncode == 1
         assert "the running bridge doesn't take today's MLFLOW_WEBHOOK_SECRET" in early.stdout
+        registry.acquire()  # what MLflow can't deliver while the bridge is down is another matter
+        all_are_told()
     bridge._env |= both
     with bridge:
+        registry.release()
         second = run("webhook", "rotate", webhook.id, **both)
         assert second.returncode == 0, second.stdout
         assert "step 2 of 3, done" in second.stdout
         assert "step 3 of 3, yours: in 6 minutes or later" in second.stdout
         time.sleep(2)  # the minute of MLflow's cache is a second here
+        registry.acquire()
+        all_are_told()
     del bridge._env["MLFLOW_WEBHOOK_SECRET_PREVIOUS"]
     with bridge:
+        registry.release()
         time.sleep(1)
         done.set()
         registering.join()
-        until(lambda: len(told(folder, model)) == made, 20)
+        all_are_told()
         assert [each.id for each in webhooks()] == [webhook.id]
     assert made > 10
     assert bridge.log.read_text().count("SignatureMismatch") == 1, "none but the trial of the early rotation"
