@@ -35,9 +35,9 @@ test-without-engine: setup
 proof: setup ## Kill the bridge 200 times and count what is lost (PROOF="--seed 2 --only SQLite" for another run)
 	$(BIN)/python -m tests.proof $(PROOF)
 
-bench: setup ## Measure how fast deliveries are taken, beside an endpoint that only answers
-	$(BIN)/python -m bench.accept $(BENCH)
+bench: setup ## Measure the status page with a full ledger, and how fast deliveries are taken
 	$(BIN)/python -m bench.pages
+	$(BIN)/python -m bench.accept $(BENCH)
 
 check: setup ## Format, lint, types, workflow audits
 	$(BIN)/ruff format --check .

@@ -86,7 +86,7 @@ def make_fresh(base: str) -> None:
 
 @contextmanager
 def signed_in(registry: Registry, folder: Path) -> Iterator[None]:
-    """Sign Docker and skopeo in to the registry, and give uv an empty cache, for as long as this lasts."""
+    """Sign Docker and skopeo in to the registry for as long as this lasts."""
     said = base64.b64encode(f"{registry.user}:{registry.password}".encode()).decode()
     config = {"auths": {registry.host: {"auth": said}}}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")

@@ -1,12 +1,12 @@
 """`mlflow-bridge deliveries …`: the ledger, looked at and sent from again; the bridge may run or not."""
 
 import sys
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from bridge.commands.output import errors_told, print_json
+from bridge.runs import State
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,24 +19,9 @@ Model = Annotated[str | None, typer.Option(help="The registered model's whole na
 Version = Annotated[str | None, typer.Option(help="Its version.")]
 
 
-class StateName(StrEnum):
-    """The states of a dispatch; the ledger's own enum isn't imported before a command runs."""
-
-    PENDING = "pending"
-    SENT = "sent"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    SUPERSEDED = "superseded"
-    REJECTED = "rejected"
-    UNSEEN = "unseen"
-    WITHDRAWN = "withdrawn"
-
-
 @deliveries.command("list", epilog="Example: mlflow-bridge deliveries list --state failed --model iris")
 def list_(
-    state: Annotated[StateName | None, typer.Option(help="Only those whose last dispatch is in this state.")] = None,
+    state: Annotated[State | None, typer.Option(help="Only those whose last dispatch is in this state.")] = None,
     model: Model = None,
     version: Version = None,
     search: Annotated[str, typer.Option(help="A part of the model's name.")] = "",
@@ -48,10 +33,10 @@ def list_(
     import asyncio
 
     from bridge.commands import ledgers, stories
-    from bridge.ledger import Part, State, Story, Wanted
+    from bridge.ledger import Part, Story, Wanted
     from bridge.settings import load
 
-    wanted = Wanted(State(state.value) if state else None, search, model, version, before, limit)
+    wanted = Wanted(state, search, model, version, before, limit)
 
     async def look() -> Part[Story]:
         async with ledgers.opened(load().database_url) as ledger:

@@ -1,5 +1,7 @@
 """Steps "sign-in" and "make-repository": how this run gets into the registry, and room there for the model's images."""
 
+from dataclasses import asdict
+
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bridge.image import workflow
@@ -64,16 +66,7 @@ def sign_in(settings: AccessSettings) -> None:
 
 def outputs(chosen: SignIn) -> dict[str, str]:
     """Give the outputs of the step, by name."""
-    return {
-        "way": chosen.way.value,
-        "username": chosen.username,
-        "account": chosen.account,
-        "region": chosen.region,
-        "registry-type": chosen.registry_type,
-        "audience": chosen.audience,
-        "name": chosen.name,
-        "environment": chosen.environment,
-    }
+    return {name.replace("_", "-"): str(value) for name, value in asdict(chosen).items()}
 
 
 def make_repository(settings: AccessSettings, images: ImageSettings) -> None:
