@@ -165,6 +165,7 @@ def _dispatch_row(dispatch: Dispatch, delivery: Delivery) -> Row:
         "ref": dispatch.ref,
         "state": State.PENDING.value,
         "attempts": 0,
+        "received_at": delivery.received_at,
         "next_at": delivery.received_at,
         "created_at": delivery.received_at,
     }

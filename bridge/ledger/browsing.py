@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from bridge.events import Event, Kind
 from bridge.ledger.records import Attempt, Delivery, Listed, Part, Sending, Story, Wanted
-from bridge.ledger.tables import attempts, deliveries, dispatches, models, versions
+from bridge.ledger.tables import OF_DELIVERY, attempts, deliveries, dispatches, models, versions
 from bridge.routing import Way
 from bridge.runs import State
 
@@ -155,7 +155,7 @@ def _newest_of_few(
     connection: sa.Connection, wanted: Wanted, about: Iterable[sa.ColumnElement[bool]]
 ) -> list[tuple[str, str]]:
     query = sa.select(dispatches.c.delivery_id, dispatches.c.id, dispatches.c.state)
-    query = query.join(deliveries, deliveries.c.id == dispatches.c.delivery_id).where(*about)
+    query = query.join(deliveries, OF_DELIVERY).where(*about)
     newest: dict[str, tuple[str, str]] = {}
     for delivery_id, dispatch_id, state in connection.execute(query):
         newest[delivery_id] = max(newest.get(delivery_id, ("", "")), (dispatch_id, state))
@@ -169,7 +169,11 @@ def _newest_of_all(
 ) -> list[tuple[str, str]]:
     newer = dispatches.alias()
     query = sa.select(dispatches.c.id, dispatches.c.delivery_id).where(
-        ~sa.exists().where(newer.c.delivery_id == dispatches.c.delivery_id, newer.c.id > dispatches.c.id),
+        ~sa.exists().where(
+            newer.c.received_at == dispatches.c.received_at,
+            newer.c.delivery_id == dispatches.c.delivery_id,
+            newer.c.id > dispatches.c.id,
+        ),
         *_older(dispatches.c.id, wanted),
     )
     if wanted.state:
@@ -181,7 +185,7 @@ def _newest_of_all(
 
 
 def _stories(connection: sa.Connection, found: Sequence[sa.Row[Any]]) -> list[Story]:
-    sent = _sent(connection, [row.id for row in found])
+    sent = _sent(connection, found)
     return [Story(_delivery(row), tuple(sent[row.id])) for row in found]
 
 
@@ -190,9 +194,10 @@ def _delivery(row: sa.Row[Any]) -> Delivery:
     return Delivery(row.id, event, row.received_at)
 
 
-def _sent(connection: sa.Connection, delivery_ids: Sequence[str]) -> Mapping[str, list[Sending]]:
+def _sent(connection: sa.Connection, told: Sequence[sa.Row[Any]]) -> Mapping[str, list[Sending]]:
     columns = [dispatches.c[name] for name in Sending.__dataclass_fields__ if name != "answers"]
-    query = sa.select(*columns).where(dispatches.c.delivery_id.in_(delivery_ids)).order_by(dispatches.c.id.desc())
+    mine = deliveries.c.id.in_([row.id for row in told])
+    query = sa.select(*columns).join(deliveries, OF_DELIVERY).where(mine).order_by(dispatches.c.id.desc())
     rows = connection.execute(query).mappings().all()
     answers = _answers(connection, [row["id"] for row in rows])
     found: dict[str, list[Sending]] = defaultdict(list)

@@ -13,7 +13,7 @@ from bridge.ledger.errors import LedgerTooNew, LedgerUnavailable
 from bridge.ledger.records import LANE
 from bridge.ledger.tables import lanes
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """The newest of the migrations."""
 
 _MIGRATIONS: Final = Path(__file__).parents[1] / "migrations"

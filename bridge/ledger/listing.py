@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from bridge.ledger.database import insert
 from bridge.ledger.records import Delivery, Dispatch, Pending
-from bridge.ledger.tables import attempts, deliveries, dispatches, versions
+from bridge.ledger.tables import OF_DELIVERY, attempts, deliveries, dispatches, versions
 from bridge.retry import Again, Decision, LookFirst, Pause, Reject, Sent
 from bridge.runs import State
 
@@ -100,7 +100,8 @@ def refresh(connection: sa.Connection, delivery_id: str) -> None:
 
 def _of(connection: sa.Connection, delivery_id: str) -> Sequence[sa.Row[Any, Any, Any]]:
     columns = (dispatches.c.id, dispatches.c.created_at, dispatches.c.state)
-    return connection.execute(sa.select(*columns).where(dispatches.c.delivery_id == delivery_id)).all()
+    query = sa.select(*columns).join(deliveries, OF_DELIVERY).where(deliveries.c.id == delivery_id)
+    return connection.execute(query).all()
 
 
 def _said(decision: Decision) -> tuple[str, str]:

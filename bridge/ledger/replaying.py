@@ -7,12 +7,14 @@ import sqlalchemy as sa
 
 from bridge.ledger import listing
 from bridge.ledger.records import Dispatch
-from bridge.ledger.tables import dispatches
+from bridge.ledger.tables import deliveries, dispatches
 from bridge.runs import State
 
 
 def replay(connection: sa.Connection, delivery_id: str, wanted: Sequence[Dispatch], now: float) -> None:
     """Let the dispatches go out as if the delivery had come at `now`."""
-    also = {"delivery_id": delivery_id, "state": State.PENDING.value, "attempts": 0, "next_at": now, "created_at": now}
+    received_at = connection.scalar(sa.select(deliveries.c.received_at).where(deliveries.c.id == delivery_id))
+    also = {"delivery_id": delivery_id, "received_at": received_at, "state": State.PENDING.value, "attempts": 0}
+    also |= {"next_at": now, "created_at": now}
     connection.execute(dispatches.insert(), [asdict(one) | {"way": one.way.value} | also for one in wanted])
     listing.refresh(connection, delivery_id)

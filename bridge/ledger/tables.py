@@ -24,11 +24,16 @@ dispatches: Final = sa.Table(
     _metadata,
     *(sa.Column(name, sa.Text) for name in ("id", "delivery_id", "lane", "route", "repository", "event_type")),
     *(sa.Column(name, sa.Text) for name in ("payload", "way", "workflow", "ref", "state", "reason", "run_url")),
-    *(sa.Column(name, sa.Double) for name in ("next_at", "sending_since", "sent_at", "created_at")),
+    *(sa.Column(name, sa.Double) for name in ("received_at", "next_at", "sending_since", "sent_at", "created_at")),
     *(sa.Column(name, sa.Double) for name in ("started_at", "seen_at", "ended_at")),
     sa.Column("attempts", sa.Integer),
     sa.Column("run_id", sa.BigInteger),
 )
+OF_DELIVERY: Final = sa.and_(
+    dispatches.c.received_at == deliveries.c.received_at, dispatches.c.delivery_id == deliveries.c.id
+)
+"""A delivery's own dispatches, found by the time that it came at, over which they have their index."""
+
 versions: Final = sa.Table(
     "versions",
     _metadata,
