@@ -1,23 +1,21 @@
 """Deliveries that arrive together share one durable commit.
 
-While one commit is under way the next deliveries gather, so that however many callers there are, they wait for two
-commits at most, and the thread is entered once a commit rather than once a delivery.
+While one commit is under way the next deliveries gather, so that the thread is entered once a commit rather than once a
+delivery. As many as were under way last time are waited for, but not long.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 import sqlalchemy as sa
 
+from bridge.ledger.batch import Insert, write
 from bridge.ledger.records import Accepted, Delivery, Dispatch, Duplicate
-from bridge.ledger.tables import deliveries, dispatches
-from bridge.runs import State
 
-Row = Mapping[str, object]
+Row = tuple[object, ...]
 Entry = tuple[Delivery, Sequence[Dispatch]]
 Outcome = Accepted | Duplicate | Exception
 """An exception is what the caller of that one entry hears."""
@@ -25,13 +23,21 @@ Outcome = Accepted | Duplicate | Exception
 _MOST: Final = 200
 """Deliveries in one commit: so many take some milliseconds, and those behind them wait as long."""
 
-_GATHER: Final = 0.002
-"""Seconds that a commit waits for company: the event loop and the writer's thread get in each other's way, and at half
-the commits they do so half as often.
+_PATIENCE: Final = 0.005
+"""Seconds that a commit waits for company: the event loop and the writer's thread get in each other's way, so that one
+commit for all takes less than two for half of them each.
 """
 
-_ROWS: Final = 32
-"""Rows in one statement, so that the drivers keep every statement that there is, ready to run."""
+_DELIVERIES: Final = Insert(
+    "INSERT INTO deliveries (id, kind, model, version, alias, tag, source, run_id, received_at) VALUES",
+    f"({', '.join(['{0}'] * 9)})",
+    "ON CONFLICT DO NOTHING",
+)
+_DISPATCHES: Final = Insert(
+    "INSERT INTO dispatches (id, delivery_id, lane, route, repository, event_type, payload, way, workflow, ref, state, "
+    "attempts, received_at, next_at, created_at) VALUES",
+    f"({', '.join(['{0}'] * 10)}, 'pending', 0, {{0}}, {{0}}, {{0}})",
+)
 
 
 @dataclass(frozen=True)
@@ -47,24 +53,35 @@ class SharedCommits:
         self._write = write
         self._thread = thread
         self._waiting: list[_Waiting] = []
+        self._expected = 1
         self._busy = False
+        self._patience: asyncio.TimerHandle | None = None
 
     async def add(self, entry: Entry) -> Accepted | Duplicate:
         """Come back once the entry is on the disk, or known; raises what became of this one entry."""
         loop = asyncio.get_running_loop()
         waiting = _Waiting(entry, loop.create_future())
         self._waiting.append(waiting)
-        if not self._busy:
-            self._busy = True
-            loop.call_later(_GATHER, self._next)
+        loop.call_soon(self._gather)  # after those that have come with it
         return await waiting.outcome
 
-    def _next(self) -> None:
+    def _gather(self) -> None:
+        """Begin a commit once those who are expected have come, or patience has run out."""
+        if self._busy or not self._waiting:
+            return
+        if len(self._waiting) >= min(self._expected, _MOST):
+            self._commit()
+        elif self._patience is None:
+            self._patience = asyncio.get_running_loop().call_later(_PATIENCE, self._commit)
+
+    def _commit(self) -> None:
+        if self._patience:
+            self._patience.cancel()
+            self._patience = None
+        self._busy = True
         batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
-        self._busy = bool(batch)
-        if batch:
-            work = asyncio.get_running_loop().run_in_executor(self._thread, self._write, [one.entry for one in batch])
-            work.add_done_callback(lambda done: self._tell(batch, done))
+        work = asyncio.get_running_loop().run_in_executor(self._thread, self._write, [one.entry for one in batch])
+        work.add_done_callback(lambda done: self._tell(batch, done))
 
     def _tell(self, batch: Sequence[_Waiting], done: "asyncio.Future[Sequence[Outcome]]") -> None:
         failure = done.exception()
@@ -76,7 +93,9 @@ class SharedCommits:
                 one.outcome.set_exception(outcome)
             else:
                 one.outcome.set_result(outcome)
-        asyncio.get_running_loop().call_later(_GATHER, self._next)
+        self._busy = False
+        self._expected = len(batch) + len(self._waiting)
+        self._gather()
 
 
 class NotAllNew(Exception):
@@ -90,12 +109,10 @@ def accept_all(connection: sa.Connection, entries: Sequence[Entry]) -> list[Outc
     the order of their ids, so that two replicas that write the same ones can't wait for each other.
     """
     ordered = sorted(entries, key=lambda entry: entry[0].id)
-    new = _insert(
-        connection, deliveries, [_delivery_row(delivery) for delivery, _ in ordered], "ON CONFLICT DO NOTHING"
-    )
+    new = write(connection, _DELIVERIES, [_delivery(delivery) for delivery, _ in ordered])
     if new < len(entries):
         raise NotAllNew
-    _insert(connection, dispatches, [_dispatch_row(one, delivery) for delivery, wanted in ordered for one in wanted])
+    write(connection, _DISPATCHES, [_dispatch(one, delivery) for delivery, wanted in ordered for one in wanted])
     return [Accepted()] * len(entries)
 
 
@@ -117,55 +134,14 @@ def accept_each(
     return outcomes
 
 
-def _insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Row], conflict: str = "") -> int:
-    """Insert the rows, and give the number of those that went in."""
-    inserted = 0
-    for start in range(0, len(rows), _ROWS):
-        some = rows[start : start + _ROWS]
-        mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-        statement = _statement(table.name, tuple(some[0]), len(some), mark, conflict)
-        values = tuple(value for row in some for value in row.values())
-        inserted += connection.exec_driver_sql(statement, values).rowcount
-    return inserted
+def _delivery(delivery: Delivery) -> Row:
+    event, at = delivery.event, delivery.received_at
+    about = event.kind.value, event.model, event.version, event.alias, event.tag, event.source, event.run_id
+    return (delivery.id, *about, at)
 
 
-@lru_cache(maxsize=4 * _ROWS)
-def _statement(table: str, columns: tuple[str, ...], count: int, mark: str, conflict: str) -> str:
-    """Spell the statement ourselves: SQLAlchemy takes longer to do so than the database to write the rows."""
-    row = f"({', '.join([mark] * len(columns))})"
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * count)} {conflict}"  # noqa: S608  our own names
-
-
-def _delivery_row(delivery: Delivery) -> Row:
-    event = delivery.event
-    return {
-        "id": delivery.id,
-        "kind": event.kind.value,
-        "model": event.model,
-        "version": event.version,
-        "alias": event.alias,
-        "tag": event.tag,
-        "source": event.source,
-        "run_id": event.run_id,
-        "received_at": delivery.received_at,
-    }
-
-
-def _dispatch_row(dispatch: Dispatch, delivery: Delivery) -> Row:
-    return {
-        "id": dispatch.id,
-        "delivery_id": delivery.id,
-        "lane": dispatch.lane,
-        "route": dispatch.route,
-        "repository": dispatch.repository,
-        "event_type": dispatch.event_type,
-        "payload": dispatch.payload,
-        "way": dispatch.way.value,
-        "workflow": dispatch.workflow,
-        "ref": dispatch.ref,
-        "state": State.PENDING.value,
-        "attempts": 0,
-        "received_at": delivery.received_at,
-        "next_at": delivery.received_at,
-        "created_at": delivery.received_at,
-    }
+def _dispatch(one: Dispatch, delivery: Delivery) -> Row:
+    at = delivery.received_at
+    where = one.lane, one.route, one.repository, one.event_type
+    how = one.payload, one.way.value, one.workflow, one.ref
+    return (one.id, delivery.id, *where, *how, at, at, at)

@@ -6,11 +6,11 @@ worth a look. Rows of `versions` are locked last of all, and in order, so that n
 
 import math
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
 
+from bridge.ledger.batch import Insert, write
 from bridge.ledger.database import insert
 from bridge.ledger.records import Delivery, Dispatch, Pending
 from bridge.ledger.tables import OF_DELIVERY, attempts, deliveries, dispatches, versions
@@ -30,14 +30,11 @@ _MOST_WORTH_A_LOOK: Final = (
     State.SUCCEEDED,
 )
 
-_ROWS: Final = 32
-"""Rows in one statement, so that the drivers keep every statement that there is, ready to run."""
-
-_MODELS: Final = ("INSERT INTO models (name, folded) VALUES ", "({0}, {0})", " ON CONFLICT DO NOTHING")
-_VERSIONS: Final = (
-    "INSERT INTO versions (model, version, state, dispatch_id, latest_id, told_at, read_at) VALUES ",
+_MODELS: Final = Insert("INSERT INTO models (name, folded) VALUES", "({0}, {0})", "ON CONFLICT DO NOTHING")
+_VERSIONS: Final = Insert(
+    "INSERT INTO versions (model, version, state, dispatch_id, latest_id, told_at, read_at) VALUES",
     "({0}, {0}, 'pending', {0}, {0}, {0}, 0)",
-    " ON CONFLICT (model, version) DO UPDATE SET state = excluded.state, dispatch_id = excluded.dispatch_id, "
+    "ON CONFLICT (model, version) DO UPDATE SET state = excluded.state, dispatch_id = excluded.dispatch_id, "
     "latest_id = excluded.latest_id, told_at = excluded.told_at "
     "WHERE versions.latest_id IS NULL OR versions.latest_id < excluded.latest_id",
 )
@@ -46,7 +43,7 @@ _VERSIONS: Final = (
 def accepted(connection: sa.Connection, entries: Iterable[tuple[Delivery, Sequence[Dispatch]]]) -> None:
     """List the versions of deliveries that were just written down with their dispatches; they are pending.
 
-    Two statements for a batch, spelled by ourselves: every delivery passes here.
+    Two statements for a batch: every delivery passes here.
     """
     newest: dict[tuple[str, str], tuple[str, float]] = {}
     for delivery, wanted in entries:
@@ -55,9 +52,9 @@ def accepted(connection: sa.Connection, entries: Iterable[tuple[Delivery, Sequen
             mine = max(one.id for one in wanted), delivery.received_at
             newest[key] = max(newest.get(key, mine), mine)
     names = sorted({model for model, _ in newest})
-    _insert(connection, _MODELS, [(name, name.casefold()) for name in names])
+    write(connection, _MODELS, [(name, name.casefold()) for name in names])
     rows = [(*key, dispatch_id, dispatch_id, at) for key, (dispatch_id, at) in sorted(newest.items())]
-    _insert(connection, _VERSIONS, rows)
+    write(connection, _VERSIONS, rows)
 
 
 def settled(connection: sa.Connection, seen: Pending, decision: Decision, now: float) -> None:
@@ -117,16 +114,3 @@ def _said(decision: Decision) -> tuple[str, str]:
             return "uncertain", reason
         case Pause(_, reason):
             return "paused", reason
-
-
-def _insert(connection: sa.Connection, parts: tuple[str, str, str], rows: Sequence[tuple[Any, ...]]) -> None:
-    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    for start in range(0, len(rows), _ROWS):
-        some = rows[start : start + _ROWS]
-        connection.exec_driver_sql(_statement(parts, len(some), mark), tuple(value for row in some for value in row))
-
-
-@lru_cache(maxsize=4 * _ROWS)
-def _statement(parts: tuple[str, str, str], count: int, mark: str) -> str:
-    head, row, tail = parts
-    return head + ", ".join([row.format(mark)] * count) + tail

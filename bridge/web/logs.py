@@ -15,7 +15,6 @@ _QUIET = ("httpx", "httpcore", "alembic")
 def configure(form: Literal["json", "console"]) -> None:
     """Send every log line to standard error in that form."""
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -82,6 +82,12 @@ async def test_deliveries_gather_while_a_commit_is_under_way(ledger: Ledger) -> 
     assert commits.count == 2
 
 
+async def test_who_was_there_last_time_and_does_not_come_again_is_not_waited_for(ledger: Ledger) -> None:
+    await asyncio.gather(*(ledger.accept(delivery(n), [dispatch(n)]) for n in range(20)))
+    async with asyncio.timeout(2):
+        assert await ledger.accept(delivery(20), [dispatch(20)]) == Accepted()
+
+
 async def test_a_commit_takes_only_so_many_and_the_rest_goes_into_the_next(ledger: Ledger) -> None:
     commits = Commits(ledger)
     outcomes = await asyncio.gather(*(ledger.accept(delivery(n), [dispatch(n)]) for n in range(450)))
