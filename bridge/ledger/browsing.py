@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from bridge.events import Event, Kind
 from bridge.ledger.records import Attempt, Delivery, Listed, Part, Sending, Story, Wanted
-from bridge.ledger.tables import OF_DELIVERY, attempts, deliveries, dispatches, models, versions
+from bridge.ledger.tables import OF_DELIVERY, attempts, deliveries, dispatches, models, tells_of, versions
 from bridge.routing import Way
 from bridge.runs import State
 
@@ -47,7 +47,7 @@ def version(connection: sa.Connection, model: str, version: str) -> Listed | Non
 
 def stories(connection: sa.Connection, model: str, version: str) -> list[Story]:
     """Give the newest deliveries of the version, newest first, with all that became of them."""
-    of_it = deliveries.c.model == model, deliveries.c.version == version
+    of_it = deliveries.c.model == model, tells_of(version)
     newest = sa.select(deliveries).where(*of_it).order_by(deliveries.c.received_at.desc(), deliveries.c.id)
     return _stories(connection, connection.execute(newest.limit(_STORIES)).all())
 
@@ -145,9 +145,10 @@ def _about(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
     found: list[sa.ColumnElement[bool]] = []
     if wanted.search:
         found.append(deliveries.c.model.in_(sa.select(models.c.name).where(_folded(wanted.search))))
-    for column, value in ((deliveries.c.model, wanted.model), (deliveries.c.version, wanted.version)):
-        if value is not None:
-            found.append(column == value)
+    if wanted.model is not None:
+        found.append(deliveries.c.model == wanted.model)
+    if wanted.version is not None:
+        found.append(tells_of(wanted.version))
     return found
 
 

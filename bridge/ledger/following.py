@@ -9,7 +9,7 @@ from bridge.events import Kind
 from bridge.ledger import listing, sending
 from bridge.ledger.database import insert
 from bridge.ledger.records import Figures, Told
-from bridge.ledger.tables import bookmarks, deliveries, dispatches, lanes, versions
+from bridge.ledger.tables import bookmarks, deliveries, dispatches, lanes, tells_of, versions
 from bridge.runs import Open, RunState, State
 
 _REVIVAL: Final = 7 * 86_400.0
@@ -89,9 +89,10 @@ def last_told(connection: sa.Connection, kind: Kind, model: str, version: str | 
         .order_by(deliveries.c.received_at.desc(), deliveries.c.id.desc())
         .limit(1)
     )
-    for column, wanted in ((deliveries.c.version, version), (deliveries.c.alias, alias)):
-        if wanted is not None:
-            query = query.where(column == wanted)
+    if version is not None:
+        query = query.where(tells_of(version))
+    if alias is not None:
+        query = query.where(deliveries.c.alias == alias)
     row = connection.execute(query).mappings().first()
     return Told(**row) if row else None
 

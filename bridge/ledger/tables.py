@@ -34,6 +34,15 @@ OF_DELIVERY: Final = sa.and_(
 )
 """A delivery's own dispatches, found by the time that it came at, over which they have their index."""
 
+
+def tells_of(version: str) -> sa.ColumnElement[bool]:
+    """Give the condition that a delivery tells of this version of its model, as the index by versions has it.
+
+    By their lengths first, versions stand in the order of their numbers, so that a new one goes to its model's end.
+    """
+    return sa.and_(sa.func.length(deliveries.c.version) == len(version), deliveries.c.version == version)
+
+
 versions: Final = sa.Table(
     "versions",
     _metadata,

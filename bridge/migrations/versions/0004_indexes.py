@@ -1,7 +1,7 @@
-"""A delivery's dispatches are found by the time that it came at, no longer by its random id.
+"""Indexes that grow at their ends, so that a delivery does not dirty other pages of a full ledger each time.
 
-An index over times grows at its end alone; one over random ids dirties another page for every delivery, and was half of
-what a delivery cost in a full ledger.
+A delivery's dispatches are found by the time that it came at instead of by its random id; the deliveries that tell of a
+version by its number (the length goes before the text) instead of by its text.
 """
 
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the column, fill it, and change the indexes."""
+    """Add a column, fill it, and change the indexes."""
     op.add_column("dispatches", sa.Column("received_at", sa.Double))
     op.execute(
         "UPDATE dispatches SET received_at = "
@@ -22,6 +22,9 @@ def upgrade() -> None:
     )
     op.create_index("ix_dispatches_delivery", "dispatches", ["received_at", "delivery_id"])
     op.drop_index("ix_dispatches_delivery_id", "dispatches")
+    op.drop_index("ix_deliveries_version", "deliveries")
+    by_number = ["model", sa.text("length(version)"), "version", "received_at"]
+    op.create_index("ix_deliveries_version", "deliveries", by_number)
 
 
 def downgrade() -> None:
