@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -152,10 +152,10 @@ def webhook(mlflow_api: MlflowApi, bridge: BridgeServer) -> Iterator[str]:
 def doctor(environment: dict[str, str], bridge: BridgeServer, tmp_path: Path) -> Doctor:
     """Runs the command with the bridge's settings and some that are wrong."""
 
-    def run(*, without: str = "", **wrong: str) -> Examined:
+    def run(*, without: str = "", within: Sequence[str] = (), **wrong: str) -> Examined:
         env = environment | {"PORT": bridge.url.rpartition(":")[2], "PATH": os.environ["PATH"]} | wrong
         env.pop(without, None)
-        command = [sys.executable, "-m", "bridge", "doctor", "--json", "--url", f"{bridge.url}/webhook"]
+        command = [*within, sys.executable, "-m", "bridge", "doctor", "--json", "--url", f"{bridge.url}/webhook"]
         done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
         assert done.stderr == ""
         for secret in (SECRET, TOKEN):
@@ -300,6 +300,31 @@ def test_a_ledger_that_cannot_be_written_is_named(doctor: Doctor, webhook: str, 
     assert (check, said) == ("ledger", "its folder is not there")
     assert mend.startswith("make the folder of DATABASE_URL")
     assert not (tmp_path / "gone").exists()
+
+
+def test_a_ledger_that_can_only_be_read_is_named(
+    doctor: Doctor, webhook: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    with BridgeServer(environment | {"DATABASE_URL": ""}, tmp_path):
+        pass
+    (tmp_path / "mlflow-bridge.db").chmod(0o444)
+    # Root may write where nobody may: without that right it is like anybody else.
+    powerless = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
+    seen = doctor(within=powerless, DATABASE_URL=f"sqlite:///{tmp_path}/mlflow-bridge.db")
+    ((check, said, mend),) = seen.failed
+    assert check == "ledger"
+    assert "readonly" in said
+    assert mend == "check the folder, the disk and the permissions of the file that DATABASE_URL names"
+
+
+def test_of_several_repositories_the_one_that_is_wrong_is_named(doctor: Doctor, webhook: str, tmp_path: Path) -> None:
+    (tmp_path / "routes.toml").write_text(f'[[route]]\nrepository = "owner/gone"\n{ROUTES}')
+    seen = doctor(GITHUB_REPOSITORY="", ROUTES_FILE="routes.toml")
+    ((check, said, _),) = seen.failed
+    assert (check, said) == ("repository", "GitHub shows no such repository (Not Found)")
+    about = [(each["about"], each["state"]) for each in seen.findings if each["check"] == "repository"]
+    assert about == [("owner/gone", "failed"), ("owner/models", "ok")]
+    assert len(seen.of("workflow")) == 2
 
 
 def test_an_apps_key_that_was_deleted_is_named(

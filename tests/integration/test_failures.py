@@ -15,6 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 
 from bridge.demo.github import LoopbackGitHub
@@ -150,6 +151,31 @@ def test_a_read_only_database_ends_the_start_with_one_line_that_names_it(
     assert len(ended.stderr.splitlines()) == 1
     assert "readonly" in ended.stderr
     assert "DATABASE_URL" in ended.stderr
+
+
+def test_a_database_that_becomes_read_only_is_named_and_taken_up_again(
+    quick: dict[str, str], folder: Path, github: LoopbackGitHub
+) -> None:
+    def allow_writing(connection: psycopg.Connection, *, allowed: bool) -> None:
+        connection.execute(f"alter system set default_transaction_read_only = {'off' if allowed else 'on'}")
+        connection.execute("select pg_reload_conf()")
+
+    with Postgres() as server:
+        url = server.database()
+        with (
+            psycopg.connect(url, autocommit=True, options="-c default_transaction_read_only=off") as operator,
+            BridgeServer(quick | {"DATABASE_URL": url}, folder) as bridge,
+        ):
+            sender = Sender(bridge)
+            assert sender.send().status_code == 202
+            allow_writing(operator, allowed=False)
+            assert is_told_to_come_again(sender.refused())
+            assert (get(bridge, "/ready").status_code, get(bridge, "/health").status_code) == (503, 200)
+            assert any("read-only" in reason and "DATABASE_URL" in reason for reason in said(bridge))
+            allow_writing(operator, allowed=True)
+            until(sender.is_taken_again)
+            until(lambda: sender.accepted <= set(dispatched(github)), 30)
+            assert sorted(dispatched(github)) == sorted(sender.accepted)
 
 
 @pytest.mark.parametrize("end", [Postgres.stop, Postgres.kill])
