@@ -22,7 +22,7 @@ async def ready(request: Request) -> JSONResponse:
     """Answer 503 only where this process can't accept; what else is wrong is named under `degraded`."""
     state = State.of(request)
     try:
-        await state.ledger.lane()  # fails where the ledger can be read and not be written
+        await state.ledger.write_bookmark("ready", "")  # whether it can be written, only a write tells
         paused = await state.ledger.paused()
     except LedgerUnavailable as error:
         return JSONResponse({"degraded": [str(error)]}, 503)

@@ -1,88 +1,35 @@
 """The registry steps against a real registry that demands a login, with a real engine and skopeo."""
 
-import io
 import json
-import os
-import re
-import socket
-import socketserver
 import subprocess
-import tarfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from bridge.demo.processes import free_port
 from bridge.demo.registry import Registry
 from bridge.demo.stage import missing_for_images
 from bridge.image.errors import RegistryError
-from bridge.image.identity import MODEL, RECIPE, RECIPE_LABEL, SOURCE, VERSION
+from bridge.image.identity import MODEL
 from bridge.image.promote import Promotion
 from bridge.image.push import held_already, push_tested
 from bridge.image.registry import Repository
 from bridge.image.workspace import Plan
+from tests.labelled import labelled, put
+from tests.relay import relay
 from tests.unit.image.memory import MemoryMlflow, version
 from tests.unit.image.test_sbom import PLAN
 
 pytestmark = pytest.mark.skipif(missing_for_images() is not None, reason=str(missing_for_images()))
 
 
-class Flaky(socketserver.ThreadingTCPServer):
-    """A way to the registry that, while it is `failing`, lets layers pass and cuts off whoever brings a manifest."""
-
-    allow_reuse_address = daemon_threads = True
-    failing = False
-    cut = 0
-
-    def __init__(self, port: int, behind: int) -> None:
-        super().__init__(("127.0.0.1", port), Relay)
-        self.host = f"127.0.0.1:{port}"
-        self.behind = behind
-
-
-class Relay(socketserver.BaseRequestHandler):
-    server: Flaky
-
-    def handle(self) -> None:
-        with socket.create_connection(("127.0.0.1", self.server.behind)) as upstream:
-            back = threading.Thread(target=pour, args=(upstream, self.request), daemon=True)
-            back.start()
-            pour(self.request, upstream, self._refused)
-            upstream.shutdown(socket.SHUT_RDWR)
-            back.join(5)
-
-    def _refused(self, data: bytes) -> bool:
-        refused = self.server.failing and re.match(rb"PUT /v2/\S+/manifests/", data) is not None
-        self.server.cut += refused
-        return refused
-
-
-def pour(source: socket.socket, sink: socket.socket, refused: Callable[[bytes], bool] = lambda _: False) -> None:
-    """Hand on what comes, until it ends or is refused."""
-    with suppress(OSError):
-        while (data := source.recv(1 << 16)) and not refused(data):
-            sink.sendall(data)
-
-
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     with Registry(tmp_path_factory.mktemp("registry")) as registry:
         yield registry
-
-
-@pytest.fixture
-def flaky(registry: Registry) -> Iterator[Flaky]:
-    with Flaky(free_port(), int(registry.host.rpartition(":")[2])) as proxy:
-        thread = threading.Thread(target=proxy.serve_forever, daemon=True)
-        thread.start()
-        yield proxy
-        proxy.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -99,30 +46,6 @@ def sign_in(host: str, registry: Registry, password: str = "") -> None:
     subprocess.run(command, input=password or registry.password, text=True, check=True, capture_output=True)
 
 
-def put(registry: Registry, name: str, *numbers: str) -> None:
-    """Push a tiny image for each version, past the steps that are tested here."""
-    for number in numbers:
-        engine_image = image(number)
-        try:
-            subprocess.run(["docker", "tag", engine_image, f"{name}:{number}"], check=True)
-            subprocess.run(["docker", "push", "--quiet", f"{name}:{number}"], check=True, capture_output=True)
-        finally:
-            subprocess.run(["docker", "image", "rm", "--force", engine_image], check=False, capture_output=True)
-
-
-def image(number: str, size: int = 1000) -> str:
-    """Make an image of random bytes that is labelled as that version's; give its id."""
-    said = io.BytesIO()
-    with tarfile.open(fileobj=said, mode="w") as archive:
-        member = tarfile.TarInfo("weights")
-        member.size = size
-        archive.addfile(member, io.BytesIO(os.urandom(size)))
-    labels = {MODEL: "iris", VERSION: number, SOURCE: f"models:/m-{number}", RECIPE_LABEL: RECIPE}
-    changes = [part for key, value in labels.items() for part in ("--change", f"LABEL {key}={value}")]
-    done = subprocess.run(["docker", "import", *changes, "-"], input=said.getvalue(), capture_output=True, check=True)
-    return done.stdout.decode().strip()
-
-
 def plan(name: str, number: str = "1") -> Plan:
     values = {**PLAN.__dict__, "model": "iris", "version": number, "repository": name, "source": f"models:/m-{number}"}
     return Plan(**values)
@@ -137,7 +60,7 @@ def test_the_right_password_reads_and_a_wrong_or_missing_one_is_told_with_its_me
 ) -> None:
     name = new_name(registry.host)
     sign_in(registry.host, registry)
-    put(registry, name, "1")
+    put(name, "iris", "1", "models:/m-1")
     found = Repository(name, config).look("1")
     assert found
     assert found.labels[MODEL] == "iris"
@@ -152,28 +75,26 @@ def test_the_right_password_reads_and_a_wrong_or_missing_one_is_told_with_its_me
 
 
 def test_a_registry_that_fails_in_the_middle_of_a_push_leaves_no_tag_and_the_next_push_all(
-    registry: Registry, flaky: Flaky, config: Path
+    registry: Registry, config: Path
 ) -> None:
-    sign_in(flaky.host, registry)
-    name = new_name(flaky.host)
-    tested = image("1", size=1_000_000)
-    try:
-        flaky.failing = True
+    with relay(registry.host) as way, labelled("iris", "1", "models:/m-1", size=1_000_000) as tested:
+        sign_in(way.host, registry)
+        name = new_name(way.host)
+        held = f"{registry.host}/{name.partition('/')[2]}"
+        way.manifests = True
         with pytest.raises(RegistryError, match="the push failed"):
             push_tested(Repository(name, config), plan(name), tested)
-        assert flaky.cut
-        assert registry.tags(f"{registry.host}/{name.partition('/')[2]}") == {}
-        flaky.failing = False
+        assert way.manifests_cut
+        assert registry.tags(held) == {}
+        way.manifests = False
         digest = push_tested(Repository(name, config), plan(name), tested)
-    finally:
-        subprocess.run(["docker", "image", "rm", "--force", tested], check=False, capture_output=True)
-    assert registry.tags(f"{registry.host}/{name.partition('/')[2]}") == {"1": digest}
+    assert registry.tags(held) == {"1": digest}
 
 
 def test_a_version_that_is_there_is_not_pushed_again(registry: Registry, config: Path) -> None:
     sign_in(registry.host, registry)
     name = new_name(registry.host)
-    put(registry, name, "1")
+    put(name, "iris", "1", "models:/m-1")
     before = registry.tags(name)
     assert held_already(Repository(name, config), plan(name), force=False) == before["1"]
     assert registry.tags(name) == before
@@ -184,7 +105,8 @@ def test_ten_aliases_moved_in_a_burst_by_runs_that_overlap_end_where_mlflow_has_
 ) -> None:
     sign_in(registry.host, registry)
     name = new_name(registry.host)
-    put(registry, name, "1", "2", "3")
+    for number in "123":
+        put(name, "iris", number, f"models:/m-{number}")
     held = registry.tags(name)
     aliases = [f"alias-{number}" for number in range(10)]
     mlflow = Moving(aliases)

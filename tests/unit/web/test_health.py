@@ -70,6 +70,6 @@ def test_a_ledger_that_cannot_be_used_is_not_ready(bridge: Bridge, monkeypatch: 
         raise LedgerUnavailable("the ledger can't be used (x): check the disk")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Ledger, "lane", fail)
+        patched.setattr(Ledger, "write_bookmark", fail)
         answer = bridge.get("/ready")
     assert (answer.status_code, answer.json()) == (503, {"degraded": ["the ledger can't be used (x): check the disk"]})
