@@ -1,5 +1,6 @@
 """`GET /health` and `GET /ready`: whether the process lives, and whether it can accept."""
 
+import time
 from collections.abc import Iterator, Mapping
 
 from fastapi import APIRouter, Request
@@ -22,7 +23,7 @@ async def ready(request: Request) -> JSONResponse:
     """Answer 503 only where this process can't accept; what else is wrong is named under `degraded`."""
     state = State.of(request)
     try:
-        await state.ledger.write_bookmark("ready", "")  # whether it can be written, only a write tells
+        await state.ledger.write_bookmark("ready", str(time.time()))  # only a write tells that it can be written
         paused = await state.ledger.paused()
     except LedgerUnavailable as error:
         return JSONResponse({"degraded": [str(error)]}, 503)
