@@ -1,6 +1,7 @@
 """The image's entry point: `serve` (the default), `create-bucket`, `create-webhook`, `example` and `health`."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -9,14 +10,20 @@ from tracking.settings import Settings, Storage
 
 
 def main(arguments: list[str]) -> int:
-    """Do what the arguments say; give the exit status: 2 where settings, volume or bucket are not right."""
-    match arguments or ["serve"]:
+    """Do what the arguments say; give the exit status: 2 where settings, volume or bucket are not right.
+
+    Told to stop, a server has done its work, and anything else has not.
+    """
+    try:
+        return _do(arguments or ["serve"])
+    except process.Stopped:
+        return 0 if arguments in ([], ["serve"]) else 128 + signal.SIGTERM
+
+
+def _do(arguments: list[str]) -> int:
+    match arguments:
         case ["serve"]:
-            process.listen()
-            try:
-                return serve(Path(settings.VOLUME))
-            except process.Stopped:
-                return 0
+            return serve(Path(settings.VOLUME))
         case ["create-bucket"]:
             return create_bucket()
         case ["create-webhook"]:
@@ -28,7 +35,7 @@ def main(arguments: list[str]) -> int:
 
             return client.register_example()
         case ["health"]:
-            return 0 if health.answers(health.address(os.environ)) else 1
+            return 0 if health.answers(health.address(settings.read(os.environ))) else 1
         case _:
             return _refuse(["give serve, create-bucket, create-webhook, example or health; serve takes no options"])
 
@@ -43,7 +50,8 @@ def serve(folder: Path) -> int:
         _prepare(given, given.storage, folder)
     except volume.VolumeUnusable as error:
         return _refuse([str(error)])
-    return process.run([sys.executable, "-m", "mlflow", *settings.command(given, given.storage)])
+    command = [sys.executable, "-m", "mlflow", *settings.command(given, given.storage)]
+    return process.run(command, lambda: health.serves(given))
 
 
 def create_bucket() -> int:
@@ -61,6 +69,8 @@ def create_bucket() -> int:
 
 def _prepare(given: Settings, storage: Storage, folder: Path) -> None:
     """Set the environment that MLflow, its workers and their temporary files live in."""
+    for name in [name for name, value in os.environ.items() if settings.is_empty(value)]:
+        del os.environ[name]  # to MLflow and boto3 an empty address is one, and an empty number an error
     webhook_key = given.webhook_key or volume.kept_key(folder / volume.WEBHOOK_KEY)
     session_key = given.session_key
     if given.basic_auth:
@@ -86,4 +96,5 @@ def _refuse(lines: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    process.listen()
     sys.exit(main(sys.argv[1:]))

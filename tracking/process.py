@@ -3,13 +3,13 @@
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
-_SECONDS = 3.0
-"""How long the server may take to end. In its first seconds it hears of no signal, for its workers are importing."""
+_SECONDS = 2.5
+"""How long the server may take to end: what it allows the requests under way, and half a second."""
 
 
 class Stopped(BaseException):
@@ -22,11 +22,12 @@ def listen() -> None:
         signal.signal(number, _stop)
 
 
-def run(command: Sequence[str], seconds: float = _SECONDS) -> int:
+def run(command: Sequence[str], serves: Callable[[], bool], seconds: float = _SECONDS) -> int:
     """Run the server until it ends or this process is told to stop; give this process's exit status.
 
-    0 where it was told to stop: the server is asked to end, and ended by force with all its children after `seconds`.
-    A server that ends by itself has failed, whatever it says.
+    0 where it was told to stop: a server that serves is asked to end, and all that is left of it after `seconds` is
+    killed. One that does not serve yet is killed at once: nothing is under way, and it hears of no signal while its
+    workers are importing. A server that ends by itself has failed, whatever it says.
     """
     child = subprocess.Popen(command, start_new_session=True)
     try:
@@ -34,9 +35,11 @@ def run(command: Sequence[str], seconds: float = _SECONDS) -> int:
     except Stopped:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
-        child.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(seconds)
+        if serves():
+            # To its workers, too: the server itself looks for signals only now and then.
+            os.killpg(child.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(seconds)
         return 0
     finally:
         with suppress(ProcessLookupError):

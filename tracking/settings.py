@@ -63,7 +63,7 @@ def read(given: Mapping[str, str], *, users_exist: bool = False) -> Settings:
 
     `users_exist`: there is a database of users already, so the admin's password is needed no more.
     """
-    environ = {name: value.strip() for name, value in given.items() if value.strip()}
+    environ = {name: value.strip() for name, value in given.items() if not is_empty(value)}
     problems: list[str] = []
     return Settings(
         storage=_storage(environ, problems),
@@ -79,6 +79,11 @@ def read(given: Mapping[str, str], *, users_exist: bool = False) -> Settings:
         session_key=environ.get("MLFLOW_FLASK_SERVER_SECRET_KEY"),
         problems=(*problems, *_hosts(environ)),
     )
+
+
+def is_empty(value: str) -> bool:
+    """Tell whether a variable of this value counts as not set."""
+    return not value.strip()
 
 
 def command(settings: Settings, storage: Storage) -> list[str]:
@@ -98,6 +103,7 @@ def environment(settings: Settings, storage: Storage, webhook_key: str, session_
     return {
         "MLFLOW_BACKEND_STORE_URI": settings.backend_store_uri,
         "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": webhook_key,
+        "MLFLOW_S3_IGNORE_TLS": "false" if storage.verify else "true",
         **session,
         **s3_environment(storage),
     }
@@ -124,9 +130,10 @@ def _storage(environ: Mapping[str, str], problems: list[str]) -> Storage | None:
     keys = {name: name in environ for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
     if endpoint is not None or any(keys.values()):
         problems += (f"{name} is not set: set it to the bucket's {_KEYS[name]}" for name in keys if not keys[name])
+    any_certificate = _flag(environ, "MLFLOW_S3_IGNORE_TLS", "take any certificate of the S3 server", problems)
     if bucket is None or len(problems) > before:
         return None
-    return Storage(bucket, endpoint, environ.get("MLFLOW_S3_IGNORE_TLS", "").lower() not in _ON)
+    return Storage(bucket, endpoint, not any_certificate)
 
 
 _KEYS = {"AWS_ACCESS_KEY_ID": "access key", "AWS_SECRET_ACCESS_KEY": "secret key"}
@@ -174,16 +181,21 @@ def _hosts(environ: Mapping[str, str]) -> list[str]:
 
 
 def _auth(environ: Mapping[str, str], users_exist: bool, problems: list[str]) -> bool:
-    wanted = environ.get("MLFLOW_BASIC_AUTH", "").lower()
-    if wanted not in _ON | _OFF:
-        problems.append("MLFLOW_BASIC_AUTH is wrong (it is neither true nor false): give true to ask for passwords")
-    if wanted in _ON and "MLFLOW_AUTH_CONFIG_PATH" not in environ:
+    wanted = _flag(environ, "MLFLOW_BASIC_AUTH", "ask for passwords", problems)
+    if wanted and "MLFLOW_AUTH_CONFIG_PATH" not in environ:
         password = environ.get("MLFLOW_AUTH_ADMIN_PASSWORD")
         if password is None and not users_exist:
             problems.append("MLFLOW_AUTH_ADMIN_PASSWORD is not set: set it to the password that the admin is to have")
         elif password is not None and len(password) < _PASSWORD:
             problems.append(f"MLFLOW_AUTH_ADMIN_PASSWORD is wrong (too short): give {_PASSWORD} characters or more")
-    return wanted in _ON
+    return wanted
+
+
+def _flag(environ: Mapping[str, str], name: str, what: str, problems: list[str]) -> bool:
+    given = environ.get(name, "").lower()
+    if given not in _ON | _OFF:
+        problems.append(f"{name} is wrong (it is neither true nor false): give true to {what}")
+    return given in _ON
 
 
 def _fernet(environ: Mapping[str, str], problems: list[str]) -> str | None:

@@ -100,6 +100,19 @@ def network() -> Iterator[str]:
         docker("network", "rm", name)
 
 
+@contextmanager
+def also_called(image: str, name: str) -> Iterator[str]:
+    """Give an image another name; a name that is another's already is left to that."""
+    found = docker("image", "inspect", name, status=None).returncode == 0
+    if not found:
+        docker("tag", image, name)
+    try:
+        yield name
+    finally:
+        if not found:
+            docker("image", "rm", name)
+
+
 def answers(url: str) -> bool:
     """Tell whether something answers there within 90 seconds."""
     deadline = time.monotonic() + _SECONDS
@@ -148,11 +161,25 @@ class Images:
             "s3", self.mlflow, f"moto[s3]=={version('moto')}", 'CMD ["moto_server", "-H", "0.0.0.0", "-p", "9000"]'
         )
 
+    @cached_property
+    def postgres(self) -> str:
+        """What stands in for PostgreSQL's own image: Debian's, started by the same variables."""
+        context = self._folder / "postgres"
+        context.mkdir()
+        (context / "Dockerfile").write_text(_POSTGRES.format(base=base_image()))
+        (context / "serve").write_text(_SERVE_POSTGRES)
+        return self.build(context, "postgres")
+
+    def name(self, name: str) -> str:
+        """Give the name of an image that is to be built by other means, and gone in the end, too."""
+        tag = f"{self._name}/{name}"
+        self._built.append(tag)
+        return tag
+
     def build(self, context: Path, name: str, *options: str) -> str:
         """Build an image; give its name."""
-        tag = f"{self._name}/{name}"
+        tag = self.name(name)
         docker("build", "--quiet", "--tag", tag, *options, str(context))
-        self._built.append(tag)
         return tag
 
     def remove(self) -> None:
@@ -173,6 +200,31 @@ class Images:
         return self.build(context, name)
 
 
+_POSTGRES = """\
+FROM {base}
+RUN apt-get update -qq \\
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null
+COPY serve /
+CMD ["sh", "/serve"]
+"""
+_SERVE_POSTGRES = """\
+set -eu
+data=/var/lib/postgresql/data
+programs=$(echo /usr/lib/postgresql/*/bin)
+mkdir -p $data && chown postgres $data && chmod 700 $data
+as_postgres() { setpriv --reuid postgres --regid postgres --init-groups "$@"; }
+if [ ! -s $data/PG_VERSION ]; then
+  printf %s "$POSTGRES_PASSWORD" >/tmp/password
+  chown postgres /tmp/password
+  as_postgres "$programs/initdb" --pgdata $data --username "$POSTGRES_USER" --pwfile /tmp/password \\
+    --encoding UTF8 --locale C --no-sync >/dev/null
+  echo "host all all all scram-sha-256" >>$data/pg_hba.conf
+  echo "create database $POSTGRES_DB" | as_postgres "$programs/postgres" --single -D $data postgres >/dev/null
+fi
+exec setpriv --reuid postgres --regid postgres --init-groups "$programs/postgres" -D $data -c listen_addresses='*'
+"""
+
+
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
     """The project's images, built on this machine's stand-ins."""
@@ -184,4 +236,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
         yield found
 
 
-__all__ = ["ROOT", "Container", "Images", "answers", "container", "docker", "images", "network", "size", "volume"]
+__all__ = [
+    *("ROOT", "Container", "Images", "also_called", "answers", "container", "docker"),
+    *("images", "network", "size", "volume"),
+]

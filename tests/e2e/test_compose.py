@@ -1,22 +1,30 @@
-"""compose.yaml: every profile is valid, and the demo's stack takes a model its way.
+"""compose.yaml: every profile is valid, every setting gets through, and the stack takes a model its way.
 
-RustFS' image is stood in for by moto's server; the project's own images are built on stand-ins. What needs an image
-that only a registry has (MinIO, PostgreSQL) is not started.
+The project's own images are built by compose.yaml itself, on stand-ins for the images that only a registry has. RustFS
+is stood in for by moto's server, PostgreSQL's image by Debian's server. MinIO's is not started.
 """
 
 import json
 import os
+import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from bridge.demo.processes import free_port
-from tests.e2e.containers import ROOT, Images, docker
+from bridge.demo.stage import base_image
+from bridge.settings import Settings
+from tests.e2e.containers import ROOT, Images, also_called, docker
 
 PROFILES = {
     "": set(),
@@ -24,11 +32,29 @@ PROFILES = {
     "minio": {"minio"},
     "sqlite": {"bridge", "webhook"},
     "postgresql": {"bridge-postgresql", "postgres", "webhook"},
-    "demo": {"rustfs", "bridge-demo", "github", "webhook"},
+    "demo": {"rustfs", "bridge-demo", "github", "webhook-demo"},
     "example": {"example"},
 }
 """What each profile starts besides the tracking server and its bucket."""
+DECIDED = {
+    "HOST": None,
+    "PORT": None,
+    "MLFLOW_TRACKING_URI": "http://tracking:5000/sentinel",
+    "MLFLOW_HOST": None,
+    "MLFLOW_PORT": None,
+    "MLFLOW_SERVER_ALLOWED_HOSTS": "tracking:5000,localhost:*,127.0.0.1:*,sentinel",
+}
+"""What the stack has of a setting that is not its environment's alone."""
+IN_EARNEST = {
+    "MLFLOW_WEBHOOK_SECRET": "for-this-network-alone",  # the demo's: MLflow may remember a webhook for a minute
+    "GITHUB_API_URL": "http://github:9000",
+    "ADMIN_PASSWORD": "demo",
+    "GITHUB_POLL_INTERVAL": "2",
+}
+AT_LOOPBACK = {"GITHUB_REPOSITORY": "demo/models", "GITHUB_TOKEN": "ghp_the-loopback-github-knows-this"}
+PAGE = (ROOT / "docs/stack.md").read_text()
 SECONDS = 120.0
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Stack:
@@ -38,18 +64,67 @@ class Stack:
         self.ports = {"TRACKING_PORT": str(free_port()), "BRIDGE_PORT": str(free_port())}
         kept = {key: os.environ[key] for key in ("PATH", "HOME", "DOCKER_HOST") if key in os.environ}
         self._env = {**kept, **self.ports, **images}
-        self._compose = ["docker", "compose", "--project-name", name, "--env-file", os.devnull]
+        self._name = name
 
-    def run(self, *arguments: str, status: int = 0) -> str:
-        done = subprocess.run(
-            [*self._compose, *arguments], cwd=ROOT, env=self._env, capture_output=True, text=True, timeout=300
+    def call(
+        self, *arguments: str, settings: Mapping[str, str] = _NONE, files: tuple[Path, ...] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `docker compose` with these settings, and with these files besides compose.yaml."""
+        chosen = [part for file in (ROOT / "compose.yaml", *files) for part in ("--file", str(file))]
+        folder = str(files[-1].parent if files else ROOT)
+        named = ["--project-name", self._name, "--project-directory", folder, "--env-file", os.devnull]
+        return subprocess.run(
+            ["docker", "compose", *named, *chosen, *arguments],
+            env={**self._env, **settings},
+            capture_output=True,
+            text=True,
+            timeout=300,
         )
-        assert done.returncode == status, done.stdout + done.stderr
+
+    def run(self, *arguments: str, settings: Mapping[str, str] = _NONE, files: tuple[Path, ...] = ()) -> str:
+        """Do the same where it has to succeed; give what it printed."""
+        done = self.call(*arguments, settings=settings, files=files)
+        assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def versions(self) -> Any:
-        url = f"http://127.0.0.1:{self.ports['BRIDGE_PORT']}/api/versions"
-        return httpx.get(url, auth=("admin", "demo"), trust_env=False, timeout=10).raise_for_status().json()
+    def services(self, settings: Mapping[str, str] = _NONE) -> Any:
+        """Give all services as Compose understands them; fails where it warns of anything."""
+        done = self.call("--profile", "*", "config", "--format", "json", settings=settings)
+        assert (done.returncode, done.stderr) == (0, "")
+        return json.loads(done.stdout)["services"]
+
+    def get(self, path: str) -> httpx.Response:
+        """Ask the bridge for a page."""
+        url = f"http://127.0.0.1:{self.ports['BRIDGE_PORT']}{path}"
+        return httpx.get(url, auth=("admin", "demo"), trust_env=False, timeout=10).raise_for_status()
+
+    def running(self) -> set[str]:
+        return set(self.run("--profile", "*", "ps", "--services", "--status", "running").split())
+
+
+@pytest.fixture(scope="module")
+def compose(images: Images) -> Stack:
+    """What reads compose.yaml and starts nothing."""
+    return Stack("valid", {})
+
+
+@pytest.fixture(scope="module")
+def stack(images: Images) -> Iterator[Stack]:
+    """The stack with the images that compose.yaml builds, and the demo's profile started."""
+    base = images.mlflow
+    own = {f"{name.upper()}_IMAGE": images.name(f"compose-{name}") for name in ("tracking", "bridge", "github")}
+    stood_in = {"RUSTFS_IMAGE": images.s3, "POSTGRES_IMAGE": images.postgres}
+    tag = base.replace("/", "-")
+    found = Stack(base.partition("/")[0], {**own, **stood_in, "MLFLOW_IMAGE": tag})
+    with ExitStack() as names:
+        names.enter_context(also_called(base, f"ghcr.io/mlflow/mlflow:{tag}"))
+        names.enter_context(also_called(base_image(), "python:3.11-slim"))
+        found.run("--profile", "demo", "build")
+    try:
+        found.run("--profile", "demo", "up", "--detach", "--no-build")
+        yield found
+    finally:
+        found.run("--profile", "*", "down", "--volumes", "--timeout", "5")
 
 
 def until(found: Callable[[], Any], stack: Stack) -> Any:
@@ -61,49 +136,131 @@ def until(found: Callable[[], Any], stack: Stack) -> Any:
         except httpx.HTTPError:
             pass
         if time.monotonic() > deadline:
-            pytest.fail(stack.run("ps", "--all") + stack.run("logs", "--tail", "30"))
+            pytest.fail(
+                "".join(stack.run("--profile", "*", *each) for each in (["ps", "--all"], ["logs", "--tail", "30"]))
+            )
         time.sleep(0.3)
 
 
-@pytest.fixture
-def demo(images: Images) -> Iterator[Stack]:
-    own = {
-        "TRACKING_IMAGE": images.tracking,
-        "BRIDGE_IMAGE": images.bridge,
-        "GITHUB_IMAGE": images.github,
-        "RUSTFS_IMAGE": images.s3,
-    }
-    stack = Stack(images.tracking.partition("/")[0], own)
-    try:
-        stack.run("--profile", "demo", "up", "--detach", "--no-build")
-        yield stack
-    finally:
-        stack.run("--profile", "*", "down", "--volumes", "--timeout", "5")
+def goes_its_way(stack: Stack, version: int) -> None:
+    """Register a version and see the bridge follow a run for it."""
+    until(lambda: stack.get("/ready").json() == {"degraded": []}, stack)
+    said = stack.run("run", "--rm", "--no-deps", "example")
+    assert f"registered Doubles (example) version {version}, alias champion" in said
+
+    def followed() -> bool:
+        rows = json.dumps(stack.get("/api/versions").json())
+        return "/demo/models/actions/runs/" in rows and f'"{version}"' in rows
+
+    assert until(followed, stack)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_every_profile_is_valid_and_starts_what_it_should(images: Images, profile: str) -> None:
+def test_every_profile_is_valid_and_starts_what_it_should(compose: Stack, profile: str) -> None:
     chosen = ["--profile", profile] if profile else []
-    services = Stack("valid", {}).run(*chosen, "config", "--services").split()
-    assert set(services) == {"tracking", "bucket"} | PROFILES[profile]
+    done = compose.call(*chosen, "config", "--services")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(done.stdout.split()) == {"tracking", "bucket"} | PROFILES[profile]
 
 
-def test_no_port_is_open_to_other_machines_and_every_service_has_a_profile_tested() -> None:
-    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+def test_no_port_is_open_to_other_machines_and_every_service_has_a_profile_tested(compose: Stack) -> None:
+    services = compose.services()
     ports = [port for service in services.values() for port in service.get("ports", [])]
     assert ports
-    assert all(port.startswith("127.0.0.1:") for port in ports)
+    assert {port.get("host_ip") for port in ports} == {"127.0.0.1"}
     assert set(services) == {"tracking", "bucket"}.union(*PROFILES.values())
 
 
-def test_a_model_goes_its_way_through_the_demo(demo: Stack) -> None:
-    until(lambda: demo.versions() is not None, demo)
-    until(lambda: "webhook bridge was made" in demo.run("logs", "--no-log-prefix", "webhook"), demo)
-    said = demo.run("run", "--rm", "--no-deps", "example")
-    assert "registered Doubles (example) version 1, alias champion" in said
-    assert until(lambda: "/demo/models/actions/runs/" in json.dumps(demo.versions()), demo)
-    running = demo.run("--profile", "demo", "ps", "--services", "--status", "running").split()
-    assert set(running) == {"tracking", "bridge-demo", "github", "rustfs"}
+def test_what_is_the_projects_own_runs_hardened(compose: Stack) -> None:
+    for name, service in compose.services().items():
+        if name not in ("rustfs", "minio", "postgres"):
+            assert service.get("read_only") is True
+            assert service.get("cap_drop") == ["ALL"]
+            assert service.get("security_opt") == ["no-new-privileges:true"]
+
+
+@pytest.mark.parametrize("service", ["bridge", "bridge-postgresql"])
+def test_every_setting_of_the_bridge_reaches_it_and_none_that_is_not_given(compose: Stack, service: str) -> None:
+    names = {field.upper() for field in Settings.model_fields}
+    given = dict.fromkeys(names | {"MLFLOW_STATIC_PREFIX"}, "/sentinel")
+    assert len(names) > 20
+    environment = compose.services(given)[service]["environment"]
+    assert {name: environment.get(name) for name in names} == {
+        name: DECIDED.get(name, "/sentinel") for name in names
+    }  # fmt: skip
+    kept = {name for name, value in compose.services()[service]["environment"].items() if value is not None}
+    assert kept - {"DATABASE_URL"} == {"MLFLOW_TRACKING_URI"}
+
+
+def test_every_variable_of_the_tracking_server_reaches_it(compose: Stack) -> None:
+    table = PAGE.partition("| variable |")[2].partition("\n\n")[0]
+    names = set(re.findall(r"`([A-Z0-9]+_[A-Z0-9_]+)`", "\n".join(row.split("|")[1] for row in table.splitlines()[2:])))
+    assert len(names) > 15
+    environment = compose.services(dict.fromkeys(names, "sentinel"))["tracking"]["environment"]
+    assert {name: environment.get(name) for name in names} == {name: DECIDED.get(name, "sentinel") for name in names}
+
+
+def test_every_build_argument_of_the_tracking_servers_image_may_be_given(compose: Stack) -> None:
+    arguments = dict.fromkeys(("MLFLOW_IMAGE", "MLFLOW_USER", "MLFLOW_UID", "MLFLOW_GID"), "sentinel")
+    assert compose.services(arguments)["tracking"]["build"]["args"] == arguments
+    assert "args" not in compose.services()["tracking"]["build"]  # else they would be set, to nothing
+
+
+def test_only_the_demo_has_a_secret_of_its_own_and_never_goes_to_github(compose: Stack) -> None:
+    given = dict.fromkeys(("GITHUB_REPOSITORY", "GITHUB_TOKEN", "GITHUB_API_URL", "GITHUB_APP_ID"), "sentinel")
+    services = {name: each.get("environment", {}) for name, each in compose.services(given).items()}
+    secrets = {name: each.get("MLFLOW_WEBHOOK_SECRET") for name, each in services.items()}
+    assert secrets["webhook"] is secrets["bridge"] is secrets["bridge-postgresql"] is None
+    assert secrets["webhook-demo"] == secrets["bridge-demo"] is not None
+    assert "sentinel" not in services["bridge-demo"].values()
+    assert services["bridge-demo"]["GITHUB_API_URL"] == "http://github:9000"
+
+
+def test_a_model_goes_its_way_through_the_demo(stack: Stack) -> None:
+    goes_its_way(stack, 1)
+    assert "webhook bridge was made" in stack.run("logs", "--no-log-prefix", "webhook-demo")
+    assert stack.running() == {"tracking", "bridge-demo", "github", "rustfs"}
+
+
+def test_without_a_secret_for_the_webhook_no_bridge_starts_and_it_is_named(stack: Stack) -> None:
+    up = stack.call("--profile", "sqlite", "up", "--detach", "--no-build", "bridge", settings=AT_LOOPBACK)
+    assert up.returncode != 0
+    assert "webhook" in up.stderr
+    assert "MLFLOW_WEBHOOK_SECRET is not set: set it to the secret" in stack.run("logs", "--no-log-prefix", "webhook")
+    assert "bridge" not in stack.running()
+
+
+def test_a_model_goes_its_way_with_the_ledger_in_postgresql(stack: Stack) -> None:
+    stack.run(
+        "rm", "--stop", "--force", "--volumes", "bridge-demo"
+    )  # its port and its name in the network are the other's now
+    stack.run(
+        *("--profile", "postgresql", "up", "--detach", "--no-build", "bridge-postgresql"),
+        settings=IN_EARNEST | AT_LOOPBACK | {"POSTGRES_PASSWORD": "sentinel4711"},
+    )
+    goes_its_way(stack, 2)
+    assert "webhook bridge was set anew" in stack.run("logs", "--no-log-prefix", "webhook")
+    ask = ("psql", "--username", "bridge", "--host", "postgres", "--tuples-only", "--command")
+    count = "select count(*) from deliveries"
+    assert int(stack.run("exec", "--env", "PGPASSWORD=sentinel4711", "postgres", *ask, count)) > 0
+    assert stack.running() == {"tracking", "bridge-postgresql", "postgres", "github", "rustfs"}
+    stack.run("rm", "--stop", "--force", "--volumes", "bridge-postgresql")
+
+
+def test_routes_and_an_apps_key_are_given_in_files_as_the_page_says(stack: Stack, tmp_path: Path) -> None:
+    override = tmp_path / "compose.override.yaml"
+    override.write_text(PAGE.partition("```yaml\n")[2].partition("```")[0])
+    (tmp_path / "routes.toml").write_text('[[route]]\nname = "all"\nrepository = "demo/models"\n')
+    key = generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "app.pem").write_bytes(key)
+    (tmp_path / "app.pem").chmod(0o644)
+    settings = IN_EARNEST | {"GITHUB_APP_ID": "Iv23sentinel"}
+    tracking = json.loads(stack.run("config", "--format", "json", files=(override,)))["services"]["tracking"]
+    assert tracking["environment"]["MLFLOW_LOGGING_LEVEL"] == "WARNING"
+    up = ("--profile", "sqlite", "up", "--detach", "--no-build", "--no-deps", "bridge")
+    stack.run(*up, files=(override,), settings=settings)
+    assert until(lambda: stack.get("/ready").is_success, stack)
+    assert yaml.safe_load(override.read_text())["services"]["bridge"]["volumes"]
 
 
 def test_the_loopback_github_names_what_it_lacks(images: Images) -> None:

@@ -1,8 +1,10 @@
 """The tracking server's image as teams run it, with an S3 server (moto's), PostgreSQL, and the bridge as receiver."""
 
 import json
+import socket
+from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privil
 WEBHOOKS = {"MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https", "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true"}
 PASSWORD = "sentinel-password-of-the-admin"
 DATA = "/mlflow/tracking"
+ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/slow"
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,18 @@ def write(client: Any, folder: Path, text: str) -> str:
     return str(run.info.run_id)
 
 
+@contextmanager
+def upload_under_way(port: int, path: str, host: str, admin: tuple[str, str]) -> Iterator[None]:
+    """Have a server wait for the rest of a file, as a slow client does."""
+    sign_in = b64encode(":".join(admin).encode()).decode()
+    head = f"PUT {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Basic {sign_in}\r\nContent-Length: 9\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+        connection.sendall(head.encode() + b"part")
+        with pytest.raises(TimeoutError):
+            connection.recv(1)  # else it was refused and is not under way
+        yield
+
+
 def test_data_and_webhooks_outlive_the_container_and_artifacts_are_in_the_bucket(
     images: Images, around: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,14 +121,16 @@ def test_data_and_webhooks_outlive_the_container_and_artifacts_are_in_the_bucket
                 name="bridge", url="http://bridge:8000/webhook", secret=SECRET, events=["model_version.created"]
             ).webhook_id
             assert client.test_webhook(webhook).response_status == 200
+            offered = httpx.get(f"{server.url(5000)}/api/3.0/mlflow/server-info", trust_env=False).json()
+            assert offered["multipart_downloads_enabled"] is offered["multipart_uploads_enabled"] is False
             assert server.run("id", "-u").strip() == server.run("id", "-g").strip() == "1000"
             assert server.run("sh", "-c", "echo $HOME").strip() == "/home/mlflow"
             mode = server.run("stat", "--format", "%a %u", f"{DATA}/webhook.key").split()
             key = server.run("cat", f"{DATA}/webhook.key")
             seconds, status = server.stop()
+            assert server.logs.count("Finished server process") == 2  # the signal reached both workers
         assert mode == ["600", "1000"]
-        assert status == 0
-        assert seconds < 5
+        assert (status, seconds < 5) == (0, True)
         with container(images.tracking, *options) as server:
             server.wait_until_healthy()
             client = mlflow.MlflowClient(tracking_uri=server.url(5000))
@@ -161,7 +178,8 @@ def test_every_other_setting_counts_under_any_user(
             assert client.get(url.replace("/models", ""), headers=named, auth=admin).status_code == 404
         assert "webhook.key" not in server.run("ls", DATA)
         workers = server.run("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -o 'spawn_main[(]' | wc -l")
-        seconds, status = server.stop()
+        with upload_under_way(port, f"/models{ARTIFACT}", named["Host"], admin):
+            seconds, status = server.stop()
     assert int(workers) == 3
     assert (status, seconds < 5) == (0, True)
     with psycopg.connect(database) as connection:
@@ -190,6 +208,7 @@ def test_what_is_wrong_is_named_at_once_without_its_value(images: Images) -> Non
         "MLFLOW_STATIC_PREFIX": "sentinel/",
         "MLFLOW_SERVER_ALLOWED_HOSTS": "http://sentinel",
         "MLFLOW_BASIC_AUTH": "sentinel",
+        "MLFLOW_S3_IGNORE_TLS": "sentinel",
         "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": "sentinel",
     }
     said = refusal(images.tracking, *env(wrong))
@@ -222,6 +241,12 @@ def test_a_stop_while_it_starts_ends_it_in_time_with_status_0(images: Images, ar
             assert server.state["Running"], server.logs
         seconds, status = server.stop()
     assert (status, seconds < 5) == (0, True)
+
+
+def test_without_a_server_that_answers_it_is_not_healthy(images: Images) -> None:
+    health = docker("image", "inspect", "--format", "{{json .Config.Healthcheck.Test}}", images.tracking).stdout
+    assert json.loads(health)[-1] == "health"
+    docker("run", "--rm", images.tracking, "health", status=1)
 
 
 def test_user_and_ids_and_mlflow_image_are_build_arguments(images: Images) -> None:

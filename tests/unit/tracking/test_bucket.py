@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import MagicMock
 
 import boto3
 import pytest
@@ -61,6 +62,17 @@ def test_each_refusal_says_what_to_mend_and_no_key(monkeypatch: pytest.MonkeyPat
         bucket.check(AT_AWS)
     assert "sentinel" not in str(told.value)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(("verify", "passed"), [(True, None), (False, False)])  # None: boto3's own bundle, or a set one
+def test_certificates_are_verified_unless_that_is_switched_off(
+    monkeypatch: pytest.MonkeyPatch, verify: bool, passed: bool | None
+) -> None:
+    client = MagicMock()
+    monkeypatch.setattr("boto3.client", client)
+    bucket.check(Storage("artifacts", "https://s3", verify=verify))
+    asked = client.call_args.kwargs
+    assert (asked["endpoint_url"], asked["verify"]) == ("https://s3", passed)
 
 
 def test_without_credentials_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
