@@ -23,7 +23,7 @@ def upgrade() -> None:
     op.create_index("ix_dispatches_delivery", "dispatches", ["received_at", "delivery_id"])
     op.drop_index("ix_dispatches_delivery_id", "dispatches")
     op.drop_index("ix_deliveries_version", "deliveries")
-    by_number = ["model", sa.text("length(version)"), "version", "received_at"]
+    by_number: list[str | sa.TextClause] = ["model", sa.text("length(version)"), "version", "received_at"]
     op.create_index("ix_deliveries_version", "deliveries", by_number)
 
 
