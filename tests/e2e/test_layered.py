@@ -1,6 +1,7 @@
 """Images in layers, by a real engine and a real registry: the same answers, a next version in seconds, no secrets."""
 
 import gzip
+import json
 import os
 import secrets
 import shutil
@@ -117,6 +118,7 @@ def test_the_next_version_takes_its_layers_from_the_registry_and_pushes_its_mode
         assert given[1] == (200, {"predictions": [3.0, 6.0]})
         assert [status for status, _ in given[-2:]] == [200, 200]
         assert user(image.id) == "10001"
+        assert json.loads(inside(image.id, _INSTALLED)) == {"lacking": [], "asked for": True, "interface": False}
     finally:
         engine.remove(image.id)
     digest = first.repository.push_parts(image.folder, "2")
@@ -124,22 +126,52 @@ def test_the_next_version_takes_its_layers_from_the_registry_and_pushes_its_mode
     assert (size_of(first.blobs) - before) * 100 < before
 
 
-def test_no_secret_of_a_build_is_in_its_layer_and_nothing_is_built_from_source_beside_it(tmp_path: Path) -> None:
+def test_no_secret_of_a_build_is_in_its_image_and_nothing_is_built_from_source_beside_it(tmp_path: Path) -> None:
     if lacking := missing_for_images():
         pytest.skip(lacking)
     password, certificate = secrets.token_hex(16), f"# {secrets.token_hex(16)}\n"
+    (tmp_path / "model").mkdir()
     with index(tmp_path, password) as url:
         given = {"ca": certificate, "extra-index-urls": url}
-        layered_engine.install(of("privately==1.0"), tmp_path / "out", given)
-        layer = gzip.decompress((tmp_path / "out" / "layer.tar.gz").read_bytes())
-        assert b"A private greeting" in layer, "the private package is not there"
-        secrets_in = [
-            name for name, value in (*given.items(), ("password", password)) if value.strip().encode() in layer
+        image = layered.build(
+            tmp_path / "model", of("privately==1.0"), tmp_path / "image", _LABELS, created=_CREATED, secrets=given
+        )
+        held = contents(image)
+        assert b"A private greeting" in held["layers"], "the private package is not there"
+        looked_for = (*given.items(), ("password", password))
+        found = [
+            f"{name} in the {place}"
+            for place, content in held.items()
+            for name, value in looked_for
+            if value.strip().encode() in content
         ]
-        assert secrets_in == []
-        assert (b"bin/uv" in layer) is False
+        assert found == []
+        assert b"bin/uv" not in held["layers"]
         with pytest.raises(BuildFailed, match="builder: mlflow"):
             layered_engine.install(of("fromsource==1.0"), tmp_path / "none", given)
+
+
+def contents(image: layered.Image) -> dict[str, bytes]:
+    """What an image says where: to who reads the registry, and to who asks the engine that holds it."""
+    image.load()
+    try:
+        asked = {
+            "history": ["docker", "history", "--no-trunc", image.id],
+            "configuration in the engine": ["docker", "image", "inspect", image.id],
+        }
+        said = {
+            name: subprocess.run(command, capture_output=True, check=True).stdout for name, command in asked.items()
+        }
+    finally:
+        engine.remove(image.id)
+    configuration, *layers = (
+        (image.folder / digest.removeprefix("sha256:")).read_bytes() for digest in (image.id, *image.new)
+    )
+    return said | {
+        "configuration": configuration,
+        "manifest": (image.folder / "manifest.json").read_bytes(),
+        "layers": b"".join(gzip.decompress(layer) for layer in layers),  # those of the base are as they were
+    }
 
 
 def of(requirement: str) -> LayeredPlan:
@@ -205,6 +237,22 @@ def size(image: str) -> int:
         ["docker", "image", "inspect", "--format", "{{.Size}}", image], capture_output=True, text=True, check=True
     )
     return int(said.stdout)
+
+
+_INSTALLED = """
+import importlib.metadata, json, pathlib, sys, sysconfig
+packages = pathlib.Path(sysconfig.get_path("purelib"))
+found = list(importlib.metadata.distributions(path=[str(packages)]))
+lacking = [str(file) for each in found for file in each.files or () if not pathlib.Path(file.locate()).exists()]
+asked_for = {"mlflow", "pandas", "cloudpickle"} <= {each.metadata["Name"] for each in found}
+interface = (packages / "mlflow" / "server" / "js" / "build").exists()
+print(json.dumps({"lacking": lacking, "asked for": asked_for, "interface": interface}))
+"""
+
+
+def inside(image: str, script: str) -> str:
+    command = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "python", image, "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def user(image: str) -> str:

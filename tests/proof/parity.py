@@ -5,13 +5,16 @@ python -m tests.proof.parity [--only NAME]
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import mlflow.version
 
 from bridge.image import engine, smoke_test
 from bridge.image.artifacts import metadata_in
@@ -93,6 +96,10 @@ def both_images(model: Path, name: str, folder: Path) -> tuple[str, str]:
     return theirs, ours.id
 
 
+_IRIS = """
+from sklearn.datasets import load_iris
+data, kinds = load_iris(return_X_y=True, as_frame=True)
+"""
 _DOUBLES = """
 import mlflow
 class Doubles(mlflow.pyfunc.PythonModel):
@@ -102,18 +109,45 @@ class Doubles(mlflow.pyfunc.PythonModel):
 _FRAME = "import pandas; frame = pandas.DataFrame({'x': [1.0, 2.0]})\n"
 
 MODELS: dict[str, str] = {
+    "scikit-learn": _IRIS + "from sklearn.linear_model import LogisticRegression\n"
+    "import mlflow; mlflow.sklearn.save_model(LogisticRegression(max_iter=500).fit(data, kinds), folder, "
+    "input_example=data.head(3), serialization_format='cloudpickle')",
+    "xgboost": _IRIS + "import mlflow, xgboost; mlflow.xgboost.save_model("
+    "xgboost.XGBClassifier(n_estimators=5).fit(data, kinds), folder, input_example=data.head(3))",
+    "lightgbm": _IRIS + "import mlflow, lightgbm; mlflow.lightgbm.save_model("
+    "lightgbm.LGBMClassifier(n_estimators=5).fit(data, kinds), folder, input_example=data.head(3))",
+    "code-paths": _FRAME + "import pathlib, sys; lib = pathlib.Path(folder).parent / 'twice.py'\n"
+    "lib.write_text('def twice(x):\\n    return 2 * x\\n'); sys.path.insert(0, str(lib.parent))\n"
+    "import mlflow\n"
+    "class Twice(mlflow.pyfunc.PythonModel):\n"
+    "    def predict(self, context, model_input, params=None):\n"
+    "        from twice import twice\n"
+    "        return [twice(float(value)) for value in model_input['x']]\n"
+    "mlflow.pyfunc.save_model(folder, python_model=Twice(), code_paths=[str(lib)], input_example=frame, "
+    "pip_requirements=['cloudpickle', 'pandas'])",
+    "from-code": _FRAME + "import pathlib, mlflow; code = pathlib.Path(folder).parent / 'from_code.py'\n"
+    f"code.write_text({_DOUBLES + 'mlflow.models.set_model(Doubles())'!r})\n"
+    "mlflow.pyfunc.save_model(folder, python_model=str(code), input_example=frame, "
+    "pip_requirements=['cloudpickle', 'pandas'])",
     "constraints": _FRAME + _DOUBLES + "import pathlib\n"
     "held = pathlib.Path(folder).parent / 'held.txt'; held.write_text('humanize<4.10\\n')\n"
     "mlflow.pyfunc.save_model(folder, python_model=Doubles(), input_example=frame, "
     "pip_requirements=['cloudpickle', 'pandas', 'humanize', f'-c {held}'])",
 }
+WITH = {
+    "xgboost": (f"mlflow=={mlflow.version.VERSION}", "scikit-learn", "xgboost"),
+    "lightgbm": (f"mlflow=={mlflow.version.VERSION}", "scikit-learn", "lightgbm"),
+}
+"""What the Python that makes a model has, where the one that this runs under lacks it."""
 
 
 def save(name: str, folder: Path) -> Path:
     """Make the model of that name in a Python of its own, and give its folder."""
     model = folder / "model"
     script = f"import sys; folder = sys.argv[1]\n{MODELS[name]}"
-    command = [sys.executable, "-c", script, str(model)]
+    with_them = [word for package in WITH.get(name, ()) for word in ("--with", package)]
+    python = ["uv", "run", "--quiet", "--no-project", "--isolated", "--python", sys.executable, *with_them, "python"]
+    command = [*(python if with_them else [sys.executable]), "-c", script, str(model)]
     subprocess.run(command, env=engine.environment(), check=True, timeout=900)
     return model
 
@@ -136,19 +170,25 @@ def agree(name: str, folder: Path) -> tuple[bool, str]:
     return not differing, "; ".join(differing) or f"{len(requests)} answers"
 
 
-def main(prove: Callable[[str, Path], tuple[bool, str]] = agree) -> None:
+def prove(names: Iterable[str]) -> bool:
+    """Print a table of the models of those names, and tell whether both images of each agree."""
+    os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))  # uv stands there
+    print("\n| model | same answers | |\n| --- | --- | --- |")
+    found: list[bool] = []
+    for name in names:
+        with tempfile.TemporaryDirectory(prefix="bridge-parity-") as folder:
+            same, said = agree(name, Path(folder))
+        found.append(same)
+        print(f"| {name} | {'yes' if same else 'NO'} | {said} |", flush=True)
+    return all(found)
+
+
+def main() -> None:
     """Go through the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.proof.parity", description=__doc__)
     parser.add_argument("--only", choices=list(MODELS))
     only = parser.parse_args().only
-    print("| model | same answers | |\n| --- | --- | --- |")
-    found: list[bool] = []
-    for name in [only] if only else list(MODELS):
-        with tempfile.TemporaryDirectory(prefix="bridge-parity-") as folder:
-            same, said = prove(name, Path(folder))
-        found.append(same)
-        print(f"| {name} | {'yes' if same else 'NO'} | {said} |", flush=True)
-    sys.exit(not all(found))
+    sys.exit(not prove([only] if only else MODELS))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ The engine needs them unpacked only to run the image, and gets them by `Image.lo
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,6 @@ from bridge.image.layered.requirements import CONDA, CONSTRAINTS, PYTHON_ENV, RE
 from bridge.image.metadata import MLMODEL, ModelMetadata
 
 _MODEL_LAYER = "model.tar.gz"
-_REQUIREMENTS_LAYER = "layer.tar.gz"
 _TEXT = 4_000_000
 """Bytes of one metadata file."""
 
@@ -42,17 +41,14 @@ class Image:
     new: tuple[str, ...]
     reused: str = ""
 
-    def load(self) -> None:
-        """Have the engine hold the image by its id, so that it can be run. Raises `BuildFailed`.
+    def load(self) -> str:
+        """Have the engine hold the image, so that it can be run; give the engine's id of it. Raises `BuildFailed`.
 
-        The layers of `reused` are pulled; those of the base it holds already.
+        The id is `id`, or `digest` where an engine keeps images by their manifests. The layers of `reused` are pulled.
         """
         if self.reused:
             engine.pull(self.reused)
-        hexdigest = self.id.removeprefix("sha256:")
-        held = len(self.diff_ids) - len(self.new)
-        files = [None] * held + [self.folder / digest.removeprefix("sha256:") for digest in self.new]
-        engine.load((self.folder / hexdigest).read_bytes(), hexdigest, files)
+        return engine.load(self.folder)
 
 
 def plan(model: Path, metadata: ModelMetadata, *, base_image: str = "", wheels_only: bool = False) -> LayeredPlan:
@@ -85,10 +81,11 @@ def build(
     base = engine.base(plan.base)
     key = plan.key(base)
     shared = previous.below_the_model(base, key) if previous else None
-    made = [] if shared else [_requirements(plan, folder, secrets)]
-    parts = shared[1] if shared else _base_and(base, made[0], folder)
+    made = [] if shared else _requirements(plan, folder, secrets)
+    parts = shared[1] if shared else _base_and(base, made, folder)
+    below_it = shared[0] if shared else [*base.diff_ids, *(layer.diff_id for layer in made)]
     made.append(_model(model, folder))
-    diff_ids = [*(shared[0] if shared else (*base.diff_ids, made[0].diff_id)), made[-1].diff_id]
+    diff_ids = [*below_it, made[-1].diff_id]
     below_the_model = [Layer(diff_id, "", 0) for diff_id in diff_ids[len(base.diff_ids) :]]
     config = planning.config(base, below_the_model, {**labels, planning.REQUIREMENTS_LABEL: key}, created)
     manifest = planning.manifest(config, [*parts, planning.descriptor(made[-1].digest, made[-1].size)])
@@ -102,14 +99,20 @@ def build(
     )
 
 
-def _requirements(plan: LayeredPlan, folder: Path, secrets: Mapping[str, str] | None) -> Layer:
+def _requirements(plan: LayeredPlan, folder: Path, secrets: Mapping[str, str] | None) -> list[Layer]:
+    """Have the requirements' layers built, with the base's beside them."""
     made = folder / "made"
     with ThreadPoolExecutor(1) as pool:
         base = pool.submit(registry.base_layers, plan.base, folder / "base")
         engine.install(plan, made, secrets)
         base.result()
-    said: dict[str, Any] = json.loads((made / "layer.json").read_text(encoding="utf-8"))
-    return _keep(made / _REQUIREMENTS_LAYER, folder, said)
+    descriptions = sorted(made.glob("layer-*.json"))
+    if not descriptions:
+        raise BuildFailed("the build packed no layer: run the job again")
+    return [
+        _keep(said.with_suffix(".tar.gz"), folder, json.loads(said.read_text(encoding="utf-8")))
+        for said in descriptions
+    ]
 
 
 def _model(model: Path, folder: Path) -> Layer:
@@ -129,7 +132,7 @@ def _keep(file: Path, folder: Path, said: Mapping[str, Any]) -> Layer:
     return Layer(diff_id=said["diff_id"], digest=digest, size=size)
 
 
-def _base_and(base: Base, requirements: Layer, folder: Path) -> list[Mapping[str, Any]]:
+def _base_and(base: Base, requirements: Sequence[Layer], folder: Path) -> list[Mapping[str, Any]]:
     """Give the manifest entries of the base and the requirements, with the base's files beside the others."""
     source = folder / "base"
     entries = json.loads((source / "manifest.json").read_text(encoding="utf-8"))["layers"]
@@ -141,7 +144,7 @@ def _base_and(base: Base, requirements: Layer, folder: Path) -> list[Mapping[str
             shutil.move(source / name, folder / name)
     shutil.rmtree(source)
     below_the_model = [planning.descriptor(entry["digest"], entry["size"]) for entry in entries]
-    return [*below_the_model, planning.descriptor(requirements.digest, requirements.size)]
+    return [*below_the_model, *(planning.descriptor(layer.digest, layer.size) for layer in requirements)]
 
 
 def _write_blob(folder: Path, content: bytes) -> str:

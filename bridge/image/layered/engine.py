@@ -1,15 +1,17 @@
 """The engine's part: it builds the requirements' layer, and is given images, of which it may hold layers already."""
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from bridge.image.engine import environment
 from bridge.image.errors import BuildFailed
@@ -17,7 +19,7 @@ from bridge.image.layered.plan import Base, LayeredPlan
 from bridge.image.workflow import untrusted_output
 
 _HERE = Path(__file__).parent
-_RECIPE = ("Dockerfile", "install.sh", "pack.sh", "compile.py", "layers.py")
+_RECIPE = ("Dockerfile", "install.sh", "pack.sh", "trim.py", "compile.py", "layers.py")
 SECRETS = ("ca", "index-url", "extra-index-urls")
 """What a build can be told in secret: certificates (PEM), the index to use instead of PyPI, and others besides."""
 
@@ -51,8 +53,15 @@ def pull(name: str) -> None:
         raise BuildFailed(f"{name}: the engine can't pull it ({_short(done.stderr)}): run the job again")
 
 
+def save(image: str, to: Path) -> None:
+    """Write an image that the engine holds to a file, uncompressed. Raises `BuildFailed`."""
+    done = _run("docker", "image", "save", "--output", str(to), image)
+    if done.returncode:
+        raise BuildFailed(f"{image}: the engine can't give its layers ({_short(done.stderr)}): pull it anew")
+
+
 def install(plan: LayeredPlan, to: Path, secrets: Mapping[str, str] | None = None) -> None:
-    """Build the requirements' layer into the folder `to`: layer.tar.gz, and layer.json with its digests.
+    """Build the requirements' layers into the folder `to`: layer-N.tar.gz, and layer-N.json with its digests.
 
     `secrets` by name, see `SECRETS`; they lie on memory-backed disk while the build runs, and reach one step of it.
     With an index among them nothing is built from source unless the plan says so. Raises `BuildFailed`.
@@ -105,34 +114,48 @@ def _secret_files(secrets: Mapping[str, str]) -> Iterator[list[str]]:
         yield flags
 
 
-def load(config: bytes, digest: str, layers: Sequence[Path | None]) -> None:
-    """Give the engine an image: its configuration, and the layers' files; None for a layer that it holds already.
+def load(folder: Path) -> str:
+    """Give the engine the image in `folder` (skopeo's `dir:`), less the layers that it holds; give the engine's id.
 
-    `digest` is the configuration's, without `sha256:`. Raises `BuildFailed`.
+    The archive is two in one, for an engine reads it by how it keeps images: Docker's own form, of which it skips the
+    layers that it has unpacked already, and an OCI image layout, of which containerd takes what it has not.
+    Raises `BuildFailed`.
     """
+    manifest = (folder / "manifest.json").read_bytes()
+    said = json.loads(manifest)
+    ids = (said["config"]["digest"], f"sha256:{hashlib.sha256(manifest).hexdigest()}")
     with subprocess.Popen(
         ["docker", "load", "--quiet"], env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     ) as process:  # fmt: skip
-        said = b""
-        try:
-            with tarfile.open(fileobj=process.stdin, mode="w|") as tar:
-                _add(tar, f"{digest}.json", config)
-                names = [f"{place}.tar.gz" for place in range(len(layers))]
-                for name, path in zip(names, layers, strict=True):
-                    if path:
-                        tar.add(path, name)
-                described = [{"Config": f"{digest}.json", "RepoTags": None, "Layers": names}]
-                _add(tar, "manifest.json", json.dumps(described).encode())
-        except BrokenPipeError:
-            pass  # what the engine has to say comes below
-        if process.stdin:
-            process.stdin.close()
-        said = process.stdout.read() if process.stdout else b""
-    if process.returncode or f"sha256:{digest}".encode() not in said:
-        raise BuildFailed(
-            f"the engine can't load the image ({_short(said.decode(errors='replace'))}): run the job again"
-        )
+        with suppress(BrokenPipeError), tarfile.open(fileobj=process.stdin, mode="w|") as tar:
+            _write_archive(tar, folder, manifest, said)  # where that breaks off, what the engine says comes below
+        answer = process.communicate()[0].decode(errors="replace")
+    if process.returncode == 0:
+        for known in ids:
+            if known in answer:
+                return str(known)
+    raise BuildFailed(f"the engine can't load the image ({_short(answer)}): run the job again")
+
+
+def _write_archive(tar: tarfile.TarFile, folder: Path, manifest: bytes, said: Mapping[str, Any]) -> None:
+    """Write the archive; of the layers, those whose files are in the folder."""
+    parts = [said["config"], *said["layers"]]
+    for digest in dict.fromkeys(part["digest"] for part in parts):
+        file = folder / digest.removeprefix("sha256:")
+        if file.exists():
+            tar.add(file, _blob(digest))
+    digest = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
+    index = {"mediaType": said["mediaType"], "digest": digest, "size": len(manifest)}
+    names = [_blob(part["digest"]) for part in parts]
+    _add(tar, _blob(digest), manifest)
+    _add(tar, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+    _add(tar, "index.json", json.dumps({"schemaVersion": 2, "manifests": [index]}).encode())
+    _add(tar, "manifest.json", json.dumps([{"Config": names[0], "RepoTags": None, "Layers": names[1:]}]).encode())
+
+
+def _blob(digest: str) -> str:
+    return f"blobs/{digest.replace(':', '/')}"
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:

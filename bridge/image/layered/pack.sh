@@ -1,4 +1,5 @@
-# Adds the user, compiles what serving imports, and packs all that has changed, inside the build. No secret is here.
+# Adds the user, leaves out what serving never reads, compiles what it imports, and packs what has changed. No secret is
+# here. Run inside the build.
 set -eu
 umask 022
 if ! grep -q '^model:' /etc/passwd; then
@@ -7,18 +8,14 @@ if ! grep -q '^model:' /etc/passwd; then
 fi
 mkdir -p /home/model
 chown 10001:10001 /home/model
-export PYTHONHASHSEED=0
-# Bytecode holds its source's time, so that comes first. What a process has compiled before shows in its bytecode, so
-# each share is compiled by a process of its own, in one order; the last one finds compiled what it shares with others.
+python -I /run/bridge/trim.py /opt/venv/lib*/python*/site-packages
+# Bytecode holds its source's time, so that comes first.
 find /opt/venv -name '*.py' -exec touch -hcd @315532800 {} +
-processes=
-for share in 1 2 3; do
-    /opt/venv/bin/python /run/bridge/compile.py "$share" > /dev/null 2>&1 &
-    processes="$processes $!"
-done
-for process in $processes; do
-    wait "$process" || true # what can't be compiled is compiled when it is imported, or never
-done
-/opt/venv/bin/python /run/bridge/compile.py 0 > /dev/null 2>&1 || true
 mkdir /tmp/bridge-layer
-python -I /run/bridge/layers.py /tmp/bridge-mark /tmp/bridge-layer
+# Compiling works on one core and packing on the others. Bytecode is packed when all of it is there. What can't be
+# imported here is compiled when it is imported, or never.
+PYTHONHASHSEED=0 /opt/venv/bin/python /run/bridge/compile.py > /dev/null 2>&1 &
+compiling=$!
+python -I /run/bridge/layers.py /tmp/bridge-mark /tmp/bridge-layer files
+wait "$compiling" || true
+python -I /run/bridge/layers.py /tmp/bridge-mark /tmp/bridge-layer bytecode

@@ -14,7 +14,7 @@ from bridge.image.layered.requirements import INSTEAD, Requirements
 from bridge.image.layered.requirements import read as read_requirements
 from bridge.image.metadata import MLMODEL, ModelMetadata
 
-RECIPE = "layered/1"
+RECIPE = "layered/2"
 """How images are made here; raised when the same model would give another image."""
 REQUIREMENTS_LABEL = "bridge.requirements"
 """What stands below the model, as one hash: images with the same share those layers."""
@@ -26,8 +26,17 @@ _SYSTEM_PACKAGES = {"lightgbm": ("libgomp1",), "paddle": ("libgomp1",)}
 """By flavor; the same table as FLAVOR_SPECIFIC_APT_PACKAGES in mlflow.pyfunc.backend."""
 _MODULE = re.compile(r"mlflow(\.[a-z_][a-z0-9_]*){1,4}")
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@\[\]-]{0,400}")
+_MLFLOW_MODELS = (
+    "import os, sys\n"
+    "try:\n"
+    "    from mlflow.models.cli import commands\n"
+    "except ImportError:\n"
+    "    os.execvp('mlflow', ['mlflow', 'models', *sys.argv[1:]])\n"
+    "commands(prog_name='mlflow models')"
+)
+"""The command `mlflow models`, loaded without MLflow's other commands: that saves a second and a half of each start."""
 _SERVE = (
-    "exec mlflow models serve --model-uri /opt/ml/model --host 0.0.0.0 --port 8080 --env-manager local "
+    f'exec python -c "{_MLFLOW_MODELS}" serve --model-uri /opt/ml/model --host 0.0.0.0 --port 8080 --env-manager local '
     '--workers "${MLFLOW_MODELS_WORKERS:-$(nproc)}"'
 )
 _HEALTHY = (
@@ -190,8 +199,8 @@ class Previous:
 
     def below_the_model(self, base: Base, key: str) -> tuple[list[str], list[Mapping[str, Any]]] | None:
         """Give the layers below its model (digests unpacked, and manifest entries), or None where they are others."""
-        below = len(base.diff_ids) + 1
-        same = self.labels.get(REQUIREMENTS_LABEL) == key and self.diff_ids[:-2] == base.diff_ids
-        if not same or len(self.layers) != below + 1 or len(self.diff_ids) != below + 1:
+        at, below = len(base.diff_ids), len(self.diff_ids) - 1
+        same = self.labels.get(REQUIREMENTS_LABEL) == key and self.diff_ids[:at] == base.diff_ids
+        if not same or below <= at or len(self.layers) != len(self.diff_ids):
             return None
         return list(self.diff_ids[:below]), list(self.layers[:below])

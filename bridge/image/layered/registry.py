@@ -3,7 +3,9 @@
 import hashlib
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from bridge.image.layered import engine
 from bridge.image.layered.plan import Previous
 from bridge.image.registry import Repository
 
@@ -42,19 +44,23 @@ class LayeredRepository(Repository):
 
 
 class _Local(Repository):
-    """No repository: skopeo between the engine and this disk."""
+    """No repository: skopeo on this disk."""
 
-    def base_layers(self, image: str, to: Path) -> list[dict[str, object]]:
+    def unpack(self, archive: Path, to: Path) -> None:
         self._skopeo(
             "copy", "--quiet", "--dest-compress", "--dest-compress-format", "gzip", "--dest-compress-level", "1",
-            f"docker-daemon:{image}", f"dir:{to}",
+            f"docker-archive:{archive}", f"dir:{to}",
         )  # fmt: skip
-        return list(json.loads((to / "manifest.json").read_text(encoding="utf-8"))["layers"])
 
 
 def base_layers(image: str, to: Path) -> list[dict[str, object]]:
     """Write the compressed layers of an image that the engine holds into the folder; give their manifest entries.
 
-    Raises `RegistryError`.
+    By Docker's own client, for older releases of skopeo speak a version of the engine's API that Docker 29 refuses.
+    Raises `BuildFailed`, `RegistryError`.
     """
-    return _Local(image).base_layers(image, to)
+    with TemporaryDirectory(dir=to.parent) as folder:
+        archive = Path(folder) / "base.tar"
+        engine.save(image, archive)
+        _Local(image).unpack(archive, to)
+    return list(json.loads((to / "manifest.json").read_text(encoding="utf-8"))["layers"])

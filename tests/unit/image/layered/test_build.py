@@ -51,8 +51,8 @@ def test_the_build_sees_the_recipe_the_plan_and_uv_and_nothing_else(
     context.mkdir()
     engine._fill(context, PLAN)
     assert {each.name for each in context.iterdir()} == {
-        "Dockerfile", "install.sh", "pack.sh", "compile.py", "layers.py", "uv", "requirements.txt", "constraints.txt",
-        "packages", "compile.json", "wheels-only",
+        "Dockerfile", "install.sh", "pack.sh", "trim.py", "compile.py", "layers.py", "uv", "requirements.txt",
+        "constraints.txt", "packages", "compile.json", "wheels-only",
     }  # fmt: skip
     assert (context / "requirements.txt").read_text(encoding="utf-8") == "mlflow==3.17.2\nnumpy\n"
     assert (context / "constraints.txt").read_text(encoding="utf-8") == "numpy<3\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.image.layered.layers import EPOCH, below, pack
+from bridge.image.layered.layers import EPOCH, below, pack, parted
 
 
 @pytest.fixture
@@ -57,3 +57,35 @@ def test_all_is_there_and_belongs_to_the_user_that_serves_it(model: Path, tmp_pa
     assert names == ["opt/ml", *(f"opt/ml/model{each}" for each in inside)]
     assert {(entry.uid, entry.gid, entry.mtime) for entry in entries} == {(10001, 10001, EPOCH)}
     assert {entry.mode for entry in entries if entry.isfile()} == {0o644}
+
+
+def tree(folder: Path, sizes: dict[str, int]) -> list[tuple[str, str]]:
+    for name, size in sizes.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x" * size)
+    return [(str(folder / name), f"{folder}/{name}".lstrip("/")) for name in sizes]
+
+
+def test_parts_are_about_as_large_as_each_other_and_together_hold_all_in_order(tmp_path: Path) -> None:
+    entries = tree(tmp_path, {f"a/{place:02}": 100 for place in range(12)})
+    parts = parted(entries, 3)
+    names = [[entry for entry in part if entry in entries] for part in parts]
+    assert [len(part) for part in names] == [4, 4, 4]
+    assert [entry for part in names for entry in part] == entries
+
+
+def test_each_part_begins_with_the_folders_that_its_files_lie_in(tmp_path: Path) -> None:
+    for part in parted(tree(tmp_path, {"a/b/1": 5, "a/b/2": 5, "a/c/3": 5}), 3):
+        seen: set[str] = set()
+        for path, name in part:
+            assert path == f"/{name}"
+            assert not Path(name).parent.parts or str(Path(name).parent) in seen
+            seen.add(name)
+
+
+def test_one_large_file_makes_no_empty_part(tmp_path: Path) -> None:
+    entries = tree(tmp_path, {"1": 1000, "2": 1, "3": 1})
+    assert [[entry for entry in part if entry in entries] for part in parted(entries, 3)] == [
+        [each] for each in entries
+    ]
+    assert parted([], 3) == []

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -96,6 +98,15 @@ def test_the_image_serves_as_nobody_special_and_says_how_to_look_whether_it_is_w
     assert len(said["history"]) == 3
 
 
+def test_the_server_starts_by_mlflows_own_command_without_all_the_others() -> None:
+    said = json.loads(config(BASE, LAYERS, {}, "2000-01-01T00:00:00Z"))["config"]["Entrypoint"]
+    assert said[:2] == ["sh", "-c"]
+    asked = said[2].replace("python", sys.executable).replace("serve ", "serve --help ")
+    shown = subprocess.run(["sh", "-c", asked], capture_output=True, text=True, check=True).stdout
+    assert shown.startswith("Usage: mlflow models serve")
+    assert "--workers" in shown
+
+
 def test_the_same_parts_give_the_same_manifest() -> None:
     parts = [descriptor("sha256:bz", 9), descriptor("sha256:rz", 7)]
     made = [manifest(config(BASE, LAYERS, {"b": "1", "a": "2"}, "now"), parts) for _ in range(2)]
@@ -116,6 +127,12 @@ def test_a_previous_image_with_the_same_key_gives_all_but_its_model() -> None:
     assert [each["digest"] for each in found[1]] == ["sha256:bz", "sha256:rz"]
 
 
+def test_there_may_be_several_layers_between_base_and_model() -> None:
+    layers = tuple(descriptor(f"sha256:{each}", 1) for each in ("bz", "1z", "2z", "mz"))
+    found = previous(diff_ids=("sha256:b", "sha256:1", "sha256:2", "sha256:m"), layers=layers)
+    assert found.below_the_model(BASE, "the key") == (["sha256:b", "sha256:1", "sha256:2"], list(layers[:3]))
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -124,6 +141,7 @@ def test_a_previous_image_with_the_same_key_gives_all_but_its_model() -> None:
         {"diff_ids": ("sha256:x", "sha256:r", "sha256:m")},
         {"diff_ids": ("sha256:b", "sha256:r")},
         {"layers": ()},
+        {"diff_ids": ("sha256:b", "sha256:m"), "layers": (descriptor("sha256:bz", 1), descriptor("sha256:mz", 1))},
     ],
 )
 def test_a_previous_image_that_is_another_gives_nothing(changes: dict[str, Any]) -> None:
