@@ -49,11 +49,11 @@ class _Inputs(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
-    builder: _Line | None = Field(default=None, description="give the builder's name, such as mlflow")
+    builder: _Line | None = Field(default=None, description="give mlflow or layered")
     base_image: _Line | None = Field(
         default=None, alias="base-image", description="give an image, such as python:3.12-slim"
     )
-    platforms: _Line | None = Field(default=None, description="give platforms, such as linux/amd64,linux/arm64")
+    platforms: _Line | None = Field(default=None, description="give linux/amd64 or linux/arm64")
     smoke_test: Literal["off", "ping", "invoke"] | None = Field(
         default=None, alias="smoke-test", description="give off, ping or invoke"
     )

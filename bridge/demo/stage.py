@@ -80,7 +80,7 @@ def stage(tree: Path, folder: Path, *, images: bool, more_secrets: Mapping[str, 
                 tree=tree,
                 token=token,
                 folder=folder / "github",
-                runner=_runner(tree, folder) if images else None,
+                runner=new_runner(tree, folder) if images else None,
                 variables={
                     "MLFLOW_TRACKING_URI": mlflow.url,
                     "DOCKER_REGISTRY": registry.host if registry else "",
@@ -161,15 +161,18 @@ def remove_images(host: str) -> None:
         _docker("image", "rm", "--force", image)
 
 
-def _runner(tree: Path, folder: Path) -> ActRunner:
-    """Make a runner whose steps find uv beside this Python, and the plugins that the user's Docker has."""
+def new_runner(tree: Path, folder: Path, environment: Mapping[str, str] | None = None) -> ActRunner:
+    """Make a runner whose steps find uv beside this Python, and the plugins that the user's Docker has.
+
+    `environment` is what the machine has set besides.
+    """
     plugins = Path.home() / ".docker/cli-plugins"
     runner = folder / "runner"
     (runner / "docker").mkdir(parents=True, exist_ok=True)
     if plugins.is_dir():
         (runner / "docker/cli-plugins").symlink_to(plugins)
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
-    return ActRunner(runner, actions=tree / _ACTIONS, environment={"PATH": path, **_engine()})
+    return ActRunner(runner, actions=tree / _ACTIONS, environment={"PATH": path, **_engine(), **(environment or {})})
 
 
 def _engine() -> dict[str, str]:

@@ -6,6 +6,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bridge.image import workflow
 from bridge.image.ecr import AccessDenied, Ecr, alias_filters
+from bridge.image.errors import RegistryError
 from bridge.image.settings import GHCR, ImageSettings
 from bridge.image.sign_in import EcrHost, Given, SignIn, choose, ecr_host
 from bridge.image.target import Target
@@ -62,6 +63,15 @@ def sign_in(settings: AccessSettings) -> None:
     workflow.say(f"{settings.docker_registry}: signing in by {chosen.way}")
     for name, value in outputs(chosen).items():
         workflow.output(name, value)
+
+
+def sign_in_failed(settings: AccessSettings) -> None:
+    """Say what to check where the registry did not take user and password. Raises `RegistryError`, always."""
+    user = choose(settings.given()).username
+    raise RegistryError(
+        f"{settings.docker_registry}: the sign-in as {user} failed: check DOCKER_USERNAME and "
+        "DOCKER_REGISTRY_PASSWORD; the log of the step before this one says what the registry answered"
+    )
 
 
 def outputs(chosen: SignIn) -> dict[str, str]:

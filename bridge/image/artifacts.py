@@ -7,9 +7,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bridge.image.errors import DirectArtifacts, UnsafeMetadata
+from bridge.image.layered.requirements import CONDA, CONSTRAINTS, REQUIREMENTS
 from bridge.image.metadata import MLMODEL, PYTHON_ENV, ModelMetadata, read
 from bridge.mlflow_api import MlflowError
 
+DESCRIPTION = (MLMODEL, PYTHON_ENV, CONDA, REQUIREMENTS, CONSTRAINTS)
+"""The files by which a model says what it needs."""
 _ADDRESS = re.compile(r"[#?%]")
 _MAX_METADATA = 4_000_000
 """Bytes; the signature of a table with some ten thousand columns is the longest that is usual."""
@@ -48,6 +51,14 @@ class ModelArtifacts:
                     folders.append(path)
                 else:
                     sizes[path] = entry.file_size or 0
+        return sizes
+
+    def describe(self, to: Path) -> dict[str, int]:
+        """Download what the model says it needs into the folder `to`; give all its files' bytes, as `sizes` does."""
+        sizes = self.sizes()
+        for name in DESCRIPTION:
+            if name in sizes:
+                self.download(to, name)
         return sizes
 
     def download(self, to: Path, path: str = "") -> Path:

@@ -1,8 +1,11 @@
 """Step "build": an image of the downloaded model, labelled."""
 
+import shutil
 from datetime import UTC, datetime
 
 from bridge.image import engine, identity, workflow
+from bridge.image.layered import build as layered
+from bridge.image.package_index import build_secrets
 from bridge.image.settings import ImageSettings
 from bridge.image.size import check_size, size_limit
 from bridge.image.workspace import Plan, Workspace
@@ -10,7 +13,18 @@ from bridge.image.workspace import Plan, Workspace
 
 def build(settings: ImageSettings, workspace: Workspace) -> None:
     """Build and label the image; it is known to the engine by its whole name then."""
-    plan = workspace.plan()
+    plan, now = workspace.plan(), datetime.now(UTC)
+    image_id = (
+        _in_layers(plan, settings, workspace, now)
+        if plan.builder.layered
+        else _by_mlflow(plan, settings, workspace, now)
+    )
+    check_size(plan.tag, engine.image_size(plan.tag), size_limit(settings.size_limit))
+    workspace.write_image_id(image_id)
+    workflow.say(f"{plan.tag} is built: {image_id}")
+
+
+def _by_mlflow(plan: Plan, settings: ImageSettings, workspace: Workspace, now: datetime) -> str:
     unlabelled = f"{plan.tag}-unlabelled"
     workflow.say(f"mlflow models build-docker, MLflow {plan.metadata.mlflow_version}")
     engine.build_with_mlflow(
@@ -20,20 +34,40 @@ def build(settings: ImageSettings, workspace: Workspace) -> None:
         python_version=plan.metadata.python_version,
         options=settings.environment().options(),
     )
-    engine.add_labels(unlabelled, labels(plan, settings, datetime.now(UTC)), tag=plan.tag)
-    check_size(plan.tag, engine.image_size(plan.tag), size_limit(settings.size_limit))
-    image_id = engine.image_id(plan.tag)
-    workspace.write_image_id(image_id)
-    workflow.say(f"{plan.tag} is built: {image_id}")
+    engine.add_labels(unlabelled, labels(plan, settings, now), tag=plan.tag)
+    return engine.image_id(plan.tag)
+
+
+def _in_layers(plan: Plan, settings: ImageSettings, workspace: Workspace, now: datetime) -> str:
+    secrets = build_secrets(settings)
+    image = layered.build(
+        workspace.model,
+        layered.plan(
+            workspace.model, plan.metadata, base_image=plan.builder.base_image, wheels_only=plan.builder.wheels_only
+        ),
+        workspace.image,
+        labels(plan, settings, now),
+        created=now.isoformat(timespec="seconds"),
+        previous=workspace.previous(),
+        secrets=secrets,
+    )
+    workflow.say(f"requirements: {f'the layers of {image.reused}' if image.reused else 'installed'}")
+    held = image.load()
+    engine.tag(held, plan.tag)
+    return held
 
 
 def clean_up(workspace: Workspace) -> None:
-    """Take the image, where there is one, out of the engine: a runner's disk may have to last."""
-    if not workspace.has_plan():
-        return
-    plan = workspace.plan()
-    for image in (plan.tag, f"{plan.tag}-unlabelled"):
+    """Take what this run brought there out of the engine and off the disk: a runner's may have to last."""
+    images = []
+    if workspace.has_plan():
+        tag = workspace.plan().tag
+        images = [tag, f"{tag}-unlabelled"]
+    if previous := workspace.previous():
+        images.append(f"{previous.name}@{previous.digest}")
+    for image in images:
         engine.remove(image)
+    shutil.rmtree(workspace.image, ignore_errors=True)
 
 
 def labels(plan: Plan, settings: ImageSettings, now: datetime) -> dict[str, str]:
@@ -48,5 +82,5 @@ def labels(plan: Plan, settings: ImageSettings, now: datetime) -> dict[str, str]
         identity.RUN_ID: plan.run_id,
         identity.SOURCE: plan.source,
         identity.MLFLOW: plan.metadata.mlflow_version,
-        identity.RECIPE_LABEL: identity.RECIPE,
+        identity.RECIPE_LABEL: identity.LAYERED_RECIPE if plan.builder.layered else identity.RECIPE,
     }

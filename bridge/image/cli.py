@@ -3,21 +3,25 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bridge.errors import BridgeError
 from bridge.image import workflow
 from bridge.image.settings import ImageSettings
-from bridge.image.workspace import Workspace
+
+if TYPE_CHECKING:
+    from bridge.image.workspace import Workspace
 
 image = typer.Typer(no_args_is_help=True, help="The steps of the workflow, as they run on the Actions runner.")
 
 
 @contextmanager
-def _step(name: str) -> Iterator[tuple[ImageSettings, Workspace]]:
+def _step(name: str) -> Iterator[tuple[ImageSettings, "Workspace"]]:
     """Give a step what it needs, time it, and turn our errors into the run's annotation."""
+    from bridge.image.workspace import Workspace
+
     settings = ImageSettings()
     workspace = Workspace(settings.runner_temp / "mlflow-bridge")
     started = time.monotonic()
@@ -31,13 +35,18 @@ def _step(name: str) -> Iterator[tuple[ImageSettings, Workspace]]:
 
 
 @image.command("sign-in")
-def sign_in() -> None:
+def sign_in(
+    failed: Annotated[bool, typer.Option("--failed", help="The registry did not take user and password.")] = False,
+) -> None:
     """Choose how to sign in to the registry, or say all that is missing for it."""
-    from bridge.image.access import AccessSettings
+    from bridge.image.access import AccessSettings, sign_in_failed
     from bridge.image.access import sign_in as run
 
     with _step("sign-in"):
-        run(AccessSettings())
+        if failed:
+            sign_in_failed(AccessSettings())
+        else:
+            run(AccessSettings())
 
 
 @image.command("make-repository")

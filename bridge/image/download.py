@@ -1,7 +1,12 @@
 """Step "download": the model's files, checked again, and the plan of what to make of them."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 from bridge.image import workflow
 from bridge.image.artifacts import ModelArtifacts, metadata_in
+from bridge.image.builder import Builder
+from bridge.image.fetch import fetch
+from bridge.image.layered.registry import LayeredRepository
 from bridge.image.settings import ImageSettings
 from bridge.image.target import Target
 from bridge.image.workspace import Plan, Workspace
@@ -11,6 +16,7 @@ from bridge.image.writeback import BUILDING, is_pushed, write_status
 def download(settings: ImageSettings, workspace: Workspace) -> None:
     """Download the model and set the output `build`: false where another run has pushed the image meanwhile."""
     target = Target.read(settings)
+    builder = Builder.read(settings, target.inputs)
     with settings.mlflow() as mlflow:
         version = target.find(mlflow)
         repository = settings.repository(version.name)
@@ -22,7 +28,7 @@ def download(settings: ImageSettings, workspace: Workspace) -> None:
         if settings.push:
             write_status(mlflow, version, BUILDING, repository, settings.run_url)
         uri = mlflow.artifact_uri(version.name, version.version)
-    ModelArtifacts(uri, settings.mlflow_tracking_uri).download(workspace.folder / "download").rename(workspace.model)
+    _download(ModelArtifacts(uri, settings.mlflow_tracking_uri), settings, workspace, builder, repository)
     metadata = metadata_in(workspace.model, java=settings.environment().install_java)
     workspace.write_plan(
         Plan(
@@ -33,6 +39,22 @@ def download(settings: ImageSettings, workspace: Workspace) -> None:
             repository=repository,
             smoke_test=target.smoke_test or ("invoke" if metadata.has_serving_example else "ping"),
             metadata=metadata,
+            builder=builder,
         )
     )
     workflow.say(f"{version.name!r} version {version.version} lies on the runner's disk")
+
+
+def _download(
+    artifacts: ModelArtifacts, settings: ImageSettings, workspace: Workspace, builder: Builder, repository: str
+) -> None:
+    """Download the model; for a build in layers, let the engine pull meanwhile."""
+    if not builder.layered:
+        artifacts.download(workspace.folder / "download").rename(workspace.model)
+        return
+    images, java = LayeredRepository(repository, settings.docker_config), settings.environment().install_java
+    with ThreadPoolExecutor(1) as pool:
+        pulled = pool.submit(fetch, artifacts, builder, images, settings.previous, java=java)
+        artifacts.download(workspace.folder / "download").rename(workspace.model)
+        if previous := pulled.result():
+            workspace.write_previous(previous)

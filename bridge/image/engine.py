@@ -117,9 +117,12 @@ class Container:
         command = ["docker", "run", "--detach", "--security-opt", "no-new-privileges", "--pids-limit", "1024"]
         command += [] if network else ["--network", "none"]
         done = _quiet([*command, "--env", "MLFLOW_MODELS_WORKERS=1", image])
+        container = cls(done.stdout.strip())
         if done.returncode:
+            if container.id:  # it was made, and would keep its image from being removed
+                container.remove()
             raise SmokeTestFailed(f"{image}: the container did not start ({done.stderr.strip()[-300:]}): see the log")
-        return cls(done.stdout.strip())
+        return container
 
     def python(self, script: str, *arguments: str, given: bytes = b"", timeout: float) -> tuple[int, str]:
         """Run a script by the container's own Python, with `given` at its standard input.

@@ -3,8 +3,12 @@
 from collections.abc import Mapping
 from enum import Enum
 
+from bridge.image.layered import plan as layered
+
 RECIPE = "mlflow-build-docker/1"
-"""How images are made here; raised when the same model would give another image."""
+"""How images are made by MLflow's own builder; raised when the same model would give another image."""
+LAYERED_RECIPE = layered.RECIPE
+RECIPES = (RECIPE, LAYERED_RECIPE)
 
 MODEL = "mlflow.model.name"
 VERSION = "mlflow.model.version"
@@ -32,4 +36,4 @@ def judge(labels: Mapping[str, str] | None, *, model: str, version: str, source:
         return Verdict.FOREIGN
     if labels[SOURCE] != source:
         return Verdict.OTHER_SOURCE
-    return Verdict.SAME if labels.get(RECIPE_LABEL) == RECIPE else Verdict.OTHER_RECIPE
+    return Verdict.SAME if labels.get(RECIPE_LABEL) in RECIPES else Verdict.OTHER_RECIPE

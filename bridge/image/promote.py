@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from bridge.image import workflow
 from bridge.image.errors import MissingSetting
-from bridge.image.identity import MODEL, Verdict, judge
+from bridge.image.identity import MODEL, RECIPE_LABEL, Verdict, judge
 from bridge.image.registry import RegistryImage, Repository, TagImmutable
 from bridge.image.report import summarise
 from bridge.image.settings import ImageSettings
@@ -41,7 +41,15 @@ def promote(settings: ImageSettings) -> None:
     for remark in settled.remarks:
         workflow.notice("Alias not tagged", remark)
     workflow.summary(
-        summarise(version, reference, size, settled.tags, settings.seconds_of_steps, settings.attestation())
+        summarise(
+            version,
+            reference,
+            size,
+            settled.tags,
+            settings.seconds_of_steps,
+            recipe=image.labels.get(RECIPE_LABEL, ""),
+            attestation=settings.attestation(),
+        )
     )
 
 

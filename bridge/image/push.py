@@ -1,10 +1,12 @@
 """Step "push": what was smoke-tested, and nothing else, goes to the registry."""
 
 import json
+from pathlib import Path
 
 from bridge.image import engine, workflow
 from bridge.image.errors import ImageConflict, RegistryError
 from bridge.image.identity import Verdict, judge
+from bridge.image.layered.registry import LayeredRepository
 from bridge.image.registry import Repository
 from bridge.image.settings import ImageSettings
 from bridge.image.workspace import Plan, Workspace
@@ -22,7 +24,9 @@ def push(settings: ImageSettings, workspace: Workspace) -> None:
         workflow.summary(f"Dry run: <code>{plan.tag}</code> was built and tried. Nothing was written anywhere.")
         return
     repository = Repository(plan.repository, settings.docker_config)
-    digest = held_already(repository, plan, force=settings.force) or push_tested(repository, plan, workspace.image_id())
+    parts = workspace.image if plan.builder.layered else None
+    digest = held_already(repository, plan, force=settings.force)
+    digest = digest or push_tested(repository, plan, workspace.image_id(), parts)
     workspace.write_digest(digest)
     workflow.output("name", plan.repository)
     workflow.output("digest", digest)
@@ -48,10 +52,16 @@ def held_already(repository: Repository, plan: Plan, *, force: bool) -> str | No
     return found.digest
 
 
-def push_tested(repository: Repository, plan: Plan, tested: str) -> str:
-    """Push the image with the id `tested`; give its digest. Raises `RegistryError` where the registry holds another."""
-    engine.tag(tested, plan.tag)
-    digest = engine.push(plan.tag)
+def push_tested(repository: Repository, plan: Plan, tested: str, parts: Path | None = None) -> str:
+    """Push the image with the id `tested`; give its digest. Raises `RegistryError` where the registry holds another.
+
+    `parts` is the folder of an image that was built in layers, of which only those go out that the registry lacks.
+    """
+    if parts:
+        digest = LayeredRepository(repository.name, repository.docker_config).push_parts(parts, plan.version)
+    else:
+        engine.tag(tested, plan.tag)
+        digest = engine.push(plan.tag)
     # An engine that keeps images by manifest names them by the manifest's digest, any other by the configuration's.
     if tested not in (digest, repository.manifest(digest).config):
         raise RegistryError(

@@ -39,13 +39,20 @@ def report_failed(settings: ImageSettings, workspace: Workspace) -> None:
 
 
 def summarise(
-    version: ModelVersion, reference: str, size: int, tags: list[str], seconds_of_steps: str, attestation: str = ""
+    version: ModelVersion,
+    reference: str,
+    size: int,
+    tags: list[str],
+    seconds_of_steps: str,
+    *,
+    recipe: str = "",
+    attestation: str = "",
 ) -> str:
     """Give the summary in Markdown.
 
     `reference` is the image's name with its digest, `size` the bytes to pull, `seconds_of_steps` a JSON object that is
-    empty where nothing was built, `attestation` the options by which GitHub's own program verifies where the image was
-    built; without them, it isn't attested.
+    empty where nothing was built, `recipe` how the image says that it was made, `attestation` the options by which
+    GitHub's own program verifies where the image was built; without them, it isn't attested.
     """
     repository, digest = reference.split("@")
     seconds: dict[str, float] = json.loads(seconds_of_steps)
@@ -54,6 +61,7 @@ def summarise(
         "Image": _code(f"{repository}:{version.version}"),
         "Digest": _code(digest),
         "Size": f"{size / 1e6:,.1f} MB to pull",
+        "Made by": f"<code>{_shown(recipe)}</code>",
         "Aliases": ", ".join(_code(tag) for tag in tags) or "none",
         "Seconds": ", ".join(f"{step} {taken}" for step, taken in seconds.items()) or "nothing was built",
         "Pull": _code(f"docker pull {reference}"),

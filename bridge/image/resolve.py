@@ -2,13 +2,18 @@
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
+from bridge.errors import BridgeError
 from bridge.image import workflow
 from bridge.image.artifacts import ModelArtifacts, metadata_in
-from bridge.image.errors import DiskTooSmall, ImageConflict
-from bridge.image.identity import SOURCE, Verdict, judge
-from bridge.image.metadata import MLMODEL, PYTHON_ENV
+from bridge.image.builder import MLFLOW, Builder
+from bridge.image.errors import DiskTooSmall, ImageConflict, UnsafeMetadata, UnsupportedModel
+from bridge.image.identity import LAYERED_RECIPE, MODEL, RECIPE_LABEL, SOURCE, Verdict, judge
+from bridge.image.layered.build import plan as plan_in_layers
+from bridge.image.layered.requirements import INSTEAD
+from bridge.image.metadata import ModelMetadata
 from bridge.image.registry import Repository
 from bridge.image.settings import ImageSettings
 from bridge.image.size import size_limit
@@ -17,28 +22,39 @@ from bridge.image.writeback import is_pushed
 from bridge.mlflow_api import MlflowApi, ModelVersion
 from bridge.naming import group
 
+_EARLIER = 5
+"""How many versions before this one may lack an image in layers until it is made without one."""
 _DISK_FACTOR = 3
 """The model lies on the disk as downloaded, in the build's context, and in the image."""
 
 
 def resolve(settings: ImageSettings) -> None:
-    """Set the outputs `version`, `group`, `build` and `replace`, or say why there is nothing to build from."""
+    """Set the outputs, or say why there is nothing to build from.
+
+    They are `version`, `group`, `build`, `replace`, and for the build `layered`, `previous` and `fetch`: whether there
+    is something that the engine can only pull when it is signed in.
+    """
     target = Target.read(settings)
     size_limit(settings.size_limit)
     settings.environment()
+    builder = Builder.read(settings, target.inputs)
     repository = Repository(settings.repository(target.model), settings.docker_config)
     with settings.mlflow() as mlflow:
         version = target.find(mlflow)
         workflow.say(f"model {version.name!r} version {version.version} from {version.source}")
         build = must_build(repository, version, force=settings.force)
         if build:
-            _check_source(mlflow, version, settings)
+            builder = _check_source(mlflow, version, settings, builder)
     workflow.say(f"{repository.name}:{version.version} {'is to be built' if build else 'is there'}")
     workflow.output("version", version.version)
     workflow.output("group", group(version.name))
     workflow.output("build", str(build).lower())
     # MLflow says "pushed" and still there is something to build: the build job must not take that for an answer.
     workflow.output("replace", str(build and is_pushed(version, repository.name)).lower())
+    previous = earlier_image(repository, version) if build and builder.layered and not settings.force else ""
+    workflow.output("layered", str(builder.layered).lower())
+    workflow.output("previous", previous)
+    workflow.output("fetch", str(build and bool(previous or builder.base_image)).lower())
 
 
 def must_build(repository: Repository, version: ModelVersion, *, force: bool) -> bool:
@@ -65,17 +81,59 @@ def must_build(repository: Repository, version: ModelVersion, *, force: bool) ->
     return force or verdict is Verdict.ABSENT
 
 
-def _check_source(mlflow: MlflowApi, version: ModelVersion, settings: ImageSettings) -> None:
-    """Refuse now what can't be built later: stores without a proxy, unsafe metadata, too much for the disk."""
+def earlier_image(repository: Repository, version: ModelVersion) -> str:
+    """Give the digest of the last image before this version's that was built in layers; empty where there is none.
+
+    Its layers may do for this version too. A registry that fails here costs time, and no more.
+    """
+    number = int(version.version)
+    for each in range(number - 1, max(number - 1 - _EARLIER, 0), -1):
+        try:
+            found = repository.look(str(each))
+        except BridgeError as error:
+            workflow.say(f"no earlier image is built upon: {error}")
+            return ""
+        if found and (found.labels.get(MODEL), found.labels.get(RECIPE_LABEL)) == (version.name, LAYERED_RECIPE):
+            return found.digest
+    return ""
+
+
+def _check_source(mlflow: MlflowApi, version: ModelVersion, settings: ImageSettings, builder: Builder) -> Builder:
+    """Refuse now what can't be built later: stores without a proxy, unsafe metadata, too much for the disk.
+
+    Gives the builder that can.
+    """
     artifacts = ModelArtifacts(mlflow.artifact_uri(version.name, version.version), settings.mlflow_tracking_uri)
-    sizes = artifacts.sizes()
     with tempfile.TemporaryDirectory() as folder:
-        for name in (MLMODEL, PYTHON_ENV):
-            if name in sizes:
-                artifacts.download(Path(folder), name)
+        sizes = artifacts.describe(Path(folder))
         found = metadata_in(Path(folder), java=settings.environment().install_java)
+        builder = able(builder, Path(folder), found)
     workflow.say(f"MLflow {found.mlflow_version}, Python {found.python_version}, {sum(sizes.values()):,} bytes")
     check_disk(sum(sizes.values()), shutil.disk_usage(Path.cwd()).free)
+    return builder
+
+
+def able(builder: Builder, folder: Path, metadata: ModelMetadata) -> Builder:
+    """Give the builder that can make an image of the model in `folder`: MLflow's own where ours names that as the mend.
+
+    Raises `UnsupportedModel` where more was asked for than that one knows, and what the planning of the layers raises.
+    """
+    if not builder.layered:
+        return builder
+    try:
+        plan_in_layers(folder, metadata, base_image=builder.base_image, wheels_only=builder.wheels_only)
+    except (UnsupportedModel, UnsafeMetadata) as error:
+        reason, mend, _ = str(error).partition(f": {INSTEAD}")
+        if not mend:
+            raise
+        if builder.asked:
+            raise UnsupportedModel(
+                f"{reason}, which `builder: layered` does without, and {' and '.join(builder.asked)} only that one "
+                "knows: leave that out, so that MLflow's own builder makes this image, or log the model without"
+            ) from error
+        workflow.notice("Built by MLflow's own builder", f"{reason}, which builder layered does without")
+        return replace(builder, name=MLFLOW)
+    return builder
 
 
 def check_disk(model: int, free: int) -> None:

@@ -31,6 +31,20 @@ class ImageSettings(BaseSettings):
     bridge_repository: str = ""
     """Where the called workflow lives, whose name attestations carry."""
     size_limit: str = ""
+    builder: str = ""
+    base_image: str = ""
+    platforms: str = ""
+    build_from_source: bool = False
+    has_package_index: bool = False
+    """Whether PIP_INDEX_URL or PIP_EXTRA_INDEX_URL is set; the build alone is told their values."""
+    has_ca_certificates: bool = False
+    layered: bool | None = None
+    """What `resolve` found: whether the image is built in layers; None before that."""
+    previous: str = ""
+    """What `resolve` found: the digest of an earlier version's image that was built in layers."""
+    pip_index_url: SecretStr | None = None
+    pip_extra_index_url: SecretStr | None = None
+    ca_certificates: SecretStr | None = None
     env_manager: str = ""
     install_java: bool = False
     replace: bool = False

@@ -1,8 +1,11 @@
 """Which model version a run is about, from the bridge's payload or from what a person typed."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
+from bridge.image.builder import INPUTS
 from bridge.image.errors import InvalidInput
 from bridge.image.settings import ImageSettings
 from bridge.mlflow_api import MlflowApi, ModelVersion
@@ -18,6 +21,8 @@ class Target:
     version: str
     alias: str
     smoke_test: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """What the payload says of the image's making."""
 
     @classmethod
     def read(cls, settings: ImageSettings) -> "Target":
@@ -26,13 +31,14 @@ class Target:
         A version that an earlier job found stands above both, so that all jobs of a run are about the same one.
         """
         said = _from_payload(settings.payload) if settings.payload else {}
-        inputs = said.get("inputs", {})
+        inputs = _checked_inputs(said.get("inputs", {}))
         model = said.get("model", {})
         return cls(
             model=_text("model", model.get("name") or settings.model),
             version=_version(settings.version or model.get("version") or ""),
             alias=_text("alias", model.get("alias") or settings.alias, empty=True),
             smoke_test=_smoke_test(inputs.get("smoke-test") or settings.smoke_test),
+            inputs=inputs,
         )
 
     def find(self, mlflow: MlflowApi) -> ModelVersion:
@@ -44,7 +50,7 @@ class Target:
         raise InvalidInput(f"model {self.model!r}: neither version nor alias is given: give one of them")
 
 
-def _from_payload(text: str) -> dict[str, dict[str, str]]:
+def _from_payload(text: str) -> dict[str, dict[str, Any]]:
     try:
         said = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -56,17 +62,17 @@ def _from_payload(text: str) -> dict[str, dict[str, str]]:
     parts = {key: said.get(key) or {} for key in ("model", "inputs")}
     if not all(isinstance(part, dict) for part in parts.values()):
         raise InvalidInput("payload: model and inputs must be objects: use bridge and workflow of one release")
-    _check_inputs(parts["inputs"])
     return parts
 
 
-def _check_inputs(inputs: dict[str, object]) -> None:
+def _checked_inputs(inputs: Mapping[str, object]) -> dict[str, str]:
     for name, value in inputs.items():
-        if (name, value) != ("builder", "mlflow") and name != "smoke-test":
+        if name not in INPUTS or not isinstance(value, str):
             raise InvalidInput(
-                f"payload: this workflow knows no input {name!r} with the value {str(value)[:40]!r}: "
+                f"payload: this workflow knows no input {name[:40]!r} with the value {str(value)[:40]!r}: "
                 "take it out of the route"
             )
+    return {name: str(value) for name, value in inputs.items()}
 
 
 def _text(name: str, value: object, *, empty: bool = False) -> str:

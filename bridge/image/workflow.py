@@ -21,6 +21,11 @@ def notice(title: str, message: str) -> None:
     _annotate("notice", title, message)
 
 
+def mask(value: str) -> None:
+    """Have the runner show stars for `value`, which is one line, in all that it logs from here on."""
+    print(f"::add-mask::{_data(value)}", flush=True)
+
+
 def output(name: str, value: str) -> None:
     """Set an output of this step; `value` may hold anything, for the delimiter can't be guessed."""
     delimiter = f"end-{secrets.token_hex(16)}"

@@ -1,11 +1,13 @@
 """What the steps of one job hand each other on the runner's disk."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bridge.image.builder import Builder
 from bridge.image.errors import MissingSetting
+from bridge.image.layered.plan import Previous
 from bridge.image.metadata import ModelMetadata
 
 
@@ -20,6 +22,7 @@ class Plan:
     repository: str
     smoke_test: str
     metadata: ModelMetadata
+    builder: Builder = field(default_factory=Builder)
 
     @property
     def tag(self) -> str:
@@ -38,6 +41,11 @@ class Workspace:
         """The folder with the downloaded model."""
         return self.folder / "model"
 
+    @property
+    def image(self) -> Path:
+        """The folder with an image that was built in layers."""
+        return self.folder / "image"
+
     def write_plan(self, plan: Plan) -> None:
         """Keep the plan for the next steps."""
         self._write("plan.json", asdict(plan))
@@ -49,7 +57,20 @@ class Workspace:
     def plan(self) -> Plan:
         """Give the plan of the download step. Raises `MissingSetting` where that step did not run."""
         said = self._read("plan.json")
-        return Plan(**{**said, "metadata": ModelMetadata(**said["metadata"])})
+        said["builder"]["asked"] = tuple(said["builder"]["asked"])
+        said |= {"metadata": ModelMetadata(**said["metadata"]), "builder": Builder(**said["builder"])}
+        return Plan(**said)
+
+    def write_previous(self, previous: Previous) -> None:
+        """Keep what the image of an earlier version is made of."""
+        self._write("previous.json", asdict(previous))
+
+    def previous(self) -> Previous | None:
+        """Give that; None where there is no image to build upon."""
+        if not (self.folder / "previous.json").exists():
+            return None
+        said = self._read("previous.json")
+        return Previous(**{**said, "diff_ids": tuple(said["diff_ids"]), "layers": tuple(said["layers"])})
 
     def write_image_id(self, image_id: str) -> None:
         """Keep the engine's id of the image that was built."""

@@ -1,6 +1,6 @@
 """The tags on a model version by which MLflow says where its image stands."""
 
-from bridge.mlflow_api import MlflowApi, ModelVersion
+from bridge.mlflow_api import MlflowApi, MlflowError, ModelVersion
 
 URI, STATUS, RUN_URL = "image.uri", "image.status", "image.run_url"
 BUILDING, PUSHED, FAILED = "building", "pushed", "failed"
@@ -28,4 +28,8 @@ def write_image(mlflow: MlflowApi, version: ModelVersion, uri: str, run_url: str
 
 def _write(mlflow: MlflowApi, version: ModelVersion, tags: dict[str, str]) -> None:
     for key, value in tags.items():
-        mlflow.set_version_tag(version.name, version.version, key, value)
+        try:
+            mlflow.set_version_tag(version.name, version.version, key, value)
+        except MlflowError:
+            # Where two runs write the same new tag at once, MLflow's database refuses one; by now it is an old tag.
+            mlflow.set_version_tag(version.name, version.version, key, value)

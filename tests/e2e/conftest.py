@@ -6,6 +6,7 @@ import pytest
 
 from bridge.demo.stage import Stage, checkout, missing_for_images, remove_images, stage
 from tests.e2e.containers import images as images
+from tests.e2e.workshop import workshop as workshop
 
 
 @pytest.fixture(scope="session")

@@ -1,78 +1,111 @@
 """A model whose code looks for the run's secrets, while it is installed and while it is asked; its SBOM as well."""
 
-import io
+import base64
+import gzip
 import json
+import re
 import subprocess
-import tarfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import mlflow
 import pytest
 
-from bridge.demo.checkout import copy
+from bridge.demo.github import LoopbackGitHub
+from bridge.demo.processes import MlflowServer
 from bridge.demo.registry import Registry
 from bridge.demo.runs import Run
-from bridge.demo.stage import REPOSITORY, Stage, checkout, missing_for_images, remove_images, stage
+from bridge.demo.stage import REPOSITORY, base_image, checkout, missing_for_images, new_runner, remove_images
+from tests.e2e.workshop import Workshop, by_hand, ended, steps, tree_with
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow warns of its own dependencies
 
 MARK = "sentinel-of-this-run"
+PASSWORD = f"{MARK}-registry"
 SECRETS = {
-    "MLFLOW_TRACKING_TOKEN": f"{MARK}-token",
+    "MLFLOW_TRACKING_USERNAME": f"{MARK}-user",
     "MLFLOW_TRACKING_PASSWORD": f"{MARK}-password",
+    "MLFLOW_TRACKING_TOKEN": f"{MARK}-token",
     "AWS_ACCESS_KEY_ID": f"{MARK}-key",
     "AWS_SECRET_ACCESS_KEY": f"{MARK}-secret",
 }
+"""With the registry's password, MLflow's address and GITHUB_TOKEN all that the workflow takes, but for the user."""
+ON_THE_RUNNER = {
+    name: f"{MARK}-{name.lower().replace('_', '-')}"
+    for name in (
+        "ACTIONS_RUNTIME_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_URL",
+        "ACTIONS_RESULTS_URL",
+        "GH_TOKEN", "AWS_SESSION_TOKEN", "AZURE_CLIENT_SECRET", "GOOGLE_APPLICATION_CREDENTIALS", "TWINE_PASSWORD",
+    )
+}  # fmt: skip
+"""What GitHub's runner, or whoever set a runner up, has in the environment of every step."""
+LOOK = "See what the runner has in the environment"
 SEEK = '''
-import os, pathlib
+import base64, os, pathlib
 
 def seek():
-    """Look into every environment, and every small file that may be read, but this one."""
-    mark = "sentinel-of-" + "this-run"
+    """Look into every environment, and every small file that may be read, but this one; and for ways to the runner."""
+    # Joined as it runs, so that neither this file nor what Python makes of it holds what is looked for.
+    mark = "-".join(["sentinel", "of", "this", "run"]).encode()
+    marks = [mark, b"s_".join([b"gh", b""]), *(base64.b64encode(mark[shift:])[:-4] for shift in range(3))]
     found = []
-    files = [each for place in ("/run", "/root", "/tmp", "/etc") for each in pathlib.Path(place).rglob("*")]
-    for path in [*pathlib.Path("/proc").glob("*/environ"), *files]:
+    places = ("/run", "/root", "/tmp", "/etc", "/home", "/mnt", "/opt", "/var", "/github", "/workspace", "/secrets")
+    files = [each for place in places for each in pathlib.Path(place).rglob("*")]
+    for path in [*pathlib.Path("/proc").glob("*/environ"), *pathlib.Path("/proc").glob("*/cmdline"), *files]:
         try:
-            if path.is_file() and path.stat().st_size < 1_000_000 and mark.encode() in path.read_bytes():
-                found.append(str(path))
+            if path.is_file() and path.stat().st_size < 1_000_000:
+                found += [str(path) for data in [path.read_bytes()] for mark in marks if mark in data]
         except OSError:
             pass
-    names = ("TOKEN", "PASSWORD", "SECRET", "AWS_", "DOCKER_", "GITHUB_", "ACTIONS_", "MLFLOW_TRACKING", "AZURE")
+    names = ("TOKEN", "PASSWORD", "SECRET", "AWS_", "DOCKER_", "GITHUB_", "ACTIONS_", "MLFLOW_TRACKING", "AZURE",
+             "GOOGLE_", "GH_", "TWINE")
     found += [name for name in os.environ if name.upper().startswith(names) or name.upper().endswith(names)]
+    found += [path for path in ("/var/run/docker.sock", "/run/secrets", "/root/.docker") if os.path.exists(path)]
     return found
 '''  # fmt: skip
 
 
+class MarkedRegistry(Registry):
+    """One whose password carries the mark, so that the model's code would know it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.password = PASSWORD
+        hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(rounds=4)).decode()
+        (folder.resolve() / "htpasswd").write_text(f"{self.user}:{hashed}\n")
+
+
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
     if lacking := missing_for_images():
         pytest.skip(lacking)
-    tree = tmp_path_factory.mktemp("checkout") / "tree"
-    copy(checkout(), tree, REPOSITORY)
-    caller = tree / ".github/workflows/on-mlflow-event.yml"
-    asked = "    with:\n      sbom: true\n      attest: true\n      latest: true\n"
-    caller.write_text(caller.read_text().replace("    with:\n", asked))
-    with stage(tree, tmp_path_factory.mktemp("stage"), images=True, more_secrets=SECRETS) as running:
-        yield running
-        if running.registry:
-            remove_images(running.registry.host)
+    folder = tmp_path_factory.mktemp("trust")
+    with ExitStack() as stack:
+        registry = stack.enter_context(MarkedRegistry(folder / "registry"))
+        server = stack.enter_context(MlflowServer(folder / "mlflow"))
+        yield Workshop(folder, server, registry, new_runner(checkout(), folder, ON_THE_RUNNER))
+        remove_images(registry.host)
 
 
 @pytest.fixture(scope="module")
-def registry(parts: Stage) -> Registry:
-    assert parts.registry is not None
-    return parts.registry
+def github(parts: Workshop) -> Iterator[LoopbackGitHub]:
+    tree = tree_with(parts.folder / "tree", sbom="true", attest="true", latest="true")
+    called = tree / ".github/workflows/model-image.yml"
+    look = f'      - name: {LOOK}\n        run: test -n "$ACTIONS_RUNTIME_TOKEN"\n'
+    called.write_text(
+        called.read_text().replace("      - name: Build the image\n", f"{look}      - name: Build the image\n")
+    )
+    with parts.github(tree=tree, MLFLOW_TRACKING_URI=parts.mlflow.url, **SECRETS) as github:
+        yield github
 
 
 @pytest.fixture(scope="module")
-def seeker(parts: Stage, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Register version 1 of a model that looks for secrets, without a word to the bridge; give its name."""
+def seeker(parts: Workshop, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Register version 1 of a model that looks for secrets; give its name."""
     mlflow.set_tracking_uri(parts.mlflow.url)
-    client = mlflow.MlflowClient()
-    for webhook in parts.webhooks:
-        client.delete_webhook(webhook)
     package = tmp_path_factory.mktemp("package") / "seeker"
     package.mkdir()
     (package / "seeker.py").write_text(SEEK)
@@ -88,6 +121,31 @@ def seeker(parts: Stage, tmp_path_factory: pytest.TempPathFactory) -> str:
             registered_model_name="seeker",
         )  # fmt: skip
     return "seeker"
+
+
+@pytest.fixture(scope="module")
+def run(github: LoopbackGitHub, seeker: str) -> Run:
+    """The run that builds, tries, pushes and tells all there is to tell of it."""
+    return ended(github, by_hand(github, model=seeker, version="1"))
+
+
+@pytest.fixture(scope="module")
+def secrets(parts: Workshop) -> re.Pattern[bytes]:
+    """What tells any of the secrets, in Base64 as well: of a marked one, its mark."""
+    mark = MARK.encode()
+    marks = [mark, parts.mlflow.url.encode(), *(base64.b64encode(mark[shift:])[:-4] for shift in range(3))]
+    return re.compile(b"|".join([*map(re.escape, marks), rb"gh[ps]_[0-9a-f]{30}"]))
+
+
+@pytest.fixture(scope="module")
+def image(parts: Workshop, run: Run, seeker: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pushed image's manifest, configuration and layers, as files."""
+    folder = tmp_path_factory.mktemp("image") / "image"
+    login = f"{parts.registry.user}:{parts.registry.password}"
+    command = ["skopeo", "copy", "--quiet", "--src-tls-verify=false", "--src-creds", login]
+    name = f"{parts.registry.host}/demo/{seeker}:1"
+    subprocess.run([*command, f"docker://{name}", f"dir:{folder}"], check=True)
+    return folder
 
 
 def _model() -> Any:
@@ -109,39 +167,17 @@ def _model() -> Any:
     return Seeks()
 
 
-def by_hand(parts: Stage, **inputs: Any) -> Run:
-    workflow = next(each for each in parts.github.workflows if each.path.endswith("on-mlflow-event.yml"))
-    before = len(parts.github.runs)
-    parts.github.workflow_dispatch(workflow, {"ref": "main", "inputs": inputs})
-    return parts.github.wait(parts.github.wait_for_runs(before + 1, 60.0)[0], 900.0)
-
-
-def steps(run: Run, job: str) -> dict[str, str | None]:
-    return {step.name: step.conclusion for each in run.jobs if each.name.endswith(job) for step in each.steps}
-
-
-def tags(parts: Stage, name: str) -> dict[str, str]:
+def tags(parts: Workshop, name: str) -> dict[str, str]:
     with parts.api() as api:
         return dict(api.version(name, "1").tags)
 
 
-def test_a_dry_run_builds_and_tries_and_writes_nothing_anywhere(parts: Stage, registry: Registry, seeker: str) -> None:
-    run = by_hand(parts, model=seeker, version="1", push=False)
-    assert run.conclusion == "success", run.log[-3000:]
-    assert steps(run, "build")["Smoke-test the image"] == "success"
-    assert steps(run, "build")["Sign in to the registry, to push"] == "skipped"
-    assert "Dry run: " in run.summary
-    assert registry.tags(f"{registry.host}/demo/{seeker}") == {}
-    assert not [tag for tag in tags(parts, seeker) if tag.startswith("image.")]
-
-
 def test_the_image_comes_with_an_sbom_and_attestations_by_its_digest_and_with_latest(
-    parts: Stage, registry: Registry, seeker: str
+    parts: Workshop, run: Run, seeker: str
 ) -> None:
-    run = by_hand(parts, model=seeker, version="1", push=True)
     assert run.conclusion == "success", run.log[-3000:]
-    name = f"{registry.host}/demo/{seeker}"
-    held = registry.tags(name)
+    name = f"{parts.registry.host}/demo/{seeker}"
+    held = parts.registry.tags(name)
     assert held == {"1": held["1"], "latest": held["1"]}
     assert tags(parts, seeker)["image.uri"] == f"{name}@{held['1']}"
     assert run.log.count(f"attested {name}@{held['1']}") == 2
@@ -149,48 +185,49 @@ def test_the_image_comes_with_an_sbom_and_attestations_by_its_digest_and_with_la
     assert f"gh attestation verify oci://{name}@{held['1']} --repo {REPOSITORY}" in run.summary
 
 
-def test_what_the_models_code_finds_is_nothing(parts: Stage, seeker: str) -> None:
-    log = "".join(run.log for run in parts.github.runs)
-    assert "/invocations answers" in log
-    for line in log.splitlines():
-        if "FOUND " in line or "/invocations answers" in line:
-            assert line.rstrip().endswith("[]") or '"[]"' in line, line
-    assert "FOUND WHILE LOADING: []" in log or '"[]"' in log
+def test_what_the_models_code_finds_is_nothing(run: Run) -> None:
+    assert steps(run, "build")[LOOK] == "success"
+    found = re.findall(r"FOUND (?:AT BUILD|WHILE LOADING): .*", run.log)
+    assert {each.rstrip() for each in found} <= {"FOUND AT BUILD: []", "FOUND WHILE LOADING: []"}
+    answers = re.findall(r"/invocations answers (.*)", run.log)
+    assert [json.loads(each)["predictions"] for each in answers] == [["[]"]]
 
 
-def test_no_secret_is_in_any_layer_label_variable_log_or_summary(
-    parts: Stage, registry: Registry, seeker: str, tmp_path: Path
+def test_the_code_that_looks_for_secrets_finds_one_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "seeker.py").write_text(SEEK)
+    command = ["docker", "run", "--rm", "--volume", f"{tmp_path}:/seeker:ro", "--env", f"ANYTHING={MARK}-any"]
+    script = "import sys; sys.path.insert(0, '/seeker'); import seeker; print(seeker.seek())"
+    done = subprocess.run([*command, base_image(), "python", "-c", script], check=True, capture_output=True, text=True)
+    assert "/proc/1/environ" in done.stdout
+
+
+def test_no_secret_is_in_what_the_run_shows_or_hands_on(parts: Workshop, run: Run, secrets: re.Pattern[bytes]) -> None:
+    """act's log has each step's outputs and what it adds to the environment."""
+    shown = "\n".join([run.log, run.summary, *(str(job.annotations) for job in run.jobs)])
+    assert "::set-output:: digest=sha256:" in run.log
+    assert "::set-env::" not in run.log
+    assert not secrets.findall(shown.encode())
+    assert "***" not in shown  # where a secret would have stood
+
+
+def test_no_secret_is_in_mlflow_or_the_sbom(parts: Workshop, run: Run, seeker: str, secrets: re.Pattern[bytes]) -> None:
+    assert run.conclusion == "success"
+    sbom = next((parts.folder / "runner/home/artifacts").iterdir()).read_bytes()
+    assert json.loads(sbom)["components"]
+    told = json.dumps(tags(parts, seeker)).encode()
+    assert b"image.run_url" in told
+    assert not secrets.findall(sbom + told)
+
+
+def test_no_secret_is_in_a_layer_a_label_the_history_or_the_environment_of_the_image(
+    image: Path, secrets: re.Pattern[bytes]
 ) -> None:
-    secrets = [registry.password, *SECRETS.values()]
-    for run in parts.github.runs:
-        for text in (run.log, run.summary, json.dumps([str(each) for job in run.jobs for each in job.annotations])):
-            assert not [secret for secret in secrets if secret in text]
-    with parts.api() as api:
-        assert not [secret for secret in secrets if secret in json.dumps(api.version(seeker, "1").tags)]
-    name = f"{registry.host}/demo/{seeker}:1"
-    login = f"{registry.user}:{registry.password}"
-    target = f"dir:{tmp_path / 'image'}"
-    command = ["skopeo", "copy", "--quiet", "--src-tls-verify=false", "--src-creds", login, f"docker://{name}", target]
-    subprocess.run(command, check=True)
-    at_build = []
-    for blob in (tmp_path / "image").iterdir():
-        data = blob.read_bytes()
-        assert not [secret for secret in secrets if secret.encode() in data], blob.name
-        for member, content in _files(data):
-            assert not [secret for secret in secrets if secret.encode() in content], member
-            if member.endswith("found-at-build"):
-                at_build.append(content)
-    assert at_build == [b"[]"]
-
-
-def _files(blob: bytes) -> Iterator[tuple[str, bytes]]:
-    """Give the files in a layer, none where the blob is no layer."""
-    try:
-        archive = tarfile.open(fileobj=io.BytesIO(blob), mode="r:*")  # noqa: SIM115  closed below
-    except tarfile.TarError:
-        return
-    with archive:
-        for member in archive:
-            file = archive.extractfile(member) if member.isreg() else None
-            if file:
-                yield member.name, file.read()
+    blobs = [path.read_bytes() for path in image.iterdir()]
+    unpacked = [gzip.decompress(blob) if blob.startswith(b"\x1f\x8b") else blob for blob in blobs]
+    assert not [found for blob in unpacked for found in secrets.findall(blob)]
+    configurations = [json.loads(blob) for blob in unpacked if blob.startswith(b'{"') and b'"rootfs"' in blob]
+    assert len(configurations) == 1
+    assert len(configurations[0]["history"]) > 5
+    names = {each.partition("=")[0] for each in configurations[0]["config"]["Env"]}
+    assert not [name for name in names if name in SECRETS or name in ON_THE_RUNNER]
+    assert sum(b"found-at-build" in blob for blob in unpacked) == 1

@@ -111,7 +111,7 @@ class Bench:
         assert await self.ledger.settle(sending, Sent(run_id), "test", now=now, lane_next_at=0)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        with sa.create_engine(self.url).connect() as connection:
+        with sa.create_engine(self.url, poolclass=sa.NullPool).connect() as connection:
             return [tuple(row) for row in connection.execute(sa.text(query))]
 
     def state(self, dispatch_id: str) -> tuple[Any, ...]:

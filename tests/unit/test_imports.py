@@ -78,6 +78,8 @@ def test_the_serving_process_does_not_import_mlflow(module: str) -> None:
 
 
 def test_the_command_starts_without_what_only_the_runner_needs() -> None:
-    code = "import sys; sys.modules.update(dict.fromkeys(['botocore', 'mlflow'])); import bridge.cli"
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['botocore', 'mlflow', 'packaging', 'yaml'])); import bridge.cli"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

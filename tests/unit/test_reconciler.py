@@ -105,7 +105,7 @@ class Bench:
         await self.ledger.accept(Delivery(delivery_id, Event(kind, model, version, alias=alias), now), [])
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        with sa.create_engine(self.url).connect() as connection:
+        with sa.create_engine(self.url, poolclass=sa.NullPool).connect() as connection:
             return [tuple(row) for row in connection.execute(sa.text(query))]
 
     @property

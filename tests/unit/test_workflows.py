@@ -17,6 +17,7 @@ ACTIONS = json.loads((Path(__file__).parent / "actions.json").read_text())
 """Made out of the actions' own action.yml at the pinned commits."""
 SIGN_IN = "./.bridge/.github/actions/sign-in"
 MLFLOW = re.compile(r"secrets\.MLFLOW_|vars\.MLFLOW_")
+PIP = {"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "CA_CERTIFICATES"}
 REGISTRY = re.compile(r"secrets\.DOCKER_REGISTRY_PASSWORD|github\.token")
 
 
@@ -108,24 +109,57 @@ def test_secrets_reach_declared_steps_alone(image: dict[str, Any]) -> None:
 def test_the_steps_that_run_model_code_get_nothing_of_mlflow_or_the_registry(image: dict[str, Any]) -> None:
     build = {step["name"]: json.dumps(step) for step in image["jobs"]["build"]["steps"]}
     for name in ("Build the image", "Smoke-test the image"):
-        assert "secrets." not in build[name], name
         assert not MLFLOW.search(build[name]), name
         assert not REGISTRY.search(build[name]), name
     assert not MLFLOW.search(json.dumps([image["env"], image["jobs"]["build"]["env"]]))
+    assert "secrets." not in build["Smoke-test the image"]
+    given = next(step["env"] for step in image["jobs"]["build"]["steps"] if step["name"] == "Build the image")
+    assert given == {
+        name: f"${{{{ needs.resolve.outputs.layered == 'true' && secrets.{name} || '' }}}}" for name in PIP
+    }
 
 
-def test_the_build_signs_in_only_after_the_smoke_test(image: dict[str, Any]) -> None:
+def test_of_the_secrets_of_a_package_index_all_steps_but_the_build_know_only_whether_they_are_set(
+    image: dict[str, Any],
+) -> None:
+    told = {name for name, value in image["env"].items() if "secrets." in value}
+    assert told == {"HAS_PACKAGE_INDEX", "HAS_CA_CERTIFICATES"}
+    assert all(re.fullmatch(r"\$\{\{ (secrets\.\w+ != ''( \|\| )?)+ \}\}", image["env"][name]) for name in told)
+    steps = [step for job in image["jobs"].values() for step in job["steps"]]
+    knowing = {step["name"] for step in steps if set(re.findall(r"secrets\.(\w+)", json.dumps(step))) & PIP}
+    assert knowing == {"Build the image"}
+
+
+def test_a_models_files_come_through_mlflow_and_never_from_its_store(image: dict[str, Any]) -> None:
+    from mlflow.environment_variables import MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD as SETTING
+
+    assert image["env"][SETTING.name] == "false"
+
+
+def test_a_sign_in_to_read_lies_in_a_folder_of_its_own_which_is_gone_before_the_build(image: dict[str, Any]) -> None:
+    build = {step["name"]: step for step in image["jobs"]["build"]["steps"]}
+    reads = build["Sign in to the registry, to read"]
+    assert reads["env"] == {"DOCKER_CONFIG": "${{ runner.temp }}/mlflow-bridge-read"}
+    assert build["Download the model"]["env"]["DOCKER_CONFIG"] == reads["env"]["DOCKER_CONFIG"]
+    gone = build["Sign out again"]
+    assert gone["if"] == f"always() && {reads['if']}"
+    assert 'rm -rf "$RUNNER_TEMP/mlflow-bridge-read"' in gone["run"]
+    names = list(build)
+    assert names.index("Download the model") + 1 == names.index("Sign out again") == names.index("Build the image") - 1
+
+
+def test_the_build_signs_in_to_write_only_after_the_smoke_test(image: dict[str, Any]) -> None:
     names = [step["name"] for step in image["jobs"]["build"]["steps"]]
     signs_in = [step["name"] for step in image["jobs"]["build"]["steps"] if step.get("uses") == SIGN_IN]
-    assert signs_in == ["Sign in to the registry, to push"]
-    assert names.index("Smoke-test the image") < names.index(signs_in[0]) < names.index("Push the image")
+    assert signs_in == ["Sign in to the registry, to read", "Sign in to the registry, to push"]
+    assert names.index("Smoke-test the image") < names.index(signs_in[1]) < names.index("Push the image")
 
 
 def test_every_job_signs_in_by_the_one_action_with_the_same_secrets(image: dict[str, Any]) -> None:
     given = [step["with"] for job in image["jobs"].values() for step in job["steps"] if step.get("uses") == SIGN_IN]
-    assert len(given) == 3
+    assert len(given) == 4
     assert given[0].pop("has-mlflow") == "${{ (secrets.MLFLOW_TRACKING_URI || vars.MLFLOW_TRACKING_URI) != '' }}"
-    assert given[0] == given[1] == given[2]
+    assert given[0] == given[1] == given[2] == given[3]
     assert set(given[0]) <= set(read(ROOT / ".github/actions/sign-in/action.yml")["inputs"])
     assert "github.token" not in CALLED.read_text()
 

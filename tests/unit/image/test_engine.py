@@ -94,6 +94,13 @@ def test_a_container_that_does_not_start_says_why(programs: Programs) -> None:
         engine.Container.start("r/iris:7", network=False)
 
 
+def test_a_container_that_was_made_and_does_not_start_is_removed(programs: Programs) -> None:
+    programs.say("docker", "0123abc\n", status=125, err="no such runtime")
+    with pytest.raises(SmokeTestFailed, match="no such runtime"):
+        engine.Container.start("r/iris:7", network=False)
+    assert programs.calls[-1][1] == ["rm", "--force", "--volumes", "0123abc"]
+
+
 def test_what_a_push_made_is_known_by_its_digest(programs: Programs) -> None:
     programs.say("docker", "abc: Pushed\n7: digest: sha256:5f size: 1234\n")
     assert engine.push("r/iris:7") == "sha256:5f"

@@ -1,6 +1,6 @@
 import pytest
 
-from bridge.image.identity import RECIPE, Verdict, judge
+from bridge.image.identity import LAYERED_RECIPE, RECIPE, Verdict, judge
 
 OURS = {
     "mlflow.model.name": "iris",
@@ -15,6 +15,7 @@ OURS = {
     [
         (None, Verdict.ABSENT),
         (OURS, Verdict.SAME),
+        ({**OURS, "bridge.recipe": LAYERED_RECIPE}, Verdict.SAME),
         ({**OURS, "bridge.recipe": "older/0"}, Verdict.OTHER_RECIPE),
         ({**OURS, "mlflow.model.source": "models:/m-2"}, Verdict.OTHER_SOURCE),
         ({**OURS, "mlflow.model.name": "Iris"}, Verdict.FOREIGN),

@@ -1,3 +1,6 @@
+import hashlib
+from pathlib import Path
+
 import pytest
 
 from bridge.image.errors import ImageConflict, RegistryError
@@ -50,3 +53,18 @@ def test_another_image_in_the_registry_than_the_one_that_was_tested_is_told(prog
     programs.say("docker push", "7: digest: sha256:5f size: 1\n")
     with pytest.raises(RegistryError, match=r"not the image that was tested .sha256:other"):
         push_tested(repository(None), PLAN, "sha256:other")
+
+
+@pytest.mark.parametrize(("tested", "fits"), [("config of {}", True), ("sha256:other", False)])
+def test_of_an_image_in_layers_the_parts_are_pushed_and_compared_alike(
+    programs: Programs, tmp_path: Path, tested: str, fits: bool
+) -> None:
+    programs.say("skopeo")
+    (tmp_path / "manifest.json").write_bytes(b"{}")
+    digest = f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
+    if fits:
+        assert push_tested(repository(None), PLAN, tested.format(digest), tmp_path) == digest
+    else:
+        with pytest.raises(RegistryError, match="not the image that was tested"):
+            push_tested(repository(None), PLAN, tested, tmp_path)
+    assert programs.calls[0][1][-2:] == [f"dir:{tmp_path}", "docker://r.example/iris:7"]

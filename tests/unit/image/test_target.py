@@ -40,6 +40,11 @@ def test_a_routes_smoke_test_stands_above_the_workflows() -> None:
     assert Target.read(settings(payload=said, smoke_test="invoke")).smoke_test == "off"
 
 
+def test_what_a_route_says_of_the_images_making_is_handed_on() -> None:
+    said = {"builder": "layered", "base-image": "python:3", "platforms": "linux/amd64"}
+    assert Target.read(settings(payload=payload(inputs=said, name="iris", version="7"))).inputs == said
+
+
 @pytest.mark.parametrize(
     ("values", "says"),
     [
@@ -54,7 +59,9 @@ def test_a_routes_smoke_test_stands_above_the_workflows() -> None:
         ({"payload": payload(name=["iris"], version="1")}, "model is missing"),
         ({"payload": payload(name="iris", version=1)}, "is no number"),
         ({"payload": payload(inputs={"force": "true"}, name="iris", version="1")}, "knows no input 'force'"),
-        ({"payload": payload(inputs={"builder": "evil"}, name="iris", version="1")}, "knows no input 'builder'"),
+        ({"payload": payload(inputs={"runs-on": "mine"}, name="iris", version="1")}, "knows no input 'runs-on'"),
+        ({"payload": payload(inputs={"builder": ["x"]}, name="iris", version="1")}, "knows no input 'builder'"),
+        ({"payload": payload(inputs={"build-from-source": "true"}, name="i", version="1")}, "'build-from-source'"),
     ],
 )
 def test_what_is_not_allowed_is_refused_by_name(values: dict[str, str], says: str) -> None:

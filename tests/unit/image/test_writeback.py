@@ -1,6 +1,7 @@
 import pytest
 
 from bridge.image.writeback import write_image, write_status
+from bridge.mlflow_api import MlflowError
 
 from .memory import MemoryMlflow, version
 
@@ -37,3 +38,18 @@ def test_an_image_is_written_by_digest_and_only_where_mlflow_does_not_know_it() 
     mlflow.written.clear()
     write_image(mlflow, version("1", **{"image.status": "pushed", "image.uri": URI}), URI, RUN)
     assert mlflow.written == []
+
+
+class Racing(MemoryMlflow):
+    """Refuses each tag the first time, as MLflow does where another run writes it at that moment."""
+
+    def set_version_tag(self, name: str, version: str, key: str, value: str) -> None:
+        self.written.append((key, value))
+        if self.written.count((key, value)) == 1:
+            raise MlflowError("400 BAD_REQUEST: UNIQUE constraint failed")
+
+
+def test_a_tag_that_another_run_writes_at_the_same_time_is_written_once_more() -> None:
+    mlflow = Racing()
+    write_image(mlflow, version("1"), URI, RUN)
+    assert set(mlflow.written) == {("image.uri", URI), ("image.status", "pushed"), ("image.run_url", RUN)}

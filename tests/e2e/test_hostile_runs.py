@@ -1,0 +1,122 @@
+"""The worst payloads of somebody who has the webhook's secret, by the real workflow: nothing of them is obeyed.
+
+`tests/integration/test_hostile_payloads.py` has some hundreds more, past act.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from bridge.demo.github import LoopbackGitHub
+from bridge.demo.runs import Run
+from bridge.image.identity import MODEL
+from bridge.image.registry import Repository
+from bridge.naming import slug
+from tests.e2e.workshop import Workshop, annotations, dispatch, ended, jobs
+from tests.labelled import put
+
+OWNED = "owned-by-a-payload"
+"""A file that a command would make; MLflow takes no slash in a model's name, so commands go to HOME first."""
+SHELL = f"$(cd;touch {OWNED}) `cd;touch {OWNED}` ;cd;touch {OWNED} # && cd && touch {OWNED} | '\"\\"
+EXPRESSION = "${{ secrets.DOCKER_REGISTRY_PASSWORD }} ${{ toJSON(secrets) }} ${{ github.token }} }}"
+COMMANDS = (
+    f"\n::error title={OWNED}::{OWNED}\n::set-output name=build::true\n::set-env name=VERSION::2\n"
+    f"::add-path::/tmp\n::add-mask::image\n##[error]{OWNED}\n::stop-commands::{OWNED}\r\n%0A::error::{OWNED}"
+)
+REFERENCE = "../../other/iris:latest@sha256:" + "0" * 64
+NAME = f"{SHELL}{EXPRESSION} .. \nRUN cd;touch {OWNED}\n##[error]{OWNED}\n%0A --all @ latest"
+"""What MLflow takes as a model's name: neither slash nor colon."""
+ALIASES = ("champion", "--all", "-v", "7", "sha256-abc")
+EVERYTHING = SHELL + EXPRESSION + REFERENCE + COMMANDS
+
+
+@pytest.fixture(scope="module")
+def github(workshop: Workshop) -> Iterator[LoopbackGitHub]:
+    with workshop.github() as github:
+        yield github
+
+
+@pytest.fixture(scope="module")
+def there(workshop: Workshop) -> str:
+    """A model whose version 1 has its image already."""
+    workshop.sign_in()
+    workshop.new_version("target", "s3://bucket/m")
+    put(f"{workshop.registry.host}/demo/target", "target", "1", "s3://bucket/m")
+    return "target"
+
+
+@pytest.fixture(autouse=True)
+def nothing_else(workshop: Workshop, there: str) -> Iterator[None]:
+    """After each test, no command has run, and there is nothing in the registry but what the test may make."""
+    before = held(workshop)
+    yield
+    assert [path for path in workshop.folder.rglob(f"*{OWNED}*") if path.is_file()] == []
+    assert not Path(OWNED).exists()
+    hostile = f"demo/{slug(NAME)}"
+    assert {name: tags for name, tags in held(workshop).items() if name != hostile} == {
+        name: tags for name, tags in before.items() if name != hostile
+    }
+
+
+def held(workshop: Workshop) -> dict[str, dict[str, str]]:
+    """Give the tags of every repository in the registry, with their digests."""
+    registry = workshop.registry
+    login = (registry.user, registry.password)
+    said = httpx.get(f"{registry.url}/v2/_catalog?n=1000", auth=login, trust_env=False).json()
+    return {name: registry.tags(name) for name in said["repositories"]}
+
+
+def check_shown(workshop: Workshop, run: Run) -> None:
+    """Nothing that the run shows is a secret, or was said by the payload instead of by us."""
+    shown = "\n".join([run.log, run.summary, run.title, run.name, *(str(job.annotations) for job in run.jobs)])
+    assert workshop.registry.password not in shown
+    for level in ("error", "notice", "warning"):
+        assert OWNED not in annotations(run, level)
+    # act splits a command at its last ::, where GitHub's runner does at the first: to act, some have no title.
+    titles = {each.title for job in run.jobs for each in job.annotations}
+    assert titles <= {"resolve failed", "Alias not tagged", ""}
+
+
+def test_a_model_of_the_worst_name_becomes_one_image_of_its_own_and_no_more(
+    workshop: Workshop, github: LoopbackGitHub
+) -> None:
+    number = workshop.register(NAME)
+    for alias in ALIASES:
+        workshop.client.set_registered_model_alias(NAME, alias, number)
+    run = ended(github, dispatch(github, {"name": NAME, "version": number, "alias": "champion"}))
+    assert jobs(run) == {"resolve": "success", "build": "success", "promote": "success"}, run.log[-3000:]
+    check_shown(workshop, run)
+    name = f"{workshop.registry.host}/demo/{slug(NAME)}"
+    tags = workshop.registry.tags(name)
+    assert tags == dict.fromkeys(["1", "champion"], tags["1"])
+    image = Repository(name, workshop.docker_config).look("1")
+    assert image
+    assert image.labels[MODEL] == NAME
+    assert len(annotations(run, "notice")) == len(ALIASES) - 1
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "said"),
+    [
+        ({"name": EVERYTHING, "version": "1"}, {}, "MLflow at"),
+        ({"name": "target", "version": f"1{EVERYTHING}"}, {}, "version '1$(cd"),
+        ({"name": "target", "version": None, "alias": EVERYTHING}, {}, "MLflow at"),
+        ({"name": "target", "version": "1"}, {"smoke-test": EVERYTHING}, "smoke-test '$(cd"),
+    ],
+    ids=["name", "version", "alias", "inputs"],
+)
+def test_a_payload_that_names_nothing_is_refused_with_a_reason(
+    workshop: Workshop,
+    github: LoopbackGitHub,
+    model: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    said: str,
+) -> None:
+    run = ended(github, dispatch(github, model, inputs))
+    assert jobs(run) == {"resolve": "failure", "build": "skipped", "promote": "skipped"}
+    check_shown(workshop, run)
+    assert len(annotations(run, "error")) == 1
+    assert f"::error title=resolve failed::{said}" in run.log

@@ -1,0 +1,194 @@
+"""Real MLflow and a real registry, and as many GitHubs as a test wants, whose runs are the real workflow's under act.
+
+No bridge, so nothing starts by itself. MLflow's builder is left out too, for it takes a minute: `uvx` is a program of
+ours here, which makes a small image that serves. Everything else of a run is real.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import mlflow
+import pytest
+
+from bridge.demo.checkout import copy
+from bridge.demo.github import LoopbackGitHub
+from bridge.demo.processes import MlflowServer
+from bridge.demo.registry import Registry
+from bridge.demo.runner import ActRunner
+from bridge.demo.runs import Run
+from bridge.demo.stage import REPOSITORY, base_image, checkout, missing_for_images, new_runner, remove_images
+from bridge.mlflow_api import MlflowApi
+
+_RUN = 600.0
+_PYTHON = ".".join(str(part) for part in sys.version_info[:3])
+_BUILDER = """\
+#!{python}
+import json, pathlib, shutil, subprocess, sys, tempfile
+words = sys.argv[1:]
+with open({calls!r}, "a") as calls:
+    print(json.dumps(words), file=calls)
+model, image = words[words.index("-m") + 1], words[words.index("-n") + 1]
+with tempfile.TemporaryDirectory() as folder:
+    shutil.copytree(model, folder + "/model")
+    pathlib.Path(folder, "serve.py").write_text({serve!r})
+    pathlib.Path(folder, "Dockerfile").write_text(
+        "FROM {base}\\nCOPY model /opt/ml/model\\nCOPY serve.py /\\nCMD [\\"python\\", \\"/serve.py\\"]\\n"
+    )
+    sys.exit(subprocess.run(["docker", "build", "--tag", image, folder]).returncode)
+"""
+_SERVE = """\
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Answer(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+HTTPServer(("127.0.0.1", 8080), Answer).serve_forever()
+"""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """The running parts; `runner` executes runs, which all share one HOME and sign-in, as on one machine."""
+
+    folder: Path
+    mlflow: MlflowServer
+    registry: Registry
+    runner: ActRunner
+
+    @property
+    def docker_config(self) -> Path:
+        """Where this process's Docker keeps its sign-in; the runs have a place of their own."""
+        return self.folder / "docker"
+
+    @property
+    def builds(self) -> list[list[str]]:
+        """What MLflow's builder was called with each time."""
+        return [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]
+
+    @property
+    def client(self) -> Any:
+        return mlflow.MlflowClient(tracking_uri=self.mlflow.url)
+
+    def api(self) -> MlflowApi:
+        return MlflowApi(self.mlflow.url)
+
+    @contextmanager
+    def github(self, *, host: str = "", tree: Path | None = None, **secrets: str) -> Iterator[LoopbackGitHub]:
+        """Start a GitHub; `host` is where its runs find the registry, `secrets` are set besides its password."""
+        with LoopbackGitHub(
+            repository=REPOSITORY,
+            tree=tree or checkout(),
+            token=f"ghp_{uuid4().hex}",
+            folder=self.folder / f"github-{uuid4().hex[:8]}",
+            runner=self.runner,
+            variables={
+                "MLFLOW_TRACKING_URI": self.mlflow.url,
+                "DOCKER_REGISTRY": host or self.registry.host,
+                "DOCKER_NAMESPACE": "demo",
+                "DOCKER_USERNAME": self.registry.user,
+            },
+            secrets={"DOCKER_REGISTRY_PASSWORD": self.registry.password} | secrets,
+        ) as github:
+            yield github
+
+    def register(self, name: str, *, size: int = 1000) -> str:
+        """Register a version whose files are no more than what a build asks for; give its number."""
+        folder = self.folder / f"model-{uuid4().hex[:8]}"
+        folder.mkdir()
+        (folder / "MLmodel").write_text(
+            "flavors:\n  python_function:\n    loader_module: nothing\n    env: {virtualenv: python_env.yaml}\n"
+            f"mlflow_version: {mlflow.__version__}\n"
+        )
+        (folder / "python_env.yaml").write_text(f"python: {_PYTHON}\n")
+        (folder / "weights").write_bytes(os.urandom(size))
+        run = self.client.create_run("0").info
+        self.client.log_artifacts(run.run_id, str(folder), "model")
+        return self.new_version(name, f"{run.artifact_uri}/model", run.run_id)
+
+    def new_version(self, name: str, source: str, run_id: str | None = None) -> str:
+        """Register a version with that source, and the model where it is missing; give its number."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        return str(self.client.create_model_version(name, source, run_id).version)
+
+    def sign_in(self) -> None:
+        """Sign this process's Docker in to the registry; DOCKER_CONFIG says where that is kept."""
+        command = ["docker", "login", "--username", self.registry.user, "--password-stdin", self.registry.host]
+        subprocess.run(command, input=self.registry.password, text=True, check=True, capture_output=True)
+
+
+def tree_with(folder: Path, **inputs: str) -> Path:
+    """Copy the checkout to `folder`, with a caller that gives these inputs besides, written in YAML; give the copy."""
+    copy(checkout(), folder, REPOSITORY)
+    caller = folder / ".github/workflows/on-mlflow-event.yml"
+    given = "".join(f"      {name.replace('_', '-')}: {value}\n" for name, value in inputs.items())
+    caller.write_text(caller.read_text().replace("    with:\n", f"    with:\n{given}"))
+    return folder
+
+
+def by_hand(github: LoopbackGitHub, **inputs: Any) -> Run:
+    """Start a run by hand; give it as it is then."""
+    workflow = next(each for each in github.workflows if each.path.endswith("on-mlflow-event.yml"))
+    return github.workflow_dispatch(workflow, {"ref": "main", "inputs": inputs})
+
+
+def dispatch(github: LoopbackGitHub, model: Mapping[str, Any], inputs: Mapping[str, Any] | None = None) -> Run:
+    """Start a run as the bridge would; give it as it is then."""
+    said = {"schema": 1, "dispatch_id": uuid4().hex, "delivery_id": uuid4().hex, "event": "model_version.created"}
+    payload = {**said, "model": dict(model), "inputs": dict(inputs or {})}
+    github.repository_dispatch({"event_type": "mlflow-model-version", "client_payload": payload})
+    return github.runs[0]
+
+
+def ended(github: LoopbackGitHub, run: Run) -> Run:
+    """Give the run once it is over."""
+    return github.wait(run, _RUN)
+
+
+def steps(run: Run, job: str) -> dict[str, str | None]:
+    """Give the conclusion of each of a job's steps."""
+    return {step.name: step.conclusion for each in run.jobs if each.name.endswith(job) for step in each.steps}
+
+
+def jobs(run: Run) -> dict[str, str | None]:
+    """Give the conclusion of each job."""
+    return {job.name.rpartition(" / ")[2]: job.conclusion for job in run.jobs}
+
+
+def annotations(run: Run, level: str) -> list[str]:
+    """Give what the run's page says at that level."""
+    return [each.message for job in run.jobs for each in job.annotations if each.level == level]
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    """One for all tests."""
+    if lacking := missing_for_images():
+        pytest.skip(lacking)
+    folder = tmp_path_factory.mktemp("workshop")
+    builder = folder / "bin" / "uvx"
+    builder.parent.mkdir()
+    calls = str(folder / "calls")
+    builder.write_text(_BUILDER.format(python=sys.executable, serve=_SERVE, base=base_image(), calls=calls))
+    builder.chmod(0o755)
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        registry = stack.enter_context(Registry(folder / "registry"))
+        server = stack.enter_context(MlflowServer(folder / "mlflow"))
+        path = os.pathsep.join((str(builder.parent), str(Path(sys.executable).parent), os.environ["PATH"]))
+        runner = new_runner(checkout(), folder, {"PATH": path})
+        patch.setenv("DOCKER_CONFIG", str(folder / "docker"))
+        yield Workshop(folder, server, registry, runner)
+        remove_images(registry.host)
