@@ -111,7 +111,12 @@ def _engine(text: str) -> tuple[sa.Engine, str]:
                 url.set(drivername="postgresql+psycopg"),
                 pool_pre_ping=True,  # after a restart of PostgreSQL nobody meets a dead connection
                 pool_recycle=_RECYCLE,
-                connect_args={"connect_timeout": 5, "tcp_user_timeout": 2 * _BUSY, "application_name": "mlflow-bridge"},
+                connect_args={
+                    "connect_timeout": 5,
+                    "tcp_user_timeout": 2 * _BUSY,
+                    "application_name": "mlflow-bridge",
+                    "client_encoding": "utf8",  # else a database of encoding SQL_ASCII gives bytes for text
+                },
             )
             return engine, "check that the PostgreSQL server that DATABASE_URL names runs, has room and lets us in"
     except (sa.exc.ArgumentError, ValueError):

@@ -6,7 +6,9 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -49,7 +51,8 @@ async def test_a_ledger_of_the_first_release_keeps_what_it_has(opened: Ledger) -
         command.upgrade(first, "0001")
         connection.exec_driver_sql("insert into lanes (name, next_at, pauses) values ('github', 7.0, 0)")
         connection.exec_driver_sql(
-            "insert into deliveries (id, kind, model, version, received_at) values ('d', 'kind', 'm', '1', 1)"
+            "insert into deliveries (id, kind, model, version, received_at) "
+            "values ('d', 'model_version.created', 'm', '1', 1)"
         )
         connection.exec_driver_sql(
             "insert into dispatches (id, delivery_id, lane, route, repository, event_type, payload, state, attempts, "
@@ -60,6 +63,9 @@ async def test_a_ledger_of_the_first_release_keeps_what_it_has(opened: Ledger) -
     assert found is not None
     assert (found.id, found.attempts, found.way, found.workflow) == ("1", 3, "repository_dispatch", None)
     assert (await opened.lane()).next_at == 7.0
+    told = await opened.story("d")
+    assert told is not None
+    assert [one.id for one in told.sent] == ["1"]
 
 
 async def test_a_second_start_changes_nothing(ledger: Ledger, other: Ledger) -> None:
@@ -226,6 +232,19 @@ class TestPostgres:
         ledger = Ledger(url)
         await ledger.start()
         assert await ledger.accept(delivery(), [dispatch()]) == Accepted()
+        await ledger.close()
+
+    async def test_a_database_that_knows_no_encoding_keeps_text(self, postgres_url: str) -> None:
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            name = f"ascii_{uuid4().hex}"
+            connection.execute(f"create database {name} encoding 'SQL_ASCII' locale 'C' template template0")
+        ledger = Ledger(postgres_url.rpartition("/")[0] + f"/{name}")
+        await ledger.start()
+        told = replace(delivery(), event=replace(delivery().event, model="模型"))
+        assert await ledger.accept(told, [dispatch()]) == Accepted()
+        story = await ledger.story(told.id)
+        assert story is not None
+        assert story.delivery == told
         await ledger.close()
 
     async def test_a_start_waits_for_another_replicas_migration(self, postgres_url: str) -> None:
