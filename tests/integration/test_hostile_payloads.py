@@ -175,8 +175,8 @@ def _check_outputs(file: Path, said: dict[str, Any]) -> None:
         return
     lines = file.read_text().splitlines()
     names, values = [line.partition("<<")[0] for line in lines[::3]], lines[1::3]
-    assert names == ["version", "group", "build", "replace"], said
-    assert re.fullmatch(r"1 [a-z0-9._-]{1,120} false false", " ".join(values)), said
+    assert names == ["version", "group", "build", "replace", "layered", "previous", "fetch"], said
+    assert re.fullmatch(r"1 [a-z0-9._-]{1,120} false false false  false", " ".join(values)), said
 
 
 def _check_log(log: str, said: dict[str, Any]) -> None:
