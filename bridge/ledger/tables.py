@@ -38,9 +38,12 @@ OF_DELIVERY: Final = sa.and_(
 def tells_of(version: str) -> sa.ColumnElement[bool]:
     """Give the condition that a delivery tells of this version of its model, as the index by versions has it.
 
-    By their lengths first, versions stand in the order of their numbers, so that a new one goes to its model's end.
+    By their lengths first, versions stand in the order of their numbers, so that a new one goes to its model's end. The
+    version stands between itself and itself: SQLite would put the value of an equality into the length, too, and then
+    not know the index's expression.
     """
-    return sa.and_(sa.func.length(deliveries.c.version) == len(version), deliveries.c.version == version)
+    column = deliveries.c.version
+    return sa.and_(sa.func.length(column) == len(version), column.between(version, version))
 
 
 versions: Final = sa.Table(

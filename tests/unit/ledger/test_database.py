@@ -17,6 +17,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from bridge.events import Kind
 from bridge.ledger import LANE, Accepted, Ledger, LedgerTooNew, LedgerUnavailable, RunState, State
 from bridge.ledger.database import _MIGRATION_LOCK, _MIGRATIONS, HEAD
 from bridge.retry import Pause
@@ -166,6 +167,9 @@ class TestSqlite:
         await sqlite.settle_run("dispatch-500", RunState(State.CANCELLED, 7, None, None, NOW))
         await sqlite.open_dispatches(now=NOW)
         await sqlite.figures(now=NOW)
+        event = delivery(7).event
+        assert await sqlite.version(event.model, event.version)
+        await sqlite.last_told(Kind.VERSION_CREATED, event.model, version=event.version)
         sa.event.remove(sqlite._database._engine, "before_cursor_execute", ask)
         with sqlite._database.reading() as connection:
             plans = [
@@ -178,6 +182,9 @@ class TestSqlite:
         assert len(plans) > 8
         assert [plan for plan in plans if " USING " not in plan] == []
         assert [plan for plan in plans if plan.startswith("SCAN") and "COVERING INDEX" not in plan] == []
+        by_version = [plan for plan in plans if "ix_deliveries_version" in plan]
+        assert len(by_version) == 2
+        assert all("(model=? AND <expr>=? AND version>? AND version<?)" in plan for plan in by_version), by_version
 
     async def test_a_folder_that_is_not_there_is_named_by_its_setting(self, tmp_path: Path) -> None:
         ledger = Ledger(f"sqlite:///{tmp_path}/nowhere/ledger.db")
