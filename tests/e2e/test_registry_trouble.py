@@ -93,7 +93,8 @@ def test_ten_aliases_moved_in_a_burst_by_runs_that_overlap_end_where_mlflow_has_
     runs = burst(workshop, "burst", OVERLAPPING)
     assert [run.conclusion for run in runs] == ["success"] * OVERLAPPING, runs[0].log[-3000:]
     assert overlap(runs)
-    assert [said for run in runs for said in annotations(run, "notice")] == []
+    # One that meets a move at each look gives up; what it leaves is the next run's.
+    assert all("meanwhile: run it again" in said for run in runs for said in annotations(run, "notice"))
     wanted = workshop.client.get_registered_model("burst").aliases
     assert set(wanted) == set(ALIASES)
     assert workshop.registry.tags(name) == {**held, **{alias: held[number] for alias, number in wanted.items()}}
