@@ -7,12 +7,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bridge.image.errors import DirectArtifacts, UnsafeMetadata
-from bridge.image.layered.requirements import CONDA, CONSTRAINTS, REQUIREMENTS
+from bridge.image.layered.requirements import DESCRIPTION
 from bridge.image.metadata import MLMODEL, PYTHON_ENV, ModelMetadata, read
 from bridge.mlflow_api import MlflowError
 
-DESCRIPTION = (MLMODEL, PYTHON_ENV, CONDA, REQUIREMENTS, CONSTRAINTS)
-"""The files by which a model says what it needs."""
 _ADDRESS = re.compile(r"[#?%]")
 _MAX_METADATA = 4_000_000
 """Bytes; the signature of a table with some ten thousand columns is the longest that is usual."""

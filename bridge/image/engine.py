@@ -47,19 +47,19 @@ def add_labels(image: str, labels: Mapping[str, str], *, tag: str) -> None:
         image,
         given=f"FROM {image}\n",
     )
-    _quiet(["docker", "image", "rm", "--no-prune", image])
+    quiet(["docker", "image", "rm", "--no-prune", image])
 
 
 def tag(image: str, name: str) -> None:
     """Give an image that name, whatever held it before. Raises `BuildFailed`."""
-    done = _quiet(["docker", "image", "tag", image, name])
+    done = quiet(["docker", "image", "tag", image, name])
     if done.returncode:
         raise BuildFailed(f"{image}: the engine has no such image any more: run the job again")
 
 
 def remove(image: str) -> None:
     """Take a name, and the image where that was its last one, out of the engine, if it is there."""
-    _quiet(["docker", "image", "rm", image])
+    quiet(["docker", "image", "rm", image])
 
 
 def image_id(image: str) -> str:
@@ -73,7 +73,7 @@ def image_size(image: str) -> int:
 
 
 def _inspect(image: str, form: str) -> str:
-    done = _quiet(["docker", "image", "inspect", "--format", form, image])
+    done = quiet(["docker", "image", "inspect", "--format", form, image])
     if done.returncode:
         raise BuildFailed(f"{image}: the engine has no such image: the build step must come before")
     return done.stdout.strip()
@@ -116,7 +116,7 @@ class Container:
         """Start the image's own command with one worker. Raises `SmokeTestFailed`."""
         command = ["docker", "run", "--detach", "--security-opt", "no-new-privileges", "--pids-limit", "1024"]
         command += [] if network else ["--network", "none"]
-        done = _quiet([*command, "--env", "MLFLOW_MODELS_WORKERS=1", image])
+        done = quiet([*command, "--env", "MLFLOW_MODELS_WORKERS=1", image])
         container = cls(done.stdout.strip())
         if done.returncode:
             if container.id:  # it was made, and would keep its image from being removed
@@ -147,7 +147,7 @@ class Container:
 
     def remove(self) -> None:
         """Stop and remove the container."""
-        _quiet(["docker", "rm", "--force", "--volumes", self.id])
+        quiet(["docker", "rm", "--force", "--volumes", self.id])
 
 
 def _bounded(process: subprocess.Popen[bytes], timeout: float) -> tuple[int, str]:
@@ -190,5 +190,6 @@ def _loud(command: Sequence[str], image: str, given: str = "") -> None:
         raise BuildFailed(f"{image}: {command[0]} ended with status {done.returncode}: the build's log above says why")
 
 
-def _quiet(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def quiet(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a program that prints nothing of a model's, and give what it said, however it ended."""
     return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)

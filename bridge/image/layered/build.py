@@ -18,8 +18,8 @@ from bridge.image.layered import engine, registry
 from bridge.image.layered import plan as planning
 from bridge.image.layered.layers import below, pack
 from bridge.image.layered.plan import Base, Layer, LayeredPlan, Previous
-from bridge.image.layered.requirements import CONDA, CONSTRAINTS, PYTHON_ENV, REQUIREMENTS
-from bridge.image.metadata import MLMODEL, ModelMetadata
+from bridge.image.layered.requirements import DESCRIPTION
+from bridge.image.metadata import ModelMetadata
 
 _MODEL_LAYER = "model.tar.gz"
 _TEXT = 4_000_000
@@ -53,8 +53,7 @@ class Image:
 
 def plan(model: Path, metadata: ModelMetadata, *, base_image: str = "", wheels_only: bool = False) -> LayeredPlan:
     """Plan the image of the model in that folder. Raises as `bridge.image.layered.plan.plan` does."""
-    names = (MLMODEL, PYTHON_ENV, CONDA, REQUIREMENTS, CONSTRAINTS)
-    texts = {name: _text(model / name) for name in names if (model / name).is_file()}
+    texts = {name: _text(model / name) for name in DESCRIPTION if (model / name).is_file()}
     return planning.plan(texts, metadata, base_image=base_image, wheels_only=wheels_only)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bridge.image.engine import environment
+from bridge.image.engine import environment, quiet
 from bridge.image.errors import BuildFailed
 from bridge.image.layered.plan import Base, LayeredPlan
 from bridge.image.workflow import untrusted_output
@@ -26,14 +26,14 @@ SECRETS = ("ca", "index-url", "extra-index-urls")
 
 def base(image: str) -> Base:
     """Describe the base image, pulled where the engine does not hold it. Raises `BuildFailed`."""
-    said = _run("docker", "image", "inspect", image)
+    said = quiet(["docker", "image", "inspect", image])
     if said.returncode:
-        pulled = _run("docker", "pull", "--quiet", image)
+        pulled = quiet(["docker", "pull", "--quiet", image])
         if pulled.returncode:
             raise BuildFailed(
                 f"{image}: the base image can't be pulled ({_short(pulled.stderr)}): check its name and the network"
             )
-        said = _run("docker", "image", "inspect", image)
+        said = quiet(["docker", "image", "inspect", image])
     found = json.loads(said.stdout)[0]
     return Base(
         image=image,
@@ -46,16 +46,16 @@ def base(image: str) -> Base:
 
 def pull(name: str) -> None:
     """Have the engine hold an image, by `repository@digest`. Raises `BuildFailed`."""
-    if _run("docker", "image", "inspect", name).returncode == 0:
+    if quiet(["docker", "image", "inspect", name]).returncode == 0:
         return
-    done = _run("docker", "pull", "--quiet", name)
+    done = quiet(["docker", "pull", "--quiet", name])
     if done.returncode:
         raise BuildFailed(f"{name}: the engine can't pull it ({_short(done.stderr)}): run the job again")
 
 
 def save(image: str, to: Path) -> None:
     """Write an image that the engine holds to a file, uncompressed. Raises `BuildFailed`."""
-    done = _run("docker", "image", "save", "--output", str(to), image)
+    done = quiet(["docker", "image", "save", "--output", str(to), image])
     if done.returncode:
         raise BuildFailed(f"{image}: the engine can't give its layers ({_short(done.stderr)}): pull it anew")
 
@@ -162,10 +162,6 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     entry = tarfile.TarInfo(name)
     entry.size = len(content)
     tar.addfile(entry, BytesIO(content))
-
-
-def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
 
 
 def _short(said: str) -> str:

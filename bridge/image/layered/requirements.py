@@ -9,11 +9,13 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from bridge.image.errors import UnsafeMetadata, UnsupportedModel
+from bridge.image.metadata import MLMODEL, PYTHON_ENV
 
 REQUIREMENTS = "requirements.txt"
 CONSTRAINTS = "constraints.txt"
-PYTHON_ENV = "python_env.yaml"
 CONDA = "conda.yaml"
+DESCRIPTION = (MLMODEL, PYTHON_ENV, CONDA, REQUIREMENTS, CONSTRAINTS)
+"""The files by which a model says what it needs."""
 INSTEAD = "build it with `builder: mlflow`"
 
 _CONSTRAINED = re.compile(r"(-c|--constraint)[ =]?constraints\.txt")
