@@ -63,8 +63,8 @@ class Ledger:
     async def close(self) -> None:
         """Let go of the database, once what was asked before is done."""
         for thread in (self._reader, self._writer):
-            await asyncio.get_running_loop().run_in_executor(thread, self._database.close)
-            thread.shutdown()
+            await asyncio.to_thread(thread.shutdown)
+        self._database.close()  # a connection that were still in use would be left open
 
     async def accept(self, delivery: Delivery, dispatches: Sequence[Dispatch]) -> Accepted | Duplicate:
         """Write down the delivery with its dispatches, all or nothing; a known id changes nothing."""

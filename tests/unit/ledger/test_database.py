@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
@@ -221,6 +222,27 @@ def other_transaction(path: Path) -> Iterator[None]:
         yield
         connection.rollback()
     engine.dispose()
+
+
+async def test_closing_waits_for_what_is_under_way_and_leaves_no_connection(opened: Ledger) -> None:
+    seen: list[str] = []
+    for change in ("connect", "close"):
+        sa.event.listen(opened._database._engine, change, lambda *_, change=change: seen.append(change))
+    began, may_end = threading.Event(), threading.Event()
+
+    def slowly(_connection: sa.Connection) -> str:
+        began.set()
+        may_end.wait(60)
+        return "done"
+
+    writing = asyncio.create_task(opened._write(slowly))
+    await asyncio.to_thread(began.wait, 60)
+    closing = asyncio.create_task(opened.close())
+    await asyncio.wait([closing], timeout=0.2)
+    may_end.set()
+    await closing
+    assert await writing == "done"
+    assert seen == ["connect", "close"]
 
 
 class TestPostgres:
