@@ -1,4 +1,5 @@
-# Installs the requirements into /opt/venv, as root, inside the build.
+# Installs the requirements into /opt/venv, as root, inside the build, without what serving never reads. All that is
+# done to an installed file is done here: a later step would copy the file first.
 set -eu
 umask 022
 : > /tmp/bridge-mark # what changes from here on is the layer
@@ -27,3 +28,5 @@ if [ -e /run/bridge/wheels-only ]; then
 fi
 /run/bridge/uv venv --quiet --system-site-packages --python "$(command -v python)" /opt/venv
 /run/bridge/uv pip install --quiet "$@" -r /run/bridge/requirements.txt -c /run/bridge/constraints.txt
+python -I /run/bridge/trim.py /opt/venv/lib*/python*/site-packages
+find /opt/venv -name '*.py' -exec touch -hcd @315532800 {} + # bytecode will hold its source's time

@@ -1,5 +1,4 @@
-# Adds the user, leaves out what serving never reads, compiles what it imports, and packs what has changed. No secret is
-# here. Run inside the build.
+# Adds the user, compiles what serving imports, and packs what has changed. No secret is here. Run inside the build.
 set -eu
 umask 022
 if ! grep -q '^model:' /etc/passwd; then
@@ -8,14 +7,11 @@ if ! grep -q '^model:' /etc/passwd; then
 fi
 mkdir -p /home/model
 chown 10001:10001 /home/model
-python -I /run/bridge/trim.py /opt/venv/lib*/python*/site-packages
-# Bytecode holds its source's time, so that comes first.
-find /opt/venv -name '*.py' -exec touch -hcd @315532800 {} +
 mkdir /tmp/bridge-layer
 # Compiling works on one core and packing on the others. Bytecode is packed when all of it is there. What can't be
 # imported here is compiled when it is imported, or never.
 PYTHONHASHSEED=0 /opt/venv/bin/python /run/bridge/compile.py > /dev/null 2>&1 &
 compiling=$!
-python -I /run/bridge/layers.py /tmp/bridge-mark /tmp/bridge-layer files
+nice python -I /run/bridge/layers.py /tmp/bridge-mark /tmp/bridge-layer files
 wait "$compiling" || true
 python -I /run/bridge/layers.py /tmp/bridge-mark /tmp/bridge-layer bytecode

@@ -14,7 +14,7 @@ from bridge.image.layered.requirements import INSTEAD, Requirements
 from bridge.image.layered.requirements import read as read_requirements
 from bridge.image.metadata import MLMODEL, ModelMetadata
 
-RECIPE = "layered/2"
+RECIPE = "layered/3"
 """How images are made here; raised when the same model would give another image."""
 REQUIREMENTS_LABEL = "bridge.requirements"
 """What stands below the model, as one hash: images with the same share those layers."""

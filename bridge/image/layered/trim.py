@@ -1,8 +1,8 @@
 """Takes out of the installed packages what serving reads nowhere, and out of their RECORD, so that both agree.
 
 Left out are MLflow's user interface (its server would answer without pages, and no model is served by it); the modules
-that pytest alone collects, `test_*.py` in a folder `tests`; and the C of an extension module that lies beside it
-compiled. All else in folders of tests stays, for some packages import helpers from there. Names, releases and
+that pytest alone collects, `test_*.py` in a folder `tests`; and the C or Cython of an extension module that lies beside
+it compiled. All else in folders of tests stays, for some packages import helpers from there. Names, releases and
 requirements of what is installed stay readable as they were.
 
 Runs inside the build, under any Python from 3.8 on: it imports nothing of ours.
@@ -29,7 +29,7 @@ def left_out(path: str, compiled: "Container[str]" = ()) -> bool:
         return False
     if path.startswith(_INTERFACE) or ("tests" in folders and name.startswith("test_") and name.endswith(".py")):
         return True
-    return name.endswith((".c", ".cpp")) and _stem(path) in compiled
+    return name.endswith((".c", ".cpp", ".pyx")) and _stem(path) in compiled
 
 
 def _stem(path: str) -> str:

@@ -12,7 +12,7 @@ COMPILED = {"pkg/fast"}
     "path",
     [
         "mlflow/server/js/build/static/main.js", "pandas/tests/frame/test_query.py", "tests/test_it.py",
-        "pkg/fast.c", "pkg/fast.cpp",
+        "pkg/fast.c", "pkg/fast.cpp", "pkg/fast.pyx",
     ],
 )  # fmt: skip
 def test_what_serving_reads_nowhere_is_left_out(path: str) -> None:
@@ -23,8 +23,8 @@ def test_what_serving_reads_nowhere_is_left_out(path: str) -> None:
     "path",
     [
         "astropy/tests/runner.py", "pkg/tests/__init__.py", "pkg/tests/data/test_iris.csv", "pkg/test_suite.py",
-        "pkg/testing/test_base.py", "mlflow/server/handlers.py", "pkg/slow.c", "other/fast.c", "pkg/fast.h",
-        "../../../tests/test_escape.py", "/tests/test_absolute.py",
+        "pkg/testing/test_base.py", "mlflow/server/handlers.py", "pkg/slow.c", "other/fast.c", "other/fast.pyx",
+        "pkg/fast.h", "../../../tests/test_escape.py", "/tests/test_absolute.py",
     ],
 )  # fmt: skip
 def test_what_a_package_may_read_stays(path: str) -> None:
