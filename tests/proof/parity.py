@@ -108,10 +108,15 @@ class Doubles(mlflow.pyfunc.PythonModel):
 """
 _FRAME = "import pandas; frame = pandas.DataFrame({'x': [1.0, 2.0]})\n"
 
-MODELS: dict[str, str] = {
-    "scikit-learn": _IRIS + "from sklearn.linear_model import LogisticRegression\n"
+_LOGISTIC = (
+    _IRIS + "from sklearn.linear_model import LogisticRegression\n"
     "import mlflow; mlflow.sklearn.save_model(LogisticRegression(max_iter=500).fit(data, kinds), folder, "
-    "input_example=data.head(3), serialization_format='cloudpickle')",
+    "input_example=data.head(3), serialization_format='cloudpickle'"
+)
+
+MODELS: dict[str, str] = {
+    "scikit-learn": f"{_LOGISTIC})",
+    "mlflow-2": f"{_LOGISTIC}, extra_pip_requirements=['starlette<1'])",  # its server needs one from before that
     "xgboost": _IRIS + "import mlflow, xgboost; mlflow.xgboost.save_model("
     "xgboost.XGBClassifier(n_estimators=5).fit(data, kinds), folder, input_example=data.head(3))",
     "lightgbm": _IRIS + "import mlflow, lightgbm; mlflow.lightgbm.save_model("
@@ -135,6 +140,7 @@ MODELS: dict[str, str] = {
     "pip_requirements=['cloudpickle', 'pandas', 'humanize', f'-c {held}'])",
 }
 WITH = {
+    "mlflow-2": ("mlflow==2.22.5", "scikit-learn", "setuptools<81"),
     "xgboost": (f"mlflow=={mlflow.version.VERSION}", "scikit-learn", "xgboost"),
     "lightgbm": (f"mlflow=={mlflow.version.VERSION}", "scikit-learn", "lightgbm"),
 }
