@@ -6,7 +6,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 # What the base image of the tracking server has already.
 IN_MLFLOW := blinker click colorama flask itsdangerous jinja2 markupsafe python-dateutil six typing-extensions tzdata urllib3 werkzeug
 
-.PHONY: help setup demo test test-with-engine test-without-engine proof bench check docs format lock clean
+.PHONY: help setup demo test test-with-engine test-without-engine proof bench bench-pages bench-accept bench-images check docs format lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -35,9 +35,17 @@ test-without-engine: setup
 proof: setup ## Kill the bridge 200 times and count what is lost (PROOF="--seed 2 --only SQLite" for another run)
 	$(BIN)/python -m tests.proof $(PROOF)
 
-bench: setup ## Measure the status page with a full ledger, and how fast deliveries are taken
+bench: setup ## Measure pages, deliveries and images (IMAGES=--prune: removes all other images from the engine)
+	$(MAKE) --no-print-directory --keep-going --jobs 1 bench-pages bench-accept bench-images
+
+bench-pages: setup
 	$(BIN)/python -m bench.pages
+
+bench-accept: setup
 	$(BIN)/python -m bench.accept $(BENCH)
+
+bench-images: setup
+	$(BIN)/python -m bench.images $(IMAGES)
 
 check: setup ## Format, lint, types, workflow audits
 	$(BIN)/ruff format --check .

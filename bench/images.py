@@ -3,8 +3,9 @@
 Each measurement starts on an engine that holds the base image and nothing else, with an empty cache of uv's, as a fresh
 runner has it. All other images are removed from the engine for that, so it has to be said: `--prune`, best with a
 DOCKER_HOST of its own. The registry is one on this machine. Prints tables: both builders side by side, what no builder
-could do without, and the aims. The registry and the models go at the end. Docker unpacks layers by `unpigz` where its
-daemon finds one, as it does on GitHub's runners: install pigz before the engine starts.
+could do without, and the aims; ends with status 1 where one is missed. The registry and the models go at the end.
+Docker unpacks layers by `unpigz` where its daemon finds one, as it does on GitHub's runners: install pigz before the
+engine starts.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from bridge.demo.registry import Registry
 from bridge.image import engine, smoke_test
@@ -116,7 +118,12 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def first_answer(image: str) -> float:
-    """Give the seconds from starting the container to its first /ping that answers 200."""
+    """Give the seconds from starting a container to its first /ping that answers 200: the median of three starts."""
+    os.sync()  # what was unpacked a moment ago is still on its way to the disk
+    return median(_one_start(image) for _ in range(3))
+
+
+def _one_start(image: str) -> float:
     began = time.perf_counter()
     container = engine.Container.start(image, network=False)
     try:
@@ -248,29 +255,44 @@ def limits(rounds: Sequence[Round]) -> str:
     )
 
 
-def aims(rounds: Sequence[Round]) -> str:
+class Aim(NamedTuple):
+    """What is aimed at, how much at least, and what was measured."""
+
+    title: str
+    least: float
+    measured: float
+
+    @property
+    def kept(self) -> bool:
+        """Tell whether it was reached."""
+        return self.measured >= self.least
+
+
+def aims(rounds: Sequence[Round]) -> list[Aim]:
     """Give each aim beside what was measured."""
 
     def ratio(which: str, what: Callable[[Measured], float]) -> float:
         return _median(rounds, f"mlflow {which}", what) / _median(rounds, f"layered {which}", what)
 
-    found = (
-        ("first version: times faster, pushed", 4, ratio("first", _PUSHED)),
-        ("first version: times faster, in the engine besides", 4, ratio("first", _TESTED)),
-        ("image: share that is saved", 0.25, 1 - 1 / ratio("first", _SIZE)),
-        ("next version: times faster, pushed", 20, ratio("next", _PUSHED)),
-        ("next version: times faster, in the engine besides", 20, ratio("next", _TESTED)),
-        ("next version: times fewer bytes pushed", 100, ratio("next", lambda each: each.pushed)),
-        ("alias: seconds less than 3", 0, 3 - median(each.alias for each in rounds)),
-        ("start to first answer, first version: times faster", 1, ratio("first", _ANSWER)),
-        ("start to first answer, next version: times faster", 1, ratio("next", _ANSWER)),
-    )
-    rows = [f"| {title} | {aim} | {measured:.3g} | {_verdict(measured, aim)} |" for title, aim, measured in found]
+    return [
+        Aim("first version: times faster, pushed", 4, ratio("first", _PUSHED)),
+        Aim("first version: times faster, in the engine besides", 4, ratio("first", _TESTED)),
+        Aim("image: share that is saved", 0.25, 1 - 1 / ratio("first", _SIZE)),
+        Aim("next version: times faster, pushed", 20, ratio("next", _PUSHED)),
+        Aim("next version: times faster, in the engine besides", 20, ratio("next", _TESTED)),
+        Aim("next version: times fewer bytes pushed", 100, ratio("next", lambda each: each.pushed)),
+        Aim("alias: seconds less than 3", 0, 3 - median(each.alias for each in rounds)),
+        Aim("start to first answer, first version: times faster", 1, ratio("first", _ANSWER)),
+        Aim("start to first answer, next version: times faster", 1, ratio("next", _ANSWER)),
+    ]
+
+
+def verdicts(found: Sequence[Aim]) -> str:
+    """Give the aims, and which are kept."""
+    rows = [
+        f"| {each.title} | {each.least} | {each.measured:.3g} | {'kept' if each.kept else 'MISSED'} |" for each in found
+    ]
     return "\n".join(("| aim | at least | measured | |", "| --- | ---: | ---: | --- |", *rows))
-
-
-def _verdict(measured: float, aim: float) -> str:
-    return "kept" if measured >= aim else "MISSED"
 
 
 def _median(rounds: Sequence[Round], which: str, what: Callable[[Measured], float]) -> float:
@@ -283,8 +305,8 @@ _ANSWER = attrgetter("answer")
 _SIZE = attrgetter("size")
 
 
-def run(rounds: int, folder: Path) -> str:
-    """Measure, and give the tables."""
+def run(rounds: int, folder: Path) -> list[Round]:
+    """Measure, and give what each round measured."""
     models = [save_model(folder / f"model-{seed}", seed) for seed in (1, 2)]
     metadata = metadata_in(models[0])
     base = layered.plan(models[0], metadata).base
@@ -296,7 +318,7 @@ def run(rounds: int, folder: Path) -> str:
             found.append(one_round(Bench(registry, here, here / "blobs"), models, metadata, base))
         shutil.rmtree(here)
         print(found[-1], file=sys.stderr, flush=True)
-    return "\n\n".join((table(found), limits(found), aims(found)))
+    return found
 
 
 def one_round(bench: Bench, models: Sequence[Path], metadata: ModelMetadata, base: str) -> Round:
@@ -329,8 +351,11 @@ def main() -> None:
         )
     os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))  # uv stands there
     with tempfile.TemporaryDirectory() as folder:
-        print(run(asked.rounds, Path(folder)))
+        found = run(asked.rounds, Path(folder))
+    judged = aims(found)
+    print(table(found), limits(found), verdicts(judged), sep="\n\n")
     print(f"\nTo repeat: python -m bench.images --prune --rounds {asked.rounds}")
+    sys.exit(not all(each.kept for each in judged))
 
 
 if __name__ == "__main__":

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from bench.accept import BareServer, Contestant, filled, promises
+from bench.images import Measured, Round, aims, verdicts
 from bench.load import Load, NotTaken, load, signed
 from bridge.demo.processes import BridgeServer
 from tests.integration.conftest import SECRET
 from tests.integration.deliveries import rows
 
+ROOT = Path(__file__).parents[2]
 LOAD = Load(per_second=1000, p50=10, p99=20, busy=0.1)
 
 
@@ -25,7 +27,7 @@ def test_the_bench_prints_its_table_and_the_command() -> None:
     small = ["--rounds", "1", "--requests", "100", "--ledger", "200"]
     done = subprocess.run(
         [sys.executable, "-m", "bench.accept", *small],
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
@@ -70,3 +72,35 @@ def test_a_promise_is_broken_by_its_own_figure(tmp_path: Path, bridge_load: Load
         bare, *bridges = (Contestant("x", server, [each]) for each in (LOAD, bridge_load, full_load))
         said = promises(bare, bridges)
     assert [promise for promise, kept in said.items() if not kept] == [one for one in said if broken and broken in one]
+
+
+SLOW = Measured(build=60, push=30, answer=3, pushed=300_000_000, size=1000)
+FAST = Measured(build=1, push=1, local=1, answer=3, pushed=1_000_000, size=700)
+
+
+@pytest.mark.parametrize(
+    ("first", "following", "alias", "missed"),
+    [
+        (FAST, FAST, 0.1, []),
+        (replace(FAST, build=21), FAST, 0.1, ["first version: times faster, in the engine besides"]),
+        (replace(FAST, size=751), FAST, 0.1, ["image: share that is saved"]),
+        (FAST, replace(FAST, local=3), 0.1, ["next version: times faster, in the engine besides"]),
+        (FAST, replace(FAST, pushed=4_000_000), 0.1, ["next version: times fewer bytes pushed"]),
+        (FAST, FAST, 3.1, ["alias: seconds less than 3"]),
+        (FAST, replace(FAST, answer=3.1), 0.1, ["start to first answer, next version: times faster"]),
+    ],
+)
+def test_an_images_aim_is_missed_by_its_own_figure(
+    first: Measured, following: Measured, alias: float, missed: list[str]
+) -> None:
+    images = {"mlflow first": SLOW, "mlflow next": SLOW, "layered first": first, "layered next": following}
+    found = aims([Round(images, alias, wheels=1)])
+    assert [aim.title for aim in found if not aim.kept] == missed
+    lines = verdicts(found).splitlines()
+    assert [line.split(" | ")[0].removeprefix("| ") for line in lines if "MISSED" in line] == missed
+
+
+def test_images_are_removed_only_where_that_was_said() -> None:
+    done = subprocess.run([sys.executable, "-m", "bench.images"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "give it --prune" in done.stderr
