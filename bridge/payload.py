@@ -5,6 +5,7 @@ workflows" for workflow_dispatch, which takes 65,535 characters of inputs too, a
 """
 
 import json
+from typing import Final
 
 from bridge.errors import BridgeError
 from bridge.events import Event
@@ -75,5 +76,4 @@ def _check_length(text: str) -> None:
         )
 
 
-def _compact(content: object) -> str:
-    return json.dumps(content, separators=(",", ":"))
+_compact: Final = json.JSONEncoder(separators=(",", ":")).encode

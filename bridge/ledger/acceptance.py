@@ -55,6 +55,7 @@ class SharedCommits:
         self._waiting: list[_Waiting] = []
         self._expected = 1
         self._busy = False
+        self._looks_soon = False
         self._patience: asyncio.TimerHandle | None = None
 
     async def add(self, entry: Entry) -> Accepted | Duplicate:
@@ -62,11 +63,14 @@ class SharedCommits:
         loop = asyncio.get_running_loop()
         waiting = _Waiting(entry, loop.create_future())
         self._waiting.append(waiting)
-        loop.call_soon(self._gather)  # after those that have come with it
+        if not self._looks_soon:
+            self._looks_soon = True
+            loop.call_soon(self._gather)  # after those that have come with it
         return await waiting.outcome
 
     def _gather(self) -> None:
         """Begin a commit once those who are expected have come, or patience has run out."""
+        self._looks_soon = False
         if self._busy or not self._waiting:
             return
         if len(self._waiting) >= min(self._expected, _MOST):
@@ -80,6 +84,7 @@ class SharedCommits:
             self._patience = None
         self._busy = True
         batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+        batch.sort(key=lambda one: one.entry[0].id)  # two replicas that write the same ones can't wait for each other
         work = asyncio.get_running_loop().run_in_executor(self._thread, self._write, [one.entry for one in batch])
         work.add_done_callback(lambda done: self._tell(batch, done))
 
@@ -105,14 +110,12 @@ class NotAllNew(Exception):
 def accept_all(connection: sa.Connection, entries: Sequence[Entry]) -> list[Outcome]:
     """Write down deliveries that nobody knows yet, in as few statements as can be; raises `NotAllNew`.
 
-    Few, because the driver gives the interpreter's lock away in each, and has to get it back from the event loop. In
-    the order of their ids, so that two replicas that write the same ones can't wait for each other.
+    Few, because the driver gives the interpreter's lock away in each, and has to get it back from the event loop.
     """
-    ordered = sorted(entries, key=lambda entry: entry[0].id)
-    new = write(connection, _DELIVERIES, [_delivery(delivery) for delivery, _ in ordered])
+    new = write(connection, _DELIVERIES, [_delivery(delivery) for delivery, _ in entries])
     if new < len(entries):
         raise NotAllNew
-    write(connection, _DISPATCHES, [_dispatch(one, delivery) for delivery, wanted in ordered for one in wanted])
+    write(connection, _DISPATCHES, [_dispatch(one, delivery) for delivery, wanted in entries for one in wanted])
     return [Accepted()] * len(entries)
 
 

@@ -25,12 +25,14 @@ class DeadlineProtocol(H11Protocol):
     """
 
     seconds = SECONDS
-    _deadline: asyncio.TimerHandle | None = None
+    _waiting_since: float | None = None
+    _look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for the first request."""
         super().connection_made(transport)
         self._watch()
+        self._look_after(self.seconds)
 
     def data_received(self, data: bytes) -> None:
         """Go on waiting, or be content."""
@@ -44,21 +46,25 @@ class DeadlineProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
-        self._content()
+        if self._look:
+            self._look.cancel()
         super().connection_lost(exc)
 
     def _watch(self) -> None:
-        if self.conn.their_state not in _ARRIVING or self.transport.is_closing():
-            self._content()
-        elif self._deadline is None:
-            self._deadline = self.loop.call_later(self.seconds, self._cut)
+        if self.conn.their_state not in _ARRIVING:
+            self._waiting_since = None
+        elif self._waiting_since is None:
+            self._waiting_since = self.loop.time()
 
-    def _content(self) -> None:
-        if self._deadline:
-            self._deadline.cancel()
-        self._deadline = None
+    def _look_after(self, seconds: float) -> None:
+        """Look then whether the time is over: one look in ten seconds costs less than a timer for each request."""
+        self._look = self.loop.call_later(seconds, self._cut_if_late)
 
-    def _cut(self) -> None:
+    def _cut_if_late(self) -> None:
+        waited = 0.0 if self._waiting_since is None else self.loop.time() - self._waiting_since
+        if waited < self.seconds:
+            self._look_after(self.seconds - waited)
+            return
         _log.warning(
             "connection cut", reason=f"its request had not arrived whole after {self.seconds:g} s", peer=self.client
         )

@@ -156,12 +156,17 @@ async def test_a_caller_that_goes_away_takes_nobody_along(ledger: Ledger) -> Non
     assert await ledger.accept(delivery(1), [dispatch(9)]) == Duplicate()
 
 
-async def test_two_replicas_that_get_the_same_deliveries_accept_each_once(ledger: Ledger, other: Ledger) -> None:
+@pytest.mark.parametrize("known", [0, 1], ids=["all new", "one known"])
+async def test_two_replicas_that_get_the_same_deliveries_accept_each_once(
+    ledger: Ledger, other: Ledger, known: int
+) -> None:
+    for number in range(known):
+        await ledger.accept(delivery(number), [dispatch(2_000 + number)])
     numbers = range(60)
     mine = [ledger.accept(delivery(n), [dispatch(n)]) for n in numbers]
     theirs = [other.accept(delivery(n), [dispatch(1_000 + n)]) for n in reversed(numbers)]
     outcomes = await asyncio.gather(*mine, *theirs)
-    assert outcomes.count(Accepted()) == 60
+    assert outcomes.count(Accepted()) == 60 - known
     assert rows(ledger, "select count(*), count(distinct delivery_id) from dispatches") == [(60, 60)]
 
 
