@@ -112,7 +112,7 @@ def parse(body: bytes) -> Event:
         kind=kind,
         workspace=envelope.workspace or DEFAULT_WORKSPACE,
         is_test=_TESTS[kind].items() <= envelope.data.items(),
-        **data.model_dump(),
+        **vars(data),
     )
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from bridge.errors import BridgeError
 
-DELIVERY_ID_HEADER = "x-mlflow-delivery-id"
-TIMESTAMP_HEADER = "x-mlflow-timestamp"
-SIGNATURE_HEADER = "x-mlflow-signature"
+DELIVERY_ID_HEADER = b"x-mlflow-delivery-id"
+TIMESTAMP_HEADER = b"x-mlflow-timestamp"
+SIGNATURE_HEADER = b"x-mlflow-signature"
 
 MAX_AHEAD = 60
 """Seconds that MLflow's clock may be ahead of ours."""

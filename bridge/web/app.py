@@ -29,6 +29,11 @@ _DRAIN: Final = 5.0
 _CUT_OFF: Final = 1.0
 """Seconds that they then have to let go of what they hold."""
 
+_NEW_OBJECTS: Final = 10_000
+"""How many come between two looks for garbage. Twenty deliveries at a time hold thousands that are none: Python's usual
+700 would have it look among these again and again.
+"""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -67,6 +72,7 @@ async def _running(settings: Settings, since: float | None) -> AsyncIterator[Sta
         _tell_start(settings)
         gc.collect()
         gc.freeze()  # else each look at all that lives as long as the process answers nobody for 50 ms
+        gc.set_threshold(_NEW_OBJECTS)
         async with _looping(state.loops):
             yield state
 

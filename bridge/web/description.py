@@ -19,7 +19,7 @@ _DATA: Final[dict[Kind, dict[str, Any]]] = {
     Kind.TAG_SET: {"name": _TEXT, "version": _VERSION, "key": _TEXT, "value": {"type": "string"}},
 }
 
-_HEADERS: Final[dict[str, dict[str, Any]]] = {
+_HEADERS: Final[dict[bytes, dict[str, Any]]] = {
     DELIVERY_ID_HEADER: {"type": "string", "format": "uuid"},
     TIMESTAMP_HEADER: {"type": "string", "pattern": "^[0-9]{1,12}$"},
     SIGNATURE_HEADER: {"type": "string", "pattern": "^v1,[A-Za-z0-9+/]{43}=$"},
@@ -50,7 +50,7 @@ def _answers() -> dict[str, Any]:
 
 WEBHOOK: Final[dict[str, Any]] = {
     "parameters": [
-        {"name": name, "in": "header", "required": True, "schema": schema} for name, schema in _HEADERS.items()
+        {"name": name.decode(), "in": "header", "required": True, "schema": schema} for name, schema in _HEADERS.items()
     ],
     "requestBody": {
         "required": True,

@@ -1,12 +1,16 @@
 """Logs: one JSON object a line, or coloured lines for people; ours and those of the libraries alike."""
 
+import json
 import logging
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Literal
+from typing import Any, Final, Literal
 
 import structlog
 from structlog.typing import Processor
+
+_ENCODER: Final = json.JSONEncoder(default=repr)
 
 _QUIET = ("httpx", "httpcore", "alembic")
 """They tell of every request and step; we tell of what matters in them."""
@@ -38,7 +42,12 @@ def configure(form: Literal["json", "console"]) -> None:
 def _rendering(form: Literal["json", "console"]) -> list[Processor]:
     if form == "console":
         return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_json)]
+
+
+def _json(line: Mapping[str, Any], **_kwargs: object) -> str:
+    """Give the line as JSON, by one encoder: `json.dumps` makes one for each line."""
+    return _ENCODER.encode(line)
 
 
 class _Lines:

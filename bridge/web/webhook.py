@@ -1,11 +1,11 @@
 """`POST /webhook`: a delivery of MLflow's is checked, written down, and only then answered."""
 
 import time
+from collections.abc import Mapping
 from typing import Final
 
 import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
-from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from bridge import events, intake, signature
@@ -47,10 +47,11 @@ async def webhook(request: Request) -> Response:
     """Take a delivery of MLflow's. 202 says that it is written down and will be dispatched."""
     state, delivery_id = State.of(request), None
     try:
-        body = await _body(request)
-        stamp = signature.stamp(_header(request, DELIVERY_ID_HEADER), _header(request, TIMESTAMP_HEADER))
+        headers = _headers(request)
+        body = await _body(request, headers)
+        stamp = signature.stamp(headers.get(DELIVERY_ID_HEADER), headers.get(TIMESTAMP_HEADER))
         delivery_id = stamp.delivery_id
-        word = await receive(state, stamp, _header(request, SIGNATURE_HEADER), body)
+        word = await receive(state, stamp, headers.get(SIGNATURE_HEADER), body)
         state.metrics.delivery(word)
         return answers.taken(word, delivery_id)
     except BridgeError as error:
@@ -91,31 +92,37 @@ async def _accept(state: State, delivery_id: str, event: Event, now: float) -> W
             return Word.SUBMITTED
 
 
-async def _body(request: Request) -> bytes:
+def _headers(request: Request) -> dict[bytes, bytes | None]:
+    """Give the headers as they came; one that came twice counts as absent, for which of the two was meant?"""
+    headers: dict[bytes, bytes | None] = {}
+    for name, value in request.scope["headers"]:
+        headers[name] = None if name in headers else value
+    return headers
+
+
+async def _body(request: Request, headers: Mapping[bytes, bytes | None]) -> bytes:
     """Give the whole body; raises `BodyTooLarge` as soon as it is known to be, without reading on."""
-    too_large = BodyTooLarge(f"the body is longer than {MAX_BODY} bytes: only MLflow's webhooks are taken here")
-    if _announced(request) > MAX_BODY:
-        raise too_large
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY:
-                raise too_large
-    except ClientDisconnect as error:
-        raise BodyCutOff("the sender went away before the body was whole: it may send it again") from error
+    if _announced(headers) > MAX_BODY:
+        raise _too_large()
+    body, more = bytearray(), True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise BodyCutOff("the sender went away before the body was whole: it may send it again")
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY:
+            raise _too_large()
+        more = message.get("more_body", False)
     return bytes(body)
 
 
-def _announced(request: Request) -> int:
+def _too_large() -> BodyTooLarge:
+    return BodyTooLarge(f"the body is longer than {MAX_BODY} bytes: only MLflow's webhooks are taken here")
+
+
+def _announced(headers: Mapping[bytes, bytes | None]) -> int:
     """Give the length that the sender announces; 0 where there is none, or none that is a number."""
     try:
-        return int(request.headers.get("content-length", ""))
+        return int(headers.get(b"content-length") or 0)
     except ValueError:
         return 0
-
-
-def _header(request: Request, name: str) -> bytes | None:
-    """Give the header as it came; one that came twice counts as absent, for which of the two was meant?"""
-    values = [value for key, value in request.headers.raw if key == name.encode()]
-    return values[0] if len(values) == 1 else None
