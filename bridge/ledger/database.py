@@ -23,6 +23,15 @@ _MIGRATION_LOCK: Final = 0x6D6C_666C_6F77
 _BUSY: Final = 5_000
 """Milliseconds that a statement waits for the lock of another process."""
 
+_PRAGMAS: Final = (
+    f"busy_timeout={_BUSY}",
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "temp_store=MEMORY",  # what a statement would need to be undone: else it is written to a file for each commit
+)
+"""How SQLite is used; source: its "Pragma statements", and "Temporary Files Used By SQLite" for the last."""
+
 _FROZEN: Final = 3_000
 """Milliseconds after which PostgreSQL ends a transaction that its owner, frozen perhaps, leaves idle.
 
@@ -103,7 +112,8 @@ def _engine(text: str) -> tuple[sa.Engine, str]:
     try:
         url = sa.make_url(text)
         if url.drivername == "sqlite":
-            return sa.create_engine(url), (
+            # A connection forgets the pages that it has read when another one writes: the writer keeps one of its own.
+            return sa.create_engine(url, pool_use_lifo=True), (
                 "check the folder, the disk and the permissions of the file that DATABASE_URL names"
             )
         if url.drivername in ("postgres", "postgresql"):
@@ -151,7 +161,7 @@ def _upgrade(connection: sa.Connection) -> None:
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # we begin transactions ourselves
-    for pragma in (f"busy_timeout={_BUSY}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -133,14 +133,25 @@ class TestSqlite:
         yield ledger
         await ledger.close()
 
-    async def test_every_commit_reaches_the_disk_and_references_hold(self, sqlite: Ledger) -> None:
+    async def test_every_commit_reaches_the_disk_references_hold_and_nothing_goes_to_other_files(
+        self, sqlite: Ledger
+    ) -> None:
         for transaction in (sqlite._database.writing, sqlite._database.reading):
             with transaction() as connection:
                 pragmas = {
                     name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
-                    for name in ("journal_mode", "synchronous", "foreign_keys")
+                    for name in ("journal_mode", "synchronous", "foreign_keys", "temp_store")
                 }
-            assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+            assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "temp_store": 2}
+
+    async def test_the_writer_keeps_its_connection_and_what_that_has_read(self, sqlite: Ledger) -> None:
+        with sqlite._database.reading(), sqlite._database.writing():
+            pass  # two at a time, so that the pool holds two
+        used = set()
+        for _ in range(4):
+            with sqlite._database.writing() as connection:
+                used.add(connection.connection.dbapi_connection)
+        assert len(used) == 1
 
     async def test_a_look_waits_for_no_writer(self, sqlite: Ledger) -> None:
         await sqlite.accept(delivery(), [dispatch()])
