@@ -1,11 +1,11 @@
 """How long an image takes by `builder: layered`, beside `mlflow models build-docker` of the same model, in one run.
 
-Each measurement starts on an engine that holds the base image and nothing else, with an empty cache of uv's, as a fresh
-runner has it. All other images are removed from the engine for that, so it has to be said: `--prune`, best with a
-DOCKER_HOST of its own. The registry is one on this machine. Prints tables: both builders side by side, what no builder
-could do without, and the aims; ends with status 1 where one is missed. The registry and the models go at the end.
-Docker unpacks layers by `unpigz` where its daemon finds one, as it does on GitHub's runners: install pigz before the
-engine starts.
+Each measurement starts on an engine that holds the base image, known to it from a registry, and nothing else, with an
+empty cache of uv's, as a fresh runner has it. All other images are removed from the engine for that, so it has to be
+said: `--prune`, best with a DOCKER_HOST of its own. The registry is one on this machine. Prints tables: both builders
+side by side, what no builder could do without, and the aims; ends with status 1 where one is missed. The registry and
+the models go at the end. Docker unpacks layers by `unpigz` where its daemon finds one, as it does on GitHub's runners:
+install pigz before the engine starts.
 """
 
 import argparse
@@ -108,6 +108,18 @@ def signed_in(registry: Registry, folder: Path) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+@contextmanager
+def in_registry(image: str, registry: Registry) -> Iterator[str]:
+    """Have the engine know an image from the registry as well, for as long as this lasts; give its name there."""
+    name = f"{registry.host}/base/{image}"
+    subprocess.run(["docker", "image", "tag", image, name], capture_output=True, check=True)
+    try:
+        subprocess.run(["docker", "image", "push", "--quiet", name], capture_output=True, check=True)
+        yield name
+    finally:
+        subprocess.run(["docker", "image", "rm", name], capture_output=True, check=True)
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -314,7 +326,7 @@ def run(rounds: int, folder: Path) -> list[Round]:
     found: list[Round] = []
     for place in range(rounds):
         here = folder / f"round-{place}"
-        with Registry(here) as registry, signed_in(registry, here):
+        with Registry(here) as registry, signed_in(registry, here), in_registry(base, registry):
             found.append(one_round(Bench(registry, here, here / "blobs"), models, metadata, base))
         shutil.rmtree(here)
         print(found[-1], file=sys.stderr, flush=True)

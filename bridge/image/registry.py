@@ -59,6 +59,8 @@ class Repository:
     docker_config: Path | None = None
     pauses: tuple[float, ...] = (1.0, 4.0)
     """Seconds before each further try, where the registry failed; never where it refused."""
+    architecture: str = "amd64"
+    """Which image of an index is meant, wherever this runs: MLflow builds for that one alone."""
 
     def look(self, tag: str) -> RegistryImage | None:
         """Give what `tag` holds, or None where it holds nothing. Raises `RegistryError`.
@@ -112,8 +114,8 @@ class Repository:
         return self._once(verb, *arguments)
 
     def _once(self, verb: str, *arguments: str) -> str:
-        # MLflow builds for amd64 alone: of an index, that image is meant, wherever this runs.
-        command = ["skopeo", "--override-os", "linux", "--override-arch", "amd64", verb, *self._authfile(), *arguments]
+        platform = ["--override-os", "linux", "--override-arch", self.architecture]
+        command = ["skopeo", *platform, verb, *self._authfile(), *arguments]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
         except FileNotFoundError as error:

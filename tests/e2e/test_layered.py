@@ -10,12 +10,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from bench.images import signed_in, size_of
+from bench.images import in_registry, signed_in, size_of
 from bridge.demo.registry import Registry
 from bridge.demo.stage import base_image, missing_for_images
 from bridge.image import engine
@@ -23,6 +23,7 @@ from bridge.image.artifacts import metadata_in
 from bridge.image.errors import BuildFailed
 from bridge.image.layered import build as layered
 from bridge.image.layered import engine as layered_engine
+from bridge.image.layered import registry as layered_registry
 from bridge.image.layered.plan import LayeredPlan
 from bridge.image.layered.registry import LayeredRepository
 from bridge.image.layered.requirements import Requirements
@@ -124,6 +125,25 @@ def test_the_next_version_takes_its_layers_from_the_registry_and_pushes_its_mode
     digest = first.repository.push_parts(image.folder, "2")
     assert first.repository.manifest(digest).config == image.id, "what was pushed is not what was tested"
     assert (size_of(first.blobs) - before) * 100 < before
+
+
+def test_the_base_is_the_one_that_the_engine_knows_byte_by_byte_where_a_registry_has_it(tmp_path: Path) -> None:
+    if lacking := missing_for_images():
+        pytest.skip(lacking)
+    with Registry(tmp_path / "registry") as registry, signed_in(registry, tmp_path):
+        with in_registry(base_image(), registry) as name:
+            known = layered_engine.base(name)
+        assert known.origin.startswith(f"{registry.host}/base/python@sha256:")
+        theirs = LayeredRepository(known.origin.partition("@")[0], tmp_path).previous(known.origin.partition("@")[2])
+        assert theirs
+        own = layered_registry.base_layers(replace(known, image=base_image(), origin=""), tmp_path / "own")
+        fetched = layered_registry.base_layers(known, tmp_path / "fetched")
+        assert [each["digest"] for each in fetched] == [each["digest"] for each in theirs.layers]
+        assert [each["digest"] for each in fetched] != [each["digest"] for each in own]
+        another = replace(known, image=base_image(), diff_ids=("sha256:other",))
+        gone = replace(known, image=base_image(), origin=f"{registry.host}/nothing@sha256:{'0' * 64}")
+        for place, base in enumerate((another, gone)):
+            assert layered_registry.base_layers(base, tmp_path / str(place)) == own
 
 
 def test_no_secret_of_a_build_is_in_its_image_and_nothing_is_built_from_source_beside_it(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def build(
     base = engine.base(plan.base)
     key = plan.key(base)
     shared = previous.below_the_model(base, key) if previous else None
-    made = [] if shared else _requirements(plan, folder, secrets)
+    made = [] if shared else _requirements(plan, base, folder, secrets)
     parts = shared[1] if shared else _base_and(base, made, folder)
     below_it = shared[0] if shared else [*base.diff_ids, *(layer.diff_id for layer in made)]
     made.append(_model(model, folder))
@@ -98,13 +98,13 @@ def build(
     )
 
 
-def _requirements(plan: LayeredPlan, folder: Path, secrets: Mapping[str, str] | None) -> list[Layer]:
+def _requirements(plan: LayeredPlan, base: Base, folder: Path, secrets: Mapping[str, str] | None) -> list[Layer]:
     """Have the requirements' layers built, with the base's beside them."""
     made = folder / "made"
     with ThreadPoolExecutor(1) as pool:
-        base = pool.submit(registry.base_layers, plan.base, folder / "base")
+        fetched = pool.submit(registry.base_layers, base, folder / "base")
         engine.install(plan, made, secrets)
-        base.result()
+        fetched.result()
     descriptions = sorted(made.glob("layer-*.json"))
     if not descriptions:
         raise BuildFailed("the build packed no layer: run the job again")

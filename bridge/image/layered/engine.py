@@ -41,6 +41,7 @@ def base(image: str) -> Base:
         env=tuple(found["Config"].get("Env") or ()),
         architecture=found["Architecture"],
         variant=found.get("Variant") or "",
+        origin=next(iter(found.get("RepoDigests") or ()), ""),
     )
 
 

@@ -48,13 +48,17 @@ _SECOND = 10**9
 
 @dataclass(frozen=True)
 class Base:
-    """The image below everything: its layers' digests (unpacked), its environment, and what it runs on."""
+    """The image below everything: its layers' digests (unpacked), its environment, and what it runs on.
+
+    `origin` is where the engine has it from, as `repository@digest`; empty where no registry has it.
+    """
 
     image: str
     diff_ids: tuple[str, ...]
     env: tuple[str, ...] = ()
     architecture: str = "amd64"
     variant: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,15 @@
 
 import hashlib
 import json
+import shutil
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+from bridge.image.errors import RegistryError
 from bridge.image.layered import engine
-from bridge.image.layered.plan import Previous
+from bridge.image.layered.plan import Base, Previous
 from bridge.image.registry import Repository
 
 
@@ -43,8 +47,11 @@ class LayeredRepository(Repository):
         return f"sha256:{hashlib.sha256((folder / 'manifest.json').read_bytes()).hexdigest()}"
 
 
-class _Local(Repository):
-    """No repository: skopeo on this disk."""
+class _Base(Repository):
+    """What the base image is copied from."""
+
+    def fetch(self, to: Path) -> None:
+        self._skopeo("copy", "--quiet", *self._tls("--src-tls-verify"), f"docker://{self.name}", f"dir:{to}")
 
     def unpack(self, archive: Path, to: Path) -> None:
         self._skopeo(
@@ -53,14 +60,34 @@ class _Local(Repository):
         )  # fmt: skip
 
 
-def base_layers(image: str, to: Path) -> list[dict[str, object]]:
-    """Write the compressed layers of an image that the engine holds into the folder; give their manifest entries.
+def base_layers(base: Base, to: Path) -> list[dict[str, Any]]:
+    """Write the base's compressed layers into the folder; give their manifest entries.
 
-    By Docker's own client, for older releases of skopeo speak a version of the engine's API that Docker 29 refuses.
+    From where the engine has the base, where that can be: an engine knows the layers that it has pulled by their
+    compressed bytes, and would pull and unpack others beside them although they hold the same. Else by Docker's own
+    client, for older releases of skopeo speak a version of the engine's API that Docker 29 refuses.
     Raises `BuildFailed`, `RegistryError`.
     """
+    if base.origin:
+        with suppress(RegistryError):
+            _Base(base.origin, architecture=base.architecture).fetch(to)
+            if _is_of(base, to):
+                return _layers(to)
+        shutil.rmtree(to, ignore_errors=True)
     with TemporaryDirectory(dir=to.parent) as folder:
         archive = Path(folder) / "base.tar"
-        engine.save(image, archive)
-        _Local(image).unpack(archive, to)
-    return list(json.loads((to / "manifest.json").read_text(encoding="utf-8"))["layers"])
+        engine.save(base.image, archive)
+        _Base(base.image).unpack(archive, to)
+    return _layers(to)
+
+
+def _is_of(base: Base, folder: Path) -> bool:
+    """Tell whether what was fetched is the image that the engine holds, compressed as every engine can read it."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    config = json.loads((folder / manifest["config"]["digest"].removeprefix("sha256:")).read_text(encoding="utf-8"))
+    readable = all(layer["mediaType"].endswith("gzip") for layer in manifest["layers"])
+    return readable and tuple(config["rootfs"]["diff_ids"]) == base.diff_ids
+
+
+def _layers(folder: Path) -> list[dict[str, Any]]:
+    return list(json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["layers"])
