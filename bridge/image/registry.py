@@ -27,8 +27,6 @@ _TRANSIENT = re.compile(
 """What the next try may not meet."""
 _DOCKER_HUB = "https://index.docker.io/v1/"
 """The key under which Docker keeps a sign-in to docker.io."""
-_TIMEOUT = 300.0
-"""Seconds for one call of skopeo."""
 
 
 class TagImmutable(RegistryError):
@@ -60,7 +58,9 @@ class Repository:
     pauses: tuple[float, ...] = (1.0, 4.0)
     """Seconds before each further try, where the registry failed; never where it refused."""
     architecture: str = "amd64"
-    """Which image of an index is meant, wherever this runs: MLflow builds for that one alone."""
+    """Which image of an index is meant, wherever this runs; MLflow builds for amd64 alone."""
+    timeout: float = 300.0
+    """Seconds for one call of skopeo."""
 
     def look(self, tag: str) -> RegistryImage | None:
         """Give what `tag` holds, or None where it holds nothing. Raises `RegistryError`.
@@ -117,14 +117,14 @@ class Repository:
         platform = ["--override-os", "linux", "--override-arch", self.architecture]
         command = ["skopeo", *platform, verb, *self._authfile(), *arguments]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=self.timeout, check=False)
         except FileNotFoundError as error:
             raise RegistryError(
                 "skopeo is not on this runner, so the registry can't be asked: install skopeo there"
             ) from error
         except subprocess.TimeoutExpired as error:
             raise RegistryError(
-                f"{self.name}: the registry did not answer within {_TIMEOUT:.0f} s: run the job again"
+                f"{self.name}: the registry did not answer within {self.timeout:.0f} s: run the job again"
             ) from error
         if done.returncode:
             raise self._failure(verb, done.stderr)
@@ -150,8 +150,8 @@ class Repository:
         return bool(_REFUSED.search(said)) and self._signed_in() and not ecr_host(host)
 
     def _config(self) -> Path:
-        folder = self.docker_config or Path(os.path.expanduser("~")) / ".docker"  # noqa: PTH111  no error without HOME
-        return folder / "config.json"
+        named = os.environ.get("DOCKER_CONFIG") or os.path.join(os.path.expanduser("~"), ".docker")  # noqa: PTH111, PTH118  no error without HOME
+        return (self.docker_config or Path(named)) / "config.json"
 
     def _signed_in(self) -> bool:
         file, host = self._config(), self.name.split("/")[0]

@@ -56,6 +56,7 @@ class SharedCommits:
         self._expected = 1
         self._busy = False
         self._looks_soon = False
+        self._nothing_waits = asyncio.Event()
         self._patience: asyncio.TimerHandle | None = None
 
     async def add(self, entry: Entry) -> Accepted | Duplicate:
@@ -63,6 +64,7 @@ class SharedCommits:
         loop = asyncio.get_running_loop()
         waiting = _Waiting(entry, loop.create_future())
         self._waiting.append(waiting)
+        self._nothing_waits.clear()
         if not self._looks_soon:
             self._looks_soon = True
             loop.call_soon(self._gather)  # after those that have come with it
@@ -101,6 +103,13 @@ class SharedCommits:
         self._busy = False
         self._expected = len(batch) + len(self._waiting)
         self._gather()
+        if not self._busy and not self._waiting:
+            self._nothing_waits.set()
+
+    async def finish(self) -> None:
+        """Come back once all that was brought is written."""
+        if self._busy or self._waiting:
+            await self._nothing_waits.wait()
 
 
 class NotAllNew(Exception):

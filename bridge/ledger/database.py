@@ -28,9 +28,9 @@ _PRAGMAS: Final = (
     "journal_mode=WAL",
     "synchronous=FULL",
     "foreign_keys=ON",
-    "temp_store=MEMORY",  # what a statement would need to be undone: else it is written to a file for each commit
+    "temp_store=MEMORY",  # also what a statement of many rows needs to be undone: else a file is made for each of them
 )
-"""How SQLite is used; source: its "Pragma statements", and "Temporary Files Used By SQLite" for the last."""
+"""How SQLite is used; source: its "Pragma statements"."""
 
 _FROZEN: Final = 3_000
 """Milliseconds after which PostgreSQL ends a transaction that its owner, frozen perhaps, leaves idle.
@@ -112,7 +112,7 @@ def _engine(text: str) -> tuple[sa.Engine, str]:
     try:
         url = sa.make_url(text)
         if url.drivername == "sqlite":
-            # A connection forgets the pages that it has read when another one writes: the writer keeps one of its own.
+            # A connection forgets the pages that it has read when another one writes: the writer mostly gets its last.
             return sa.create_engine(url, pool_use_lifo=True), (
                 "check the folder, the disk and the permissions of the file that DATABASE_URL names"
             )

@@ -62,6 +62,7 @@ class Ledger:
 
     async def close(self) -> None:
         """Let go of the database, once what was asked before is done."""
+        await self._commits.finish()
         for thread in (self._reader, self._writer):
             await asyncio.to_thread(thread.shutdown)
         self._database.close()  # a connection that were still in use would be left open

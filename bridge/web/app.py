@@ -30,8 +30,8 @@ _CUT_OFF: Final = 1.0
 """Seconds that they then have to let go of what they hold."""
 
 _NEW_OBJECTS: Final = 10_000
-"""How many come between two looks for garbage. Twenty deliveries at a time hold thousands that are none: Python's usual
-700 would have it look among these again and again.
+"""How many come between two looks for garbage. Twenty deliveries at a time hold thousands that are none: with Python's
+usual number, some hundred, it would look among these again and again.
 """
 
 _log = structlog.get_logger(__name__)

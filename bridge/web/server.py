@@ -39,7 +39,6 @@ def serve(since: float | None = None) -> None:
         port=settings.port,
         log_config=None,
         access_log=False,
-        proxy_headers=False,  # nothing here asks who the sender is, or by which scheme it came
         server_header=False,
         timeout_graceful_shutdown=_GRACE,
     )

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -41,8 +41,15 @@ def base(image: str) -> Base:
         env=tuple(found["Config"].get("Env") or ()),
         architecture=found["Architecture"],
         variant=found.get("Variant") or "",
-        origin=next(iter(found.get("RepoDigests") or ()), ""),
+        origin=_origin(image, found.get("RepoDigests") or []),
     )
+
+
+def _origin(image: str, known: Sequence[str]) -> str:
+    """Give the name and digest by which a registry has the image: in the repository that `image` names, if there."""
+    folder, slash, name = image.partition("@")[0].rpartition("/")
+    repository = f"{folder}{slash}{name.partition(':')[0]}@"
+    return next((each for each in known if each.startswith(repository)), next(iter(known), ""))
 
 
 def pull(name: str) -> None:

@@ -50,7 +50,7 @@ _SECOND = 10**9
 class Base:
     """The image below everything: its layers' digests (unpacked), its environment, and what it runs on.
 
-    `origin` is where the engine has it from, as `repository@digest`; empty where no registry has it.
+    `origin` is where the engine says that it has it from, as `repository@digest`; empty where it names no registry.
     """
 
     image: str

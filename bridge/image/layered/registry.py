@@ -3,15 +3,18 @@
 import hashlib
 import json
 import shutil
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from bridge.image import workflow
 from bridge.image.errors import RegistryError
 from bridge.image.layered import engine
 from bridge.image.layered.plan import Base, Previous
 from bridge.image.registry import Repository
+
+_PATIENCE = 60.0
+"""Seconds in which the base must come from its registry; it can be compressed anew in less."""
 
 
 class LayeredRepository(Repository):
@@ -47,7 +50,7 @@ class LayeredRepository(Repository):
         return f"sha256:{hashlib.sha256((folder / 'manifest.json').read_bytes()).hexdigest()}"
 
 
-class _Base(Repository):
+class _Source(Repository):
     """What the base image is copied from."""
 
     def fetch(self, to: Path) -> None:
@@ -69,21 +72,26 @@ def base_layers(base: Base, to: Path) -> list[dict[str, Any]]:
     Raises `BuildFailed`, `RegistryError`.
     """
     if base.origin:
-        with suppress(RegistryError):
-            _Base(base.origin, architecture=base.architecture).fetch(to)
+        try:
+            _Source(base.origin, pauses=(), architecture=base.architecture, timeout=_PATIENCE).fetch(to)
             if _is_of(base, to):
                 return _layers(to)
+            workflow.say(f"{base.image}: {base.origin} has other layers, or other than gzip: it is compressed anew")
+        except RegistryError as error:
+            workflow.say(f"{base.image} is compressed anew: {error}")
         shutil.rmtree(to, ignore_errors=True)
     with TemporaryDirectory(dir=to.parent) as folder:
         archive = Path(folder) / "base.tar"
         engine.save(base.image, archive)
-        _Base(base.image).unpack(archive, to)
+        _Source(base.image).unpack(archive, to)
     return _layers(to)
 
 
 def _is_of(base: Base, folder: Path) -> bool:
     """Tell whether what was fetched is the image that the engine holds, compressed as every engine can read it."""
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    if "config" not in manifest:  # schema 1, which old registries give
+        return False
     config = json.loads((folder / manifest["config"]["digest"].removeprefix("sha256:")).read_text(encoding="utf-8"))
     readable = all(layer["mediaType"].endswith("gzip") for layer in manifest["layers"])
     return readable and tuple(config["rootfs"]["diff_ids"]) == base.diff_ids

@@ -82,6 +82,24 @@ async def test_deliveries_gather_while_a_commit_is_under_way(ledger: Ledger) -> 
     assert commits.count == 2
 
 
+async def test_closing_writes_what_waits_for_a_commit_first(ledger: Ledger) -> None:
+    commits = Commits(ledger)
+    commits.open.clear()
+    first = asyncio.create_task(ledger.accept(delivery(0), [dispatch(0)]))
+    await asyncio.sleep(0.1)
+    later = [asyncio.create_task(ledger.accept(delivery(n), [dispatch(n)])) for n in range(1, 20)]
+    await asyncio.sleep(0.1)
+    later[3].cancel()
+    closing = asyncio.create_task(ledger.close())
+    await asyncio.sleep(0.1)
+    commits.open.set()
+    async with asyncio.timeout(10):
+        outcomes = await asyncio.gather(first, *later, return_exceptions=True)
+        await closing
+    assert outcomes.count(Accepted()) == 19
+    assert rows(ledger, "select count(*) from deliveries") == [(20,)]
+
+
 async def test_who_was_there_last_time_and_does_not_come_again_is_not_waited_for(ledger: Ledger) -> None:
     await asyncio.gather(*(ledger.accept(delivery(n), [dispatch(n)]) for n in range(20)))
     async with asyncio.timeout(2):
