@@ -27,7 +27,7 @@ while True:
     except OSError as error:
         if time.monotonic() > until:
             sys.exit(f"/ping: {error}")
-        time.sleep(0.2)
+        time.sleep(0.05)
 """
 _INVOKE = """
 import sys, urllib.error, urllib.request

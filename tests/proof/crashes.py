@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -128,8 +129,10 @@ class Crashes:
             for bridge in bridges:
                 stack.enter_context(bridge)
             mlflow = Mlflow([bridge.url for bridge in bridges], self._mlflow_chance)
-            for _ in range(self._plan.kills):
+            for number in range(1, self._plan.kills + 1):
                 self._round(mlflow, bridges)
+                if number % 10 == 0:
+                    print(f"{number} of {self._plan.kills} crashes", file=sys.stderr, flush=True)
             mlflow.finish()
             self._wait_for_the_end()
         return self._findings(mlflow, bridges, time.monotonic() - began)

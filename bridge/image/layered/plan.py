@@ -14,7 +14,7 @@ from bridge.image.layered.requirements import INSTEAD, Requirements
 from bridge.image.layered.requirements import read as read_requirements
 from bridge.image.metadata import MLMODEL, ModelMetadata
 
-RECIPE = "layered/3"
+RECIPE = "layered/4"
 """How images are made here; raised when the same model would give another image."""
 REQUIREMENTS_LABEL = "bridge.requirements"
 """What stands below the model, as one hash: images with the same share those layers."""
@@ -27,14 +27,18 @@ _SYSTEM_PACKAGES = {"lightgbm": ("libgomp1",), "paddle": ("libgomp1",)}
 _MODULE = re.compile(r"mlflow(\.[a-z_][a-z0-9_]*){1,4}")
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@\[\]-]{0,400}")
 _MLFLOW_MODELS = (
-    "import os, sys\n"
+    "import gc, os, sys\n"
+    "gc.disable()\n"
     "try:\n"
     "    from mlflow.models.cli import commands\n"
     "except ImportError:\n"
     "    os.execvp('mlflow', ['mlflow', 'models', *sys.argv[1:]])\n"
     "commands(prog_name='mlflow models')"
 )
-"""The command `mlflow models`, loaded without MLflow's other commands: that saves a second and a half of each start."""
+"""The command `mlflow models`, loaded without MLflow's other commands: that saves a second and a half of each start.
+
+It starts the server, another process, and then waits: its garbage is 1 MB, and not collecting it saves 0.2 s.
+"""
 _SERVE = (
     f'exec python -c "{_MLFLOW_MODELS}" serve --model-uri /opt/ml/model --host 0.0.0.0 --port 8080 --env-manager local '
     '--workers "${MLFLOW_MODELS_WORKERS:-$(nproc)}"'
