@@ -29,6 +29,7 @@ from typing import NamedTuple
 from bridge.demo.registry import Registry
 from bridge.image import engine, smoke_test
 from bridge.image.artifacts import metadata_in
+from bridge.image.errors import SmokeTestFailed
 from bridge.image.layered import build as layered
 from bridge.image.layered.registry import LayeredRepository
 from bridge.image.metadata import ModelMetadata
@@ -137,6 +138,9 @@ def first_answer(image: str) -> float:
     try:
         smoke_test._ping(container, image)
         return time.perf_counter() - began
+    except SmokeTestFailed:
+        container.show_log()
+        raise
     finally:
         container.remove()
 

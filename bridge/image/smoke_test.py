@@ -23,7 +23,8 @@ server = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 until = time.monotonic() + float(sys.argv[1])
 while True:
     try:
-        sys.exit(server.open("http://127.0.0.1:8080/ping", timeout=5).status != 200)
+        status = server.open("http://127.0.0.1:8080/ping", timeout=5).status
+        sys.exit(status != 200 and f"/ping: {status}")
     except OSError as error:
         if time.monotonic() > until:
             sys.exit(f"/ping: {error}")
@@ -65,7 +66,7 @@ def _ping(container: Container, tag: str) -> None:
     status, said = container.python(_PING, str(_START), timeout=_START + 30)
     if status:
         raise SmokeTestFailed(
-            f"{tag} does not answer /ping ({_short(said) or 'the container ended'}): "
+            f"{tag} does not answer /ping ({_short(said) or f'the container ended; status {status}'}): "
             "the container's log above shows how far the model's loading came"
         )
     workflow.say(f"/ping answers after {time.monotonic() - started:.1f} s")
