@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints, ValidationError
+from pydantic_core import PydanticCustomError
 
 from bridge.errors import BridgeError
 
@@ -48,6 +49,23 @@ class Event:
 _Text = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]*$")]
 """MLflow lets names hold anything; only NUL can be kept by no database but SQLite."""
 
+LONGEST_NAME: Final = 1200
+"""Bytes (UTF-8) of a model's name, and of an alias's: PostgreSQL keeps both in one entry of an index, of 2,704 at most.
+
+MLflow's own columns hold 256 characters, but SQLite holds nobody to that.
+"""
+
+
+def _short(name: str) -> str:
+    if len(name.encode()) > LONGEST_NAME:
+        raise PydanticCustomError(
+            "too_long", "it is longer than {longest} bytes, give it a shorter one", {"longest": LONGEST_NAME}
+        )
+    return name
+
+
+_Name = Annotated[_Text, AfterValidator(_short)]
+
 _Optional = Annotated[_Text | None, BeforeValidator(lambda value: None if value == "" else value)]
 
 _Version = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,17}$")]
@@ -61,20 +79,20 @@ class _Envelope(BaseModel):
 
 
 class _VersionCreated(BaseModel):
-    model: _Text = Field(validation_alias="name")
+    model: _Name = Field(validation_alias="name")
     version: _Version
     source: _Optional = None
     run_id: _Optional = None
 
 
 class _AliasCreated(BaseModel):
-    model: _Text = Field(validation_alias="name")
+    model: _Name = Field(validation_alias="name")
     version: _Version
-    alias: _Text
+    alias: _Name
 
 
 class _TagSet(BaseModel):
-    model: _Text = Field(validation_alias="name")
+    model: _Name = Field(validation_alias="name")
     version: _Version
     tag: _Text = Field(validation_alias="key")
 

@@ -14,7 +14,7 @@ from bridge.github import GithubApi, LookFailed
 from bridge.lease import Lease
 from bridge.ledger import FOLLOWER, Ledger
 from bridge.loop import Loop
-from bridge.mlflow_api import MlflowApi, MlflowError, MlflowNotFound
+from bridge.mlflow_api import MlflowApi, MlflowError, MlflowNotFound, MlflowRefused
 from bridge.retry import Answer, delay, pause
 from bridge.runs import Open, Run, RunState, State
 
@@ -172,13 +172,20 @@ class Follower(Loop):
 
     async def _read_images(self) -> None:
         """Keep what the tags of the versions say whose runs have ended; what MLflow can't tell now is asked again."""
-        for image in list(self._unread):
+        refused: set[str] = set()
+        for model, version in [*self._unread]:
+            if model in refused:
+                continue
             try:
-                await self._read_image(*image)
+                await self._read_image(model, version)
+            except MlflowRefused as error:  # perhaps this model's alone
+                refused.add(model)
+                _log.warning("images of a model are not read from MLflow yet", model=model, reason=str(error))
             except MlflowError as error:
                 _log.warning("images are not read from MLflow yet", count=len(self._unread), reason=str(error))
                 return
-            del self._unread[image]
+            else:
+                del self._unread[model, version]
 
     async def _read_image(self, model: str, version: str) -> None:
         if self._mlflow is None:

@@ -21,10 +21,11 @@ class InvalidImageName(BridgeError):
 
 
 def slug(model: str) -> str:
-    """Give the path component that stands for `model` in its image's name; two models never share one.
+    """Give the path component that stands for `model` in its image's name.
 
     A name that already is a valid component stays as it is. Any other keeps its ASCII remainder (or `model`), with
-    the first six hexadecimal digits of the name's SHA-256 behind it.
+    the first six hexadecimal digits of the name's SHA-256 behind it. Two models share one only where one is named as
+    the other's slug: the second one's runs end with `ImageConflict`, and nothing is overwritten.
     """
     if _PATH_COMPONENT.fullmatch(model) and len(model) <= _SLUG_LENGTH:
         return model

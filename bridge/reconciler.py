@@ -11,7 +11,7 @@ from bridge.aside import aside
 from bridge.drift import Aliases, BookmarkUnreadable, Move, Watermark
 from bridge.events import Event, Kind
 from bridge.lease import Lease
-from bridge.ledger import RECONCILER, Accepted, Ledger
+from bridge.ledger import RECONCILER, Accepted, Ledger, Told
 from bridge.loop import Loop
 from bridge.mlflow_api import MlflowApi, MlflowError, RecentVersion
 from bridge.payload import PayloadTooLarge
@@ -34,6 +34,18 @@ _log = structlog.get_logger(__name__)
 
 Found = Mapping[tuple[str, str], Event]
 """The events of versions that were just taken in, by model and version."""
+
+
+async def is_told(ledger: Ledger, move: Move, told: Told | None, last: Aliases) -> bool:
+    """Tell whether the alias's newest delivery, `told`, is of this move, and not of one to the same version before.
+
+    In between the alias may have pointed to a version whose own event covered it: that one is told of later.
+    """
+    if told is None or told.version != move.version:
+        return False
+    between = last.get(move.model, {}).get(move.alias)
+    covering = await ledger.last_told(Kind.VERSION_CREATED, move.model, version=between) if between else None
+    return covering is None or covering.received_at <= told.received_at
 
 
 class Reconciler(Loop):
@@ -157,18 +169,18 @@ class Reconciler(Loop):
         """
         moves = drift.moves(last, aliases)
         self._suspects = {move: self._suspects.get(move, now) for move in moves}
-        done = [move for move in moves if await self._is_done(move, found, now)]
+        done = [move for move in moves if await self._is_done(move, last, found, now)]
         if done:
             await self._ledger.write_bookmark(ALIASES, drift.write_aliases(drift.with_moves(last, done)))
         for move in done:
             del self._suspects[move]
 
-    async def _is_done(self, move: Move, found: Found, now: float) -> bool:
+    async def _is_done(self, move: Move, last: Aliases, found: Found, now: float) -> bool:
         event = drift.alias_event(move)
         if event is None or not self._is_wanted(event):
             return True
         told = await self._ledger.last_told(Kind.ALIAS_CREATED, move.model, alias=move.alias)
-        if (told and told.version == move.version) or self._is_covered(event, found):
+        if await is_told(self._ledger, move, told, last) or self._is_covered(event, found):
             return True
         if now < self._suspects[move] + self._grace:
             return False

@@ -168,12 +168,17 @@ def _access_mend(answer: Answer) -> str | None:
     if answer.status == 401:
         return "renew GITHUB_TOKEN, or check GITHUB_APP_ID and its key"
     if answer.status == 403:
-        needed = answer.headers.get("x-accepted-github-permissions", "contents=write")
+        needed = answer.headers.get(
+            "x-accepted-github-permissions", "contents=write, or actions=write for a route with a workflow"
+        )
         return f"give the token or App the permission {needed}"
     if answer.status == 404:
-        return "check that the repository exists and that the token or App reaches it with contents=write"
+        return (
+            "check that the repository exists and that the token or App reaches it with contents=write; "
+            "of a route with a workflow, that its file is there, with actions=write"
+        )
     if answer.status in _MOVED:
-        return "the repository has moved; set GITHUB_REPOSITORY, or the route, to its new name"
+        return "the repository has moved; set GITHUB_REPOSITORY, or the route, to its new name, and replay what waits"
     return None
 
 

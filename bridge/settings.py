@@ -1,5 +1,6 @@
 """The settings of the serving process, from the environment and `.env`, read once."""
 
+import ssl
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -199,6 +200,11 @@ class Settings(RouteSettings):
     def _exists(cls, path: Path | None) -> Path | None:
         if path is not None and not path.exists():
             raise ValueError("there is no such file or folder")
+        if path is not None and path.is_file():
+            try:
+                ssl.create_default_context(cafile=path)
+            except OSError as error:
+                raise ValueError("it can't be read as CA certificates: give a PEM file") from error
         return path
 
     @field_validator("mlflow_webhook_secret")

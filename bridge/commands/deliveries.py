@@ -78,7 +78,9 @@ def show(delivery_id: DeliveryId, as_json: AsJson = False) -> None:
 
 @deliveries.command(epilog="Example: mlflow-bridge deliveries replay 8f0847cb-24b7-4d3a-a5d7-d1b1ce0c22a9")
 def replay(delivery_id: DeliveryId, as_json: AsJson = False) -> None:
-    """Send a delivery again by today's routes, as new dispatches; the running bridge sends them within a second.
+    """Send a delivery again by today's routes, as new dispatches; the running bridge sends them within 5 seconds.
+
+    What of the delivery still waits is withdrawn.
 
     Ends with status 1 where there is none of that id, or where no route wants it any more.
     """

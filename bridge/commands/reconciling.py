@@ -17,7 +17,7 @@ from bridge.errors import BridgeError
 from bridge.events import Event, Kind
 from bridge.ledger import Accepted, Ledger
 from bridge.mlflow_api import MlflowApi, RecentVersion
-from bridge.reconciler import ALIASES
+from bridge.reconciler import ALIASES, is_told
 from bridge.routing import Route
 from bridge.settings import Settings
 
@@ -107,24 +107,20 @@ async def _moved(
     Apart from them those of a version that was just found: its run sets all of them.
     """
     bookmark = await ledger.bookmark(ALIASES)
+    last = drift.read_aliases(bookmark) if bookmark else {}
     covering = {(each.event.model, each.event.version): set(each.routes) for each in versions}
     found: list[Found] = []
     covered: list[Move] = []
-    for move in drift.moves(drift.read_aliases(bookmark), aliases) if bookmark else []:
+    for move in drift.moves(last, aliases) if bookmark else []:
         event = drift.alias_event(move)
         wanting = _names(event, routes)
         if set(wanting) <= covering.get((move.model, move.version), set()):
             covered.append(move)
         elif event:
-            found += await _untold(ledger, move, event, wanting)
+            told = await ledger.last_told(Kind.ALIAS_CREATED, move.model, alias=move.alias)
+            if not await is_told(ledger, move, told, last):
+                found.append(Found(event, drift.alias_delivery_id(move, told.id if told else None), wanting))
     return found, [move for move in covered if (move.model, move.version) in covering]
-
-
-async def _untold(ledger: Ledger, move: Move, event: Event, wanting: tuple[str, ...]) -> list[Found]:
-    told = await ledger.last_told(Kind.ALIAS_CREATED, move.model, alias=move.alias)
-    if told and told.version == move.version:
-        return []
-    return [Found(event, drift.alias_delivery_id(move, told.id if told else None), wanting)]
 
 
 async def _note(ledger: Ledger, covered: Sequence[Move]) -> None:

@@ -12,9 +12,6 @@ from bridge.errors import BridgeError
 from bridge.mlflow_api import MlflowApi, MlflowError, Webhook, WebhookTest
 from bridge.settings import Settings
 
-_TRIAL: Final = "mlflow-bridge-rotation"
-"""The name of a webhook that is disabled, tested and deleted: with it a secret is tried before it counts."""
-
 _CACHE: Final = 60
 """Seconds that MLflow goes on signing deliveries with the secret that it had (`MLFLOW_WEBHOOK_CACHE_TTL`)."""
 
@@ -150,9 +147,9 @@ def _change(api: MlflowApi, settings: Settings, webhook: Webhook, secret: str, s
 
 
 def _try(api: MlflowApi, webhook: Webhook, secret: str) -> Finding:
-    for left in [each for each in api.webhooks() if each.name == _TRIAL]:
+    for left in [each for each in api.webhooks() if each.name == judged.TRIAL]:
         api.delete_webhook(left.id)
-    trial = _register(api, _TRIAL, webhook.url, webhook.events, secret, active=False)
+    trial = _register(api, judged.TRIAL, webhook.url, webhook.events, secret, active=False)
     try:
         return test(api, webhook=_read(api, trial))
     finally:

@@ -19,6 +19,8 @@ CHECK: Final = "webhook"
 DELIVERY: Final = "delivery"
 NAME: Final = "mlflow-bridge"
 """What `webhook create` calls it."""
+TRIAL: Final = "mlflow-bridge-rotation"
+"""What `webhook rotate` calls the disabled one that it tries a secret by, and removes again."""
 
 PATH: Final = "/webhook"
 
@@ -36,7 +38,8 @@ def needed(routes: Iterable[Route]) -> tuple[str, ...]:
 
 
 def ours(webhooks: Iterable[Webhook], url: str | None = None) -> list[Webhook]:
-    """Give the webhooks that lead to a bridge: those of the address, else those that look like it."""
+    """Give the webhooks that lead to a bridge: those of the address, else those that look like it. No trial is one."""
+    webhooks = [each for each in webhooks if each.name != TRIAL]
     if url is not None:
         wanted = {url.rstrip("/"), url.rstrip("/") + PATH}
         return [each for each in webhooks if each.url.rstrip("/") in wanted]

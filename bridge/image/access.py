@@ -7,9 +7,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from bridge.image import workflow
 from bridge.image.ecr import AccessDenied, Ecr, alias_filters
 from bridge.image.errors import RegistryError
-from bridge.image.settings import GHCR, ImageSettings
+from bridge.image.settings import GHCR
 from bridge.image.sign_in import EcrHost, Given, SignIn, choose, ecr_host
-from bridge.image.target import Target
 
 _GITHUB = "https://github.com"
 
@@ -79,15 +78,15 @@ def outputs(chosen: SignIn) -> dict[str, str]:
     return {name.replace("_", "-"): str(value) for name, value in asdict(chosen).items()}
 
 
-def make_repository(settings: AccessSettings, images: ImageSettings) -> None:
-    """Make the model's repository where ECR lacks it; any other registry makes its own at the push.
+def make_repository(settings: AccessSettings, repository: str) -> None:
+    """Make the repository where ECR lacks it; any other registry makes its own at the push.
 
     Raises `RegistryError` where ECR refuses. A role that may not even look is let go on: the push will tell.
     """
     host = ecr_host(settings.docker_registry)
     if host is None:
         return
-    name = _name(images.repository(Target.read(images).model), host)
+    name = _name(repository, host)
     filters = alias_filters(settings.ecr_alias_filters)
     try:
         found, made = Ecr.connect(host).ensure(name, filters)

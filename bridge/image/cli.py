@@ -55,8 +55,8 @@ def make_repository() -> None:
     from bridge.image.access import AccessSettings
     from bridge.image.access import make_repository as run
 
-    with _step("make-repository") as (settings, _):
-        run(AccessSettings(), settings)
+    with _step("make-repository") as (_, workspace):
+        run(AccessSettings(), workspace.plan().repository)
 
 
 @image.command()

@@ -34,7 +34,11 @@ def report_failed(settings: ImageSettings, workspace: Workspace) -> None:
                 write_status(mlflow, target.find(mlflow), FAILED, repository, settings.run_url)
     except BridgeError as error:
         workflow.say(f"MLflow was not told: {error}")
-    said = "The image was pushed, but the job failed after that." if pushed else "No image was pushed."
+    said = "No image was pushed."
+    if pushed:
+        said = (
+            "The image was pushed, but the job failed after that; to have what is missing of it, start it with force."
+        )
     workflow.summary(f"{said} The failed step's log and the annotation above say why.")
 
 
@@ -69,7 +73,8 @@ def summarise(
         "Verify": _code(f"skopeo inspect --no-tags docker://{repository}:{version.version}") + " shows the digest",
     }
     if attestation:
-        rows["Verify where it was built"] = _code(f"gh attestation verify oci://{reference} {attestation}")
+        command = f"gh attestation verify oci://{reference} {attestation}"
+        rows["Verify where it was built"] = _code(command) + " if it was attested then"
     return "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows.items())])
 
 

@@ -74,24 +74,26 @@ def told(connection: sa.Connection, wanted: Wanted) -> Part[Story]:
 
 def _branches(connection: sa.Connection, wanted: Wanted) -> list[_Branch]:
     """Give conditions that each have an index in the list's order, and together fit what is wanted."""
+    more = [versions.c.version == wanted.version] if wanted.version is not None else []
     if wanted.model is None and not wanted.search:
-        return [(_listed(wanted.state),)]
+        return [(_listed(wanted.state), *more)]
     fits = models.c.name == wanted.model if wanted.model is not None else _folded(wanted.search)
     names = connection.execute(sa.select(models.c.name).where(fits).limit(_NAMES + 1)).all()
     if len(names) > _NAMES:
         fit = sa.exists().where(models.c.name == versions.c.model, fits)
-        return [(_listed(wanted.state), fit)]
-    branches = _by_name(connection, wanted, fits)
-    more = [versions.c.version == wanted.version] if wanted.version is not None else []
-    return [(*branch, *more) for branch in branches]
+        return [(_listed(wanted.state), fit, *more)]
+    return [(*branch, *more) for branch in _by_name(connection, wanted, fits, more)]
 
 
-def _by_name(connection: sa.Connection, wanted: Wanted, fits: sa.ColumnElement[bool]) -> list[_Branch]:
+def _by_name(
+    connection: sa.Connection, wanted: Wanted, fits: sa.ColumnElement[bool], more: Sequence[sa.ColumnElement[bool]]
+) -> list[_Branch]:
     """Give a condition for each name and state that may have one of the newest: no more than are wanted."""
     states = [wanted.state] if wanted.state else list(State)
     newest = [
         sa.select(sa.func.max(versions.c.latest_id))
-        .where(versions.c.model == models.c.name, versions.c.state == state, *_older(versions.c.latest_id, wanted))
+        .where(versions.c.model == models.c.name, versions.c.state == state, *more)
+        .where(*_older(versions.c.latest_id, wanted))
         .scalar_subquery()
         for state in states
     ]

@@ -120,8 +120,9 @@ def _of_dispatch(decision: Decision, now: float) -> dict[str, Any]:
         case LookFirst(at, reason):
             values |= {"next_at": at, "reason": reason}
             del values["sending_since"]
-        case Pause(_, reason, look_first):
-            values = {"next_at": dispatches.c.created_at, "reason": reason}
+        case Pause(until, reason, look_first, repository_only):
+            # Where the repository refuses this one, it may take the others, which have their turn first then.
+            values = {"next_at": until if repository_only else dispatches.c.created_at, "reason": reason}
             values |= {} if look_first else {"sending_since": None}
     return values
 

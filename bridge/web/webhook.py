@@ -65,11 +65,10 @@ async def receive(state: State, stamp: Stamp, signed: bytes | None, body: bytes)
 
     Raises one of `answers.REFUSALS`.
     """
-    now = time.time()
     signature.verify(stamp, signed, body, state.settings.webhook_secrets)
-    signature.check_age(stamp, now, state.settings.max_timestamp_age)
+    signature.check_age(stamp, time.time(), state.settings.max_timestamp_age)
     event = events.parse(body)
-    word = Word.TEST if event.is_test else await _accept(state, stamp.delivery_id, event, now)
+    word = Word.TEST if event.is_test else await _accept(state, stamp.delivery_id, event)
     _log.info(
         "delivery",
         status=word,
@@ -81,8 +80,8 @@ async def receive(state: State, stamp: Stamp, signed: bytes | None, body: bytes)
     return word
 
 
-async def _accept(state: State, delivery_id: str, event: Event, now: float) -> Word:
-    match await intake.take(state.ledger, event, delivery_id, state.settings.routes, now=now):
+async def _accept(state: State, delivery_id: str, event: Event) -> Word:
+    match await intake.take(state.ledger, event, delivery_id, state.settings.routes, now=state.ledger.time()):
         case None:
             return Word.IGNORED
         case Duplicate():

@@ -240,6 +240,26 @@ async def test_a_paused_lane_sends_nothing_and_goes_on_in_order_counting_no_atte
     assert (await ledger.lane()).paused_because is None
 
 
+async def test_what_a_repository_refuses_each_time_holds_up_nothing_else_that_it_would_take(
+    dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub, clock: Clock
+) -> None:
+    github.answers = [
+        Answer(404, {}, "No such workflow"),
+        Answer(204),
+        Answer(404, {}, "No such workflow"),
+        Answer(204),
+    ]
+    await accept(ledger, 1, NOW - 2)
+    await accept(ledger, 2, NOW - 1)
+    for _ in range(2):
+        await dispatcher.step()
+        clock.now += 60
+        await dispatcher.step()
+        clock.now += 1
+        await accept(ledger, 3, clock.now)
+    assert github.asked == ["dispatch 1", "dispatch 2", "dispatch 1", "dispatch 3"]
+
+
 @pytest.mark.parametrize("status", [301, 403, 404])
 async def test_a_repository_that_refuses_holds_nobody_else_up_and_goes_on_once_it_is_mended(
     dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub, clock: Clock, status: int
@@ -258,7 +278,7 @@ async def test_a_repository_that_refuses_holds_nobody_else_up_and_goes_on_once_i
     for seconds in (56, 59, 1, 1):
         clock.now += seconds
         await dispatcher.step()
-    assert github.asked[3:] == ["dispatch 1", "dispatch 1", "dispatch 2"]
+    assert github.asked[3:] == ["dispatch 2", "dispatch 1", "dispatch 2"]
     assert await ledger.paused() == {}
     assert await ledger.next_pending(now=0.0) is None
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from mlflow.entities.webhook import WebhookEvent
 from mlflow.webhooks.types import EVENT_TO_PAYLOAD_CLASS, get_example_payload_for_event
 
-from bridge.events import Event, Kind, UnsupportedEvent, parse
+from bridge.events import LONGEST_NAME, Event, Kind, UnsupportedEvent, parse
 
 VERSION = {"name": "iris clf", "version": "7", "source": "models:/m-1", "run_id": "r1", "tags": {}, "description": "d"}
 ALIAS = {"name": "iris clf", "version": "7", "alias": "champion"}
@@ -62,7 +62,7 @@ def test_a_workspace_is_kept_and_the_default_is_assumed() -> None:
     assert parse(body("model_version.created", VERSION, workspace="team-a")).workspace == "team-a"
 
 
-@pytest.mark.parametrize("name", ["模型", "()", "a\nb", "x" * 300, "../..", '"; drop'])
+@pytest.mark.parametrize("name", ["模型", "()", "a\nb", "x" * LONGEST_NAME, "../..", '"; drop'])
 def test_any_name_that_mlflow_allows_is_taken_as_it_is(name: str) -> None:
     assert parse(body("model_version.created", {**VERSION, "name": name})).model == name
 
@@ -82,6 +82,13 @@ def test_any_name_that_mlflow_allows_is_taken_as_it_is(name: str) -> None:
 def test_a_field_that_mlflow_would_not_send_so_is_refused_by_name(kind: Kind, field: str, value: object) -> None:
     with pytest.raises(UnsupportedEvent, match=rf"\({field}: "):
         parse(body(kind, {**DATA[kind], field: value}))
+
+
+@pytest.mark.parametrize(("kind", "field"), [(Kind.VERSION_CREATED, "name"), (Kind.ALIAS_CREATED, "alias")])
+@pytest.mark.parametrize("name", ["x" * (LONGEST_NAME + 1), "é" * (LONGEST_NAME // 2 + 1)])
+def test_a_name_that_no_index_of_the_ledgers_could_hold_is_refused(kind: Kind, field: str, name: str) -> None:
+    with pytest.raises(UnsupportedEvent, match=rf"\({field}: it is longer than 1200 bytes, give it a shorter one\)"):
+        parse(body(kind, {**DATA[kind], field: name}))
 
 
 @pytest.mark.parametrize(

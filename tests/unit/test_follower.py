@@ -11,7 +11,7 @@ from bridge.events import Event, Kind
 from bridge.follower import LOOK_AGAIN, Follower
 from bridge.github import ActionsUnreadable, GithubApi, LookFailed, Page
 from bridge.ledger import FOLLOWER, LANE, Delivery, Dispatch, Ledger
-from bridge.mlflow_api import MlflowApi, MlflowNotFound, MlflowUnreachable, ModelVersion
+from bridge.mlflow_api import MlflowApi, MlflowNotFound, MlflowRefused, MlflowUnreachable, ModelVersion
 from bridge.retry import Answer, NotSent, Sent
 from bridge.runs import UNSEEN_AFTER, Run, State
 
@@ -60,17 +60,20 @@ class FakeGithub(GithubApi):
 
 
 class FakeMlflow(MlflowApi):
-    """Gives `tags` for every version, or fails with `failure`."""
+    """Gives `tags` for every version but those of `refused` models, or fails with `failure`."""
 
     def __init__(self) -> None:
         self.tags = {"image.uri": "ghcr.io/a/iris@sha256:1", "image.status": "pushed", "else": "x"}
         self.failure: Exception | None = None
+        self.refused: set[str] = set()
         self.asked = 0
 
     def version(self, name: str, version: str) -> ModelVersion:
         self.asked += 1
         if self.failure:
             raise self.failure
+        if name in self.refused:
+            raise MlflowRefused("403")
         return ModelVersion.model_validate({"name": name, "version": version}).model_copy(update={"tags": self.tags})
 
 
@@ -318,6 +321,18 @@ async def test_an_mlflow_that_is_down_delays_the_image_and_no_run(bench: Bench) 
     bench.mlflow.failure = None
     await bench.step(POLL)
     assert bench.rows("select count(*) from versions") == [(2,)]
+
+
+async def test_a_model_that_mlflow_shows_us_not_hides_no_other_models_images(bench: Bench) -> None:
+    bench.mlflow.refused = {"model-d1"}
+    for number in (1, 2):
+        await bench.send(f"d{number}")
+    bench.github.runs[MODELS] = [run(1, "d1 x"), run(2, "d2 x")]
+    await bench.step()
+    assert bench.rows("select model from versions where image_uri is not null") == [("model-d2",)]
+    bench.mlflow.refused = set()
+    await bench.step(POLL)
+    assert bench.rows("select count(*) from versions where image_uri is not null") == [(2,)]
 
 
 async def test_a_version_that_was_deleted_has_no_image(bench: Bench) -> None:

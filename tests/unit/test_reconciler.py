@@ -323,6 +323,20 @@ async def test_a_versions_event_covers_its_aliases(begun: Bench) -> None:
     assert begun.sent == [("iris", "1", None)]
 
 
+async def test_an_alias_that_is_taken_back_from_a_version_that_covered_it_is_taken_in(begun: Bench) -> None:
+    begun.registry.models["old"]["champion"] = "2"
+    await begun.look()
+    await begun.look()
+    begun.registry.create("old", "3")
+    begun.registry.models["old"]["champion"] = "3"
+    await begun.look()
+    await begun.look()
+    begun.registry.models["old"]["champion"] = "2"
+    await begun.look()
+    await begun.look()
+    assert begun.sent == [("old", "2", "champion"), ("old", "3", None), ("old", "2", "champion")]
+
+
 async def test_a_delivered_versions_event_covers_no_alias_that_was_set_later(begun: Bench) -> None:
     begun.registry.create("iris", "1")
     await begun.deliver("iris", "1")
@@ -416,6 +430,8 @@ async def test_names_that_no_delivery_could_hold_and_payloads_that_github_would_
 ) -> None:
     begun.registry.create("a\x00b", "1")
     begun.registry.create("x" * 70_000, "1")
+    begun.registry.create("long", "1")
+    begun.registry.versions[-1] = begun.registry.versions[-1].model_copy(update={"source": "x" * 70_000})
     begun.registry.create("iris", "1")
     begun.registry.models["a\x00b"]["champion"] = "1"
     for _ in range(3):

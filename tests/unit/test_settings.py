@@ -88,6 +88,7 @@ def test_whatever_is_missing_is_named_at_once() -> None:
         ("MLFLOW_TRACKING_URI", "sqlite:///sentinel.db"),
         ("MLFLOW_TRACKING_URI", "https://user:sentinel@"),
         ("MLFLOW_TRACKING_SERVER_CERT_PATH", "/nowhere/sentinel.pem"),
+        ("MLFLOW_TRACKING_SERVER_CERT_PATH", __file__),
         ("RECONCILE_INTERVAL", "-1"),
     ],
 )

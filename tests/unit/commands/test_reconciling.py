@@ -140,6 +140,15 @@ def test_aliases_that_moved_since_the_last_look_are_found_unless_told_or_covered
     assert scene.run() == []
 
 
+def test_an_alias_that_is_taken_back_from_a_version_that_covered_it_is_found(scene: Scene) -> None:
+    scene.tell(Event(Kind.ALIAS_CREATED, "iris", "1", alias="champion"), age=900)
+    scene.tell(Event(Kind.VERSION_CREATED, "iris", "2"), age=600)
+    scene.look_back(iris={"champion": "2"})
+    scene.hold([("iris", "2", 700)], iris={"champion": "1"})
+    assert about(scene.run()) == [(Kind.ALIAS_CREATED, "iris", "1", "champion")]
+    assert scene.run() == []
+
+
 def test_without_a_last_look_no_alias_is_known_to_have_moved(scene: Scene) -> None:
     scene.hold([], iris={"champion": "1"})
     assert scene.run() == []

@@ -142,6 +142,7 @@ def test_where_the_change_itself_fails_the_previous_secret_is_set_again(mlflow: 
 def test_a_trial_that_was_left_behind_is_taken_away(mlflow: Played) -> None:
     mlflow.create_webhook("mlflow-bridge-rotation", URL, EVENTS, "x", active=False)
     mlflow.taken.add("new")
+    assert webhooks.find(mlflow, None).id == "0"
     assert rotate(mlflow, settings("new", "old"))[0]
 
 

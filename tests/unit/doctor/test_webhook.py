@@ -33,7 +33,8 @@ def test_ours_are_those_that_lead_to_a_bridge_or_to_the_address() -> None:
     slack = made(webhook_id="2", url="https://hooks.slack.com/x", name="slack")
     behind = made(webhook_id="3", url="https://example.com/mlflow/webhook/")
     named = made(webhook_id="4", url="https://example.com/in", name="mlflow-bridge")
-    every = [made(), slack, behind, named]
+    trial = made(webhook_id="5", name="mlflow-bridge-rotation")
+    every = [trial, made(), slack, behind, named]
     assert [each.id for each in webhook.ours(every)] == ["1", "3", "4"]
     assert [each.id for each in webhook.ours(every, "https://hooks.slack.com/x")] == ["2"]
     assert [each.id for each in webhook.ours(every, "https://bridge.example.com/")] == ["1"]

@@ -8,7 +8,6 @@ from bridge.image import access
 from bridge.image.access import AccessSettings, make_repository, sign_in
 from bridge.image.ecr import AccessDenied, EcrRepository
 from bridge.image.errors import InvalidInput, MissingSetting
-from bridge.image.settings import ImageSettings
 from bridge.image.sign_in import EcrHost
 
 ECR = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
@@ -52,10 +51,6 @@ def with_answer(monkeypatch: pytest.MonkeyPatch, answer: tuple[EcrRepository, bo
     return fake
 
 
-def images(registry: str, namespace: str) -> ImageSettings:
-    return ImageSettings(model="Iris Clf", version="1", docker_registry=registry, docker_namespace=namespace)
-
-
 def test_the_way_and_what_its_step_needs_become_outputs(monkeypatch: pytest.MonkeyPatch, outputs: Path) -> None:
     monkeypatch.setenv("DOCKER_REGISTRY", ECR)
     monkeypatch.setenv("AWS_ROLE_TO_ASSUME", "arn:aws:iam::123456789012:role/images")
@@ -91,23 +86,22 @@ def test_filters_that_ecr_would_not_take_stop_the_run_before_anything_is_built()
 
 def test_only_ecr_is_asked_for_a_repository(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = with_answer(monkeypatch, (EcrRepository("x", "MUTABLE"), True))
-    make_repository(AccessSettings(docker_registry="ghcr.io"), images("ghcr.io", "me"))
+    make_repository(AccessSettings(docker_registry="ghcr.io"), "ghcr.io/me/iris")
     assert fake.asked == []
 
 
 def test_the_repository_is_asked_for_by_ecrs_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = with_answer(monkeypatch, (EcrRepository("x", "MUTABLE"), True))
-    make_repository(AccessSettings(docker_registry=ECR), images(ECR, "models"))
-    make_repository(AccessSettings(docker_registry="public.ecr.aws"), images("public.ecr.aws", "alias/models"))
-    slug = images(ECR, "").repository("Iris Clf").split("/")[1]
-    assert [name for _, name, _ in fake.asked] == [f"models/{slug}"] * 2
+    make_repository(AccessSettings(docker_registry=ECR), f"{ECR}/models/iris")
+    make_repository(AccessSettings(docker_registry="public.ecr.aws"), "public.ecr.aws/alias/models/iris")
+    assert [name for _, name, _ in fake.asked] == ["models/iris"] * 2
 
 
 def test_a_role_that_may_not_look_lets_the_push_tell(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with_answer(monkeypatch, AccessDenied("models/iris: ECR refused: allow it"))
-    make_repository(AccessSettings(docker_registry=ECR), images(ECR, "models"))
+    make_repository(AccessSettings(docker_registry=ECR), f"{ECR}/models/iris")
     assert capsys.readouterr().out == "::notice title=Repository not looked at::models/iris: ECR refused: allow it\n"
 
 
@@ -123,5 +117,5 @@ def test_filters_that_a_repository_does_not_have_are_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], found: EcrRepository, made: bool, told: bool
 ) -> None:
     with_answer(monkeypatch, (found, made))
-    make_repository(AccessSettings(docker_registry=ECR, ecr_alias_filters="champion"), images(ECR, "models"))
+    make_repository(AccessSettings(docker_registry=ECR, ecr_alias_filters="champion"), f"{ECR}/models/iris")
     assert ("ecr-alias-filters not applied" in capsys.readouterr().out) is told

@@ -41,7 +41,7 @@ def test_an_attested_image_is_verified_by_githubs_program_with_the_repository_th
         attestation=settings.attestation(),
     )  # fmt: skip
     command = "gh attestation verify oci://r.example/i@sha256:1 --repo me/models --signer-repo o/bridge"
-    assert f"| Verify where it was built | <code>{command}</code> |" in text
+    assert f"| Verify where it was built | <code>{command}</code> if it was attested then |" in text
     own = ImageSettings(github_repository="me/models", attested=True, bridge_repository="me/models")
     assert own.attestation() == "--repo me/models"
     assert ImageSettings(github_repository="me/models").attestation() == ""

@@ -1,12 +1,13 @@
 """Deliveries come in: durable, once, and many to a commit."""
 
 import asyncio
+import secrets
 import threading
 
 import pytest
 import sqlalchemy as sa
 
-from bridge.events import Event, Kind
+from bridge.events import LONGEST_NAME, Event, Kind
 from bridge.ledger import Accepted, Delivery, Dispatch, Duplicate, Ledger, LedgerUnavailable
 from bridge.routing import Way
 from tests.unit.ledger.rows import NOW, delivery, dispatch, pending, rows, state
@@ -37,6 +38,13 @@ async def test_what_is_accepted_is_in_the_database_with_its_dispatches(ledger: L
         ("dispatch-1", "delivery-1", "pending", 0, "repository_dispatch"),
         ("dispatch-2", "delivery-1", "pending", 0, "repository_dispatch"),
     ]
+
+
+async def test_the_longest_names_are_taken_whatever_they_hold(ledger: Ledger) -> None:
+    model, alias = (secrets.token_hex(LONGEST_NAME // 2) for _ in range(2))
+    event = Event(Kind.ALIAS_CREATED, model, "1" * 18, alias=alias)
+    assert await ledger.accept(Delivery("delivery-1", event, NOW), [dispatch(1)]) == Accepted()
+    assert rows(ledger, "select model, alias from deliveries") == [(model, alias)]
 
 
 async def test_the_way_to_a_workflow_is_kept(ledger: Ledger) -> None:

@@ -208,6 +208,17 @@ class TestList:
         assert await names(full, Wanted(model="churn", version="4")) == ["churn 4"]
         assert await names(full, Wanted(model="chur")) == []
 
+    async def test_a_version_of_any_model(self, full: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+        for names_looked_at in (1000, 0):
+            monkeypatch.setattr(browsing, "_NAMES", names_looked_at)
+            for wanted in (
+                Wanted(version="4"),
+                Wanted(search="chu", version="4"),
+                Wanted(search="r", version="4", limit=1),
+            ):
+                assert await names(full, wanted) == ["churn 4"], (names_looked_at, wanted)
+            assert await names(full, Wanted(search="iris", version="4")) == []
+
     async def test_deliveries_newest_first_part_by_part(self, full: Ledger) -> None:
         part = await full.told(Wanted(limit=20))
         rest = await full.told(Wanted(limit=20, before=part.next))
@@ -309,6 +320,20 @@ class TestStory:
         due = await ledger.next_pending(now=NOW)
         assert due is not None
         assert (due.id, due.attempts, due.created_at) == (f"{9:026}", 0, NOW + 50)
+
+    async def test_a_replay_takes_the_place_of_what_still_waits(self, ledger: Ledger) -> None:
+        await accept(ledger, 1, event(), 2)
+        await accept(ledger, 3, event(version="3"))
+        await settle(ledger, Sent())
+        await settle(ledger, Pause(NOW + 60, "moved", repository_only=True))
+        await ledger.replay("delivery-1", [dispatch(9)], now=NOW + 50)
+        query = "select id, state, reason, ended_at from dispatches order by id"
+        assert rows(ledger, query) == [
+            (f"{1:026}", "sent", None, None),
+            (f"{2:026}", "withdrawn", "replayed", NOW + 50),
+            (f"{3:026}", "pending", None, None),
+            (f"{9:026}", "pending", None, None),
+        ]
 
     async def test_a_replay_of_one_route_is_not_held_against_what_another_did_before(self, ledger: Ledger) -> None:
         await accept(ledger, 1, event(), 2)

@@ -40,7 +40,8 @@ def test_a_repository_that_refuses_is_degraded_by_its_name(bridge: Bridge, githu
         time.sleep(0.02)
     assert bridge.get("/ready").json()["degraded"] == [
         "nothing goes to owner/models: GitHub refuses (404 Not Found): "
-        "check that the repository exists and that the token or App reaches it with contents=write"
+        "check that the repository exists and that the token or App reaches it with contents=write; "
+        "of a route with a workflow, that its file is there, with actions=write"
     ]
 
 
