@@ -173,7 +173,7 @@ class Follower(Loop):
     async def _read_images(self) -> None:
         """Keep what the tags of the versions say whose runs have ended; what MLflow can't tell now is asked again."""
         refused: set[str] = set()
-        for model, version in [*self._unread]:
+        for model, version in list(self._unread):
             if model in refused:
                 continue
             try:

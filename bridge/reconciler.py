@@ -11,7 +11,7 @@ from bridge.aside import aside
 from bridge.drift import Aliases, BookmarkUnreadable, Move, Watermark
 from bridge.events import Event, Kind
 from bridge.lease import Lease
-from bridge.ledger import RECONCILER, Accepted, Ledger, Told
+from bridge.ledger import RECONCILER, Accepted, Ledger
 from bridge.loop import Loop
 from bridge.mlflow_api import MlflowApi, MlflowError, RecentVersion
 from bridge.payload import PayloadTooLarge
@@ -36,16 +36,19 @@ Found = Mapping[tuple[str, str], Event]
 """The events of versions that were just taken in, by model and version."""
 
 
-async def is_told(ledger: Ledger, move: Move, told: Told | None, last: Aliases) -> bool:
-    """Tell whether the alias's newest delivery, `told`, is of this move, and not of one to the same version before.
+async def untold(ledger: Ledger, move: Move, last: Aliases) -> str | None:
+    """Give the id of the delivery that the move is to have; None where a delivery told of it already.
 
-    In between the alias may have pointed to a version whose own event covered it: that one is told of later.
+    The alias's newest delivery may be of an earlier move to the same version: in between the alias pointed to a
+    version whose own event covered it, and which was told of later.
     """
-    if told is None or told.version != move.version:
-        return False
-    between = last.get(move.model, {}).get(move.alias)
-    covering = await ledger.last_told(Kind.VERSION_CREATED, move.model, version=between) if between else None
-    return covering is None or covering.received_at <= told.received_at
+    told = await ledger.last_told(Kind.ALIAS_CREATED, move.model, alias=move.alias)
+    if told and told.version == move.version:
+        between = last.get(move.model, {}).get(move.alias)
+        covering = await ledger.last_told(Kind.VERSION_CREATED, move.model, version=between) if between else None
+        if covering is None or covering.received_at <= told.received_at:
+            return None
+    return drift.alias_delivery_id(move, told.id if told else None)
 
 
 class Reconciler(Loop):
@@ -179,12 +182,12 @@ class Reconciler(Loop):
         event = drift.alias_event(move)
         if event is None or not self._is_wanted(event):
             return True
-        told = await self._ledger.last_told(Kind.ALIAS_CREATED, move.model, alias=move.alias)
-        if await is_told(self._ledger, move, told, last) or self._is_covered(event, found):
+        delivery_id = await untold(self._ledger, move, last)
+        if delivery_id is None or self._is_covered(event, found):
             return True
         if now < self._suspects[move] + self._grace:
             return False
-        await self._take(event, drift.alias_delivery_id(move, told.id if told else None))
+        await self._take(event, delivery_id)
         return True
 
     def _is_covered(self, event: Event, found: Found) -> bool:

@@ -17,7 +17,7 @@ from bridge.errors import BridgeError
 from bridge.events import Event, Kind
 from bridge.ledger import Accepted, Ledger
 from bridge.mlflow_api import MlflowApi, RecentVersion
-from bridge.reconciler import ALIASES, is_told
+from bridge.reconciler import ALIASES, untold
 from bridge.routing import Route
 from bridge.settings import Settings
 
@@ -116,10 +116,8 @@ async def _moved(
         wanting = _names(event, routes)
         if set(wanting) <= covering.get((move.model, move.version), set()):
             covered.append(move)
-        elif event:
-            told = await ledger.last_told(Kind.ALIAS_CREATED, move.model, alias=move.alias)
-            if not await is_told(ledger, move, told, last):
-                found.append(Found(event, drift.alias_delivery_id(move, told.id if told else None), wanting))
+        elif event and (delivery_id := await untold(ledger, move, last)):
+            found.append(Found(event, delivery_id, wanting))
     return found, [move for move in covered if (move.model, move.version) in covering]
 
 
