@@ -102,8 +102,7 @@ def test_an_alias_or_a_version_of_another_model_fails_the_run_when_all_other_ali
     name = f"taken-{tag}"
     repository = f"{workshop.registry.host}/demo/{name}"
     workshop.sign_in()
-    for number in ("1", "2"):
-        workshop.new_version(name, SOURCE)
+    assert [workshop.new_version(name, SOURCE) for _ in range(2)] == ["1", "2"]
     put(repository, name, "1", SOURCE)
     put(repository, "another", tag, SOURCE)
     before = workshop.registry.tags(repository)
