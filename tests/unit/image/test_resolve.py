@@ -1,15 +1,19 @@
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bridge.image import resolve as resolving
 from bridge.image.builder import Builder
 from bridge.image.errors import DiskTooSmall, RegistryError, UnsafeMetadata, UnsupportedModel
 from bridge.image.identity import LAYERED_RECIPE
 from bridge.image.metadata import ModelMetadata
 from bridge.image.registry import RegistryImage
-from bridge.image.resolve import able, check_disk, earlier_image
+from bridge.image.resolve import able, check_disk, earlier_image, resolve
+from bridge.image.settings import ImageSettings
 
-from .memory import MemoryRepository, image, version
+from .memory import MemoryMlflow, MemoryRepository, image, version
 
 
 def test_a_model_that_fits_three_times_is_taken_and_a_byte_more_is_not() -> None:
@@ -49,6 +53,47 @@ def test_a_registry_that_fails_while_looking_back_is_told_of_and_stops_nothing(
 
     assert earlier_image(Failing("r.example/iris"), version("7")) == ""
     assert "no earlier image is built upon: r.example/iris: the registry failed" in capsys.readouterr().out
+
+
+@pytest.fixture
+def outputs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """Run the step for version 7 in a repository that holds these images; give its outputs."""
+
+    def run(held: dict[str, RegistryImage], name: str = "r.example/iris", **values: Any) -> dict[str, str]:
+        file = tmp_path / "outputs"
+        file.unlink(missing_ok=True)
+        monkeypatch.setenv("GITHUB_OUTPUT", str(file))
+        monkeypatch.setattr(ImageSettings, "mlflow", lambda _: MemoryMlflow(version("7")))
+        monkeypatch.setattr(resolving, "repository_of", lambda *_: MemoryRepository(name, images=held))
+        monkeypatch.setattr(resolving, "_check_source", lambda *given: given[-1])
+        resolve(ImageSettings(model="iris", version="7", **values))
+        lines = file.read_text().splitlines()
+        return {lines[at].partition("<<")[0]: lines[at + 1] for at in range(0, len(lines), 3)}
+
+    return run
+
+
+def test_what_is_found_is_handed_on_by_its_digest(outputs: Callable[..., dict[str, str]]) -> None:
+    held = {"7": image("7")}
+    said = outputs(held)
+    assert (said["build"], said["digest"]) == ("false", image("7").digest)
+    said = outputs(held, force=True)
+    assert (said["build"], said["digest"]) == ("true", "")
+
+
+@pytest.mark.parametrize(("name", "former"), [("r.example/iris", "false"), ("r.example/iris-0123af", "true")])
+def test_the_repository_is_handed_on_as_the_choice_of_its_name(
+    outputs: Callable[..., dict[str, str]], name: str, former: str
+) -> None:
+    assert outputs({}, name)["former_name"] == former
+
+
+@pytest.mark.parametrize("given", [{}, {"attested": True}, {"force": True}])
+def test_only_an_image_that_nobody_attests_takes_layers_of_an_earlier_one(
+    outputs: Callable[..., dict[str, str]], given: dict[str, bool]
+) -> None:
+    held = {"6": layered_image("6")}
+    assert outputs(held, builder="layered", **given)["previous"] == ("" if given else held["6"].digest)
 
 
 METADATA = ModelMetadata("3.17.2", "3.11.7", has_serving_example=False)
