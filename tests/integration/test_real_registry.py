@@ -167,9 +167,11 @@ def test_an_image_with_copied_labels_that_was_pushed_before_ours_is_not_taken_fo
         assert not work.has_digest()
         assert not (tmp_path / "outputs").exists()
         assert registry.tags(name) == planted
-        # The same step on a version that holds what was tested: pushed by this run, then found.
+    # What the registry holds is what was tested: pushed by this run, then found.
+    work.write_plan(plan(name, "2"))
+    with labelled("iris", "2", "models:/m-2") as tested:
+        work.write_image_id(tested)
         for _ in range(2):
-            work.write_plan(plan(name, "2"))
             push(ImageSettings(docker_config=config), work)
             assert work.digest() == registry.tags(name)["2"]
 
