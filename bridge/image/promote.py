@@ -23,7 +23,7 @@ _ROUNDS = 10
 def promote(settings: ImageSettings) -> None:
     """Set the alias tags until MLflow and the registry agree; write the version's tags and the summary.
 
-    Into MLflow goes nothing but the digest that this run pushed, or that `resolve` found before anything was built.
+    Only the digest that this run pushed, or that `resolve` found before anything was built, is written into MLflow.
     Raises `ImageConflict` at the end, when all else is done, where a tag holds what isn't this model's.
     """
     target = Target.read(settings)

@@ -58,7 +58,7 @@ def resolve(settings: ImageSettings) -> None:
     workflow.output("former_name", str(not repository.name.endswith(f"/{slug(version.name)}")).lower())
     workflow.output("build", str(held is None).lower())
     workflow.output("digest", held.digest if held else "")
-    # An attestation says that this run built the image: then no layer is taken from one that only its labels vouch for.
+    # An attestation means that this run built the image, so no layer may come from one that has nothing but labels.
     reuse = held is None and builder.layered and not settings.force and not settings.attested
     workflow.output("layered", str(builder.layered).lower())
     workflow.output("previous", earlier_image(repository, version) if reuse else "")

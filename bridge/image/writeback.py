@@ -13,8 +13,8 @@ def write_status(
 ) -> None:
     """Write `building` or `failed`; a version whose image was pushed to one of the repositories stays `pushed`.
 
-    A version that was copied from another model has that model's tags, which tell nothing about its own image. Anybody
-    may set these tags: they decide about nothing else.
+    A version that was copied from another model has that model's tags, which are not about its own image. Anybody may
+    set these tags, so nothing else depends on them.
     """
     uri = version.tags.get(URI, "").partition("@")[0]
     if version.tags.get(STATUS) != PUSHED or uri not in repositories:

@@ -165,7 +165,7 @@ def test_every_job_signs_in_by_the_one_action_with_the_same_secrets(image: dict[
     assert "github.token" not in CALLED.read_text()
 
 
-def test_what_is_said_about_an_image_is_of_the_digest_that_this_run_pushed(image: dict[str, Any]) -> None:
+def test_attestations_and_mlflows_tags_are_of_the_digest_that_this_run_pushed(image: dict[str, Any]) -> None:
     jobs = image["jobs"]
     assert jobs["build"]["outputs"]["digest"] == "${{ steps.push.outputs.digest }}"
     given = [step["with"] for step in jobs["build"]["steps"] if str(step.get("uses")).startswith("actions/attest@")]

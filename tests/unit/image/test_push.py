@@ -42,7 +42,7 @@ def held(monkeypatch: pytest.MonkeyPatch, there: RegistryImage | None) -> None:
     monkeypatch.setattr(pushing, "Repository", lambda *_: repository(there))
 
 
-def test_an_image_that_somebody_else_pushed_meanwhile_stays_and_nothing_is_said_about_it(
+def test_an_image_that_somebody_else_pushed_meanwhile_stays_and_is_not_reported(
     programs: Programs, monkeypatch: pytest.MonkeyPatch, outputs: Path, tmp_path: Path
 ) -> None:
     held(monkeypatch, image("7"))
