@@ -188,7 +188,8 @@ def test_an_image_with_copied_labels_that_is_pushed_over_ours_is_not_written_int
     assert registry.tags(name)["1"] != ours
     mlflow = MemoryMlflow(version("1"))
     monkeypatch.setattr(ImageSettings, "mlflow", lambda _: mlflow)
-    promote(given.model_copy(update={"digest": ours}))
+    for digest in (ours, ""):
+        promote(given.model_copy(update={"digest": digest}))
     assert mlflow.written == []
     promote(given.model_copy(update={"digest": registry.tags(name)["1"]}))
     assert ("image.uri", f"{name}@{registry.tags(name)['1']}") in mlflow.written
@@ -232,3 +233,26 @@ class Moving(MemoryMlflow):
     def aliases(self, name: str) -> dict[str, str]:
         with self._lock:
             return dict(self.by_alias)
+
+
+def test_two_runs_that_built_one_version_side_by_side_end_well_and_mlflow_has_the_image_of_the_first(
+    registry: Registry, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_in(registry.host, registry)
+    given = settings(registry, config, model="iris", version="1")
+    (name,) = given.repositories("iris")
+    mlflow = MemoryMlflow(version("1"))
+    mlflow.by_alias = {"champion": "1"}
+    monkeypatch.setattr(ImageSettings, "mlflow", lambda _: mlflow)
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
+    works = [Workspace(tmp_path / each) for each in ("first", "second")]
+    for work in works:
+        work.write_plan(plan(name))
+        with labelled("iris", "1", "models:/m-1") as tested:
+            work.write_image_id(tested)
+            push(given, work)
+    assert [work.has_digest() for work in works] == [True, False]
+    for digest in (works[0].digest(), ""):
+        promote(given.model_copy(update={"digest": digest}))
+    assert registry.tags(name) == dict.fromkeys(["1", "champion"], works[0].digest())
+    assert [value for key, value in mlflow.written if key == "image.uri"] == [f"{name}@{works[0].digest()}"]
