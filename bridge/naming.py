@@ -14,6 +14,10 @@ _REGISTRY = re.compile(r"(?=.*[.:]|localhost$)(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])
 """Without a dot or a port, a name such as `harbor` would mean an account at Docker Hub."""
 _SLUG_LENGTH = 100
 """Characters of a slug without its hash; registries take 255 for the whole repository name."""
+_HASHED = re.compile(r".*-[0-9a-f]{6,64}")
+"""How a name with a hash ends, of this release or an earlier one. No model's own name may stand for such a slug."""
+_HASH_LENGTH, _FORMER_HASH_LENGTH = 16, 6
+"""Hexadecimal digits of SHA-256. Six can be made to collide in seconds."""
 
 
 class InvalidImageName(BridgeError):
@@ -21,24 +25,22 @@ class InvalidImageName(BridgeError):
 
 
 def slug(model: str) -> str:
-    """Give the path component that stands for `model` in its image's name.
+    """Give the path component that stands for `model` in its image's name, and in names of concurrency groups.
 
-    A name that already is a valid component stays as it is. Any other keeps its ASCII remainder (or `model`), with
-    the first six hexadecimal digits of the name's SHA-256 behind it. Two models share one only where one is named as
-    the other's slug: the second one's runs end with `ImageConflict`, and nothing is overwritten.
+    A name that already is a valid component stays as it is, unless it ends like one with a hash. Any other keeps its
+    ASCII remainder (or `model`), with 16 hexadecimal digits of the name's SHA-256 behind it. So no name can be chosen
+    that stands for another model, whatever that one is called. All lower case, for names of groups ignore case.
     """
-    if _PATH_COMPONENT.fullmatch(model) and len(model) <= _SLUG_LENGTH:
-        return model
-    remainder = re.sub(r"[^a-z0-9]+", "-", model.lower())[:_SLUG_LENGTH].strip("-")
-    return f"{remainder or 'model'}-{_digest(model)[:6]}"
+    return model if _is_plain(model) and not _HASHED.fullmatch(model) else _hashed(model, _HASH_LENGTH)
 
 
-def group(model: str) -> str:
-    """Give the name that concurrency groups use for `model`; group names ignore case, so the hash tells them apart."""
-    return f"{slug(model)}-{_digest(model)[:12]}"
+def former_slug(model: str) -> str | None:
+    """Give the slug of earlier releases, which two models can share; None where it is today's."""
+    former = model if _is_plain(model) else _hashed(model, _FORMER_HASH_LENGTH)
+    return former if former != slug(model) else None
 
 
-def repository(registry: str, namespace: str, model: str) -> str:
+def repository(registry: str, namespace: str, slug: str) -> str:
     """Give `<registry>/<namespace>/<slug>`, all lower case; `namespace` may have several components or none.
 
     Raises `InvalidImageName` where registry or namespace can't stand in an image's name.
@@ -54,7 +56,7 @@ def repository(registry: str, namespace: str, model: str) -> str:
             f"DOCKER_NAMESPACE {namespace!r} can't be part of an image's name: "
             "use letters, digits and single . _ - inside each part between slashes"
         )
-    return "/".join(part for part in (registry, path, slug(model)) if part)
+    return "/".join(part for part in (registry, path, slug) if part)
 
 
 def alias_tag(alias: str) -> str | None:
@@ -67,5 +69,10 @@ def alias_tag(alias: str) -> str | None:
     return alias
 
 
-def _digest(model: str) -> str:
-    return hashlib.sha256(model.encode("utf-8", "surrogatepass")).hexdigest()
+def _is_plain(model: str) -> bool:
+    return bool(_PATH_COMPONENT.fullmatch(model)) and len(model) <= _SLUG_LENGTH
+
+
+def _hashed(model: str, digits: int) -> str:
+    remainder = re.sub(r"[^a-z0-9]+", "-", model.lower())[:_SLUG_LENGTH].strip("-")
+    return f"{remainder or 'model'}-{hashlib.sha256(model.encode('utf-8', 'surrogatepass')).hexdigest()[:digits]}"

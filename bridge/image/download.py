@@ -7,10 +7,11 @@ from bridge.image.artifacts import ModelArtifacts, metadata_in
 from bridge.image.builder import Builder
 from bridge.image.fetch import fetch
 from bridge.image.layered.registry import LayeredRepository
+from bridge.image.repository import image_to_keep, repository_of
 from bridge.image.settings import ImageSettings
 from bridge.image.target import Target
 from bridge.image.workspace import Plan, Workspace
-from bridge.image.writeback import BUILDING, is_pushed, write_status
+from bridge.image.writeback import BUILDING, write_status
 
 
 def download(settings: ImageSettings, workspace: Workspace) -> None:
@@ -19,16 +20,22 @@ def download(settings: ImageSettings, workspace: Workspace) -> None:
     builder = Builder.read(settings, target.inputs)
     with settings.mlflow() as mlflow:
         version = target.find(mlflow)
-        repository = settings.repository(version.name)
-        build = settings.force or settings.replace or not is_pushed(version, repository)
-        workflow.output("build", str(build).lower())
-        if not build:
-            workflow.notice("Nothing to build", "another run has pushed this version's image meanwhile")
+        repository = repository_of(settings, version.name)
+        held = image_to_keep(
+            repository,
+            model=version.name,
+            version=version.version,
+            source=version.source or "",
+            force=settings.force,
+        )
+        workflow.output("build", str(held is None).lower())
+        if held:
+            workflow.notice("Nothing to build", f"another run has pushed {repository.name}:{version.version} meanwhile")
             return
         if settings.push:
-            write_status(mlflow, version, BUILDING, repository, settings.run_url)
+            write_status(mlflow, version, BUILDING, [repository.name], settings.run_url)
         uri = mlflow.artifact_uri(version.name, version.version)
-    _download(ModelArtifacts(uri, settings.mlflow_tracking_uri), settings, workspace, builder, repository)
+    _download(ModelArtifacts(uri, settings.mlflow_tracking_uri), settings, workspace, builder, repository.name)
     metadata = metadata_in(workspace.model, java=settings.environment().install_java)
     workspace.write_plan(
         Plan(
@@ -36,7 +43,7 @@ def download(settings: ImageSettings, workspace: Workspace) -> None:
             version=version.version,
             source=version.source or "",
             run_id=version.run_id or "",
-            repository=repository,
+            repository=repository.name,
             smoke_test=target.smoke_test or ("invoke" if metadata.has_serving_example else "ping"),
             metadata=metadata,
             builder=builder,

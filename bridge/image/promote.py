@@ -3,13 +3,14 @@
 from dataclasses import dataclass, field
 
 from bridge.image import workflow
-from bridge.image.errors import MissingSetting
+from bridge.image.errors import ImageConflict, MissingSetting
 from bridge.image.identity import MODEL, RECIPE_LABEL, Verdict, judge
 from bridge.image.registry import RegistryImage, Repository, TagImmutable
 from bridge.image.report import summarise
+from bridge.image.repository import repository_of, version_tags
 from bridge.image.settings import ImageSettings
 from bridge.image.target import Target
-from bridge.image.writeback import write_image
+from bridge.image.writeback import URI, write_image
 from bridge.mlflow_api import MlflowApi, MlflowNotFound
 from bridge.naming import alias_tag
 
@@ -20,15 +21,19 @@ _ROUNDS = 10
 
 
 def promote(settings: ImageSettings) -> None:
-    """Set the alias tags until MLflow and the registry agree; write the version's tags and the summary."""
+    """Set the alias tags until MLflow and the registry agree; write the version's tags and the summary.
+
+    Only the digest that this run pushed, or that `resolve` found before anything was built, is written into MLflow.
+    Raises `ImageConflict` at the end, when all else is done, where a tag holds what isn't this model's.
+    """
     target = Target.read(settings)
-    repository = Repository(settings.repository(target.model), settings.docker_config)
     with settings.mlflow() as mlflow:
-        promotion = Promotion(mlflow, repository, target.model)
+        version = target.find(mlflow)
+        repository = repository_of(settings, version.name)
+        promotion = Promotion(mlflow, repository, version.name)
         settled = promotion.settle()
         if settings.latest:
             promotion.tag_latest(settled)
-        version = target.find(mlflow)
         image = promotion.image(version.version)
         if image is None:
             raise MissingSetting(
@@ -36,7 +41,14 @@ def promote(settings: ImageSettings) -> None:
                 "run the workflow again"
             )
         reference = f"{repository.name}@{image.digest}"
-        write_image(mlflow, version, reference, settings.run_url)
+        if image.digest == settings.digest:
+            write_image(mlflow, version, reference, settings.run_url)
+        elif version.tags.get(URI) != reference:
+            workflow.notice(
+                "Not written into MLflow",
+                f"{repository.name}:{version.version} holds {image.digest}, which this run neither pushed nor found: "
+                "if another run did not write it either, run the workflow again",
+            )
     size = repository.manifest(image.digest).size
     for remark in settled.remarks:
         workflow.notice("Alias not tagged", remark)
@@ -51,6 +63,8 @@ def promote(settings: ImageSettings) -> None:
             attestation=settings.attestation(),
         )
     )
+    if settled.conflicts:
+        raise ImageConflict("; ".join(dict.fromkeys(settled.conflicts)))
 
 
 @dataclass(frozen=True)
@@ -74,30 +88,47 @@ class Promotion:
 
     def tag_latest(self, settled: "Settled") -> None:
         """Set the tag `latest` on the newest version that has an image, and note it."""
-        for version in sorted((tag for tag in self.repository.tags() if _is_version(tag)), key=int, reverse=True):
+        for version in sorted(version_tags(self.repository.tags()), key=int, reverse=True):
             try:
                 image = self.image(version)
             except MlflowNotFound:  # deleted there; its image stays
+                continue
+            except ImageConflict as error:
+                settled.conflicts.append(str(error))
                 continue
             if image:
                 self._settle(LATEST, image, settled)
                 return
 
     def image(self, version: str) -> RegistryImage | None:
-        """Give the image of a version; None where there is none, or one that isn't this version's."""
+        """Give the image of a version; None where there is none, or one of another source.
+
+        Raises `ImageConflict` where the version's tag holds what isn't this model's, `RegistryError`.
+        """
         found = self.repository.look(version)
         if found is None:
             return None
         source = self.mlflow.version(self.model, version).source or ""
         verdict = judge(found.labels, model=self.model, version=version, source=source)
+        if verdict is Verdict.FOREIGN:
+            raise self._conflict(version)
         return found if verdict in (Verdict.SAME, Verdict.OTHER_RECIPE) else None
+
+    def _conflict(self, tag: str) -> ImageConflict:
+        return ImageConflict(f"{self.repository.name}:{tag} holds an image that isn't this model's: delete it")
 
     def _tag_all(self, aliases: dict[str, str]) -> "Settled":
         settled = Settled()
         for alias, version in sorted(aliases.items()):
             if (tag := alias_tag(alias)) is None:
                 settled.remarks.append(f"alias {alias!r} can't be an image's tag: choose another name for it")
-            elif (image := self.image(version)) is None:
+                continue
+            try:
+                image = self.image(version)
+            except ImageConflict as error:
+                settled.conflicts.append(str(error))
+                continue
+            if image is None:
                 settled.remarks.append(f"alias {alias!r} is on version {version}, which has no image of its own yet")
             else:
                 self._settle(tag, image, settled)
@@ -107,33 +138,29 @@ class Promotion:
         """Move one tag, and note what came of it."""
         name = f"{self.repository.name}:{tag}"
         try:
-            moved = self._tag(tag, image)
+            self._tag(tag, image)
         except TagImmutable:
             settled.remarks.append(f"{name} was not moved, for the registry lets no tag be moved: allow it there")
-            return
-        if moved:
-            settled.tags.append(tag)
+        except ImageConflict as error:
+            settled.conflicts.append(str(error))
         else:
-            settled.remarks.append(f"{name} holds an image that isn't this model's: delete it")
+            settled.tags.append(tag)
 
-    def _tag(self, tag: str, image: RegistryImage) -> bool:
-        """Make `tag` hold `image`, unless it holds something that isn't this model's; tell whether it does."""
+    def _tag(self, tag: str, image: RegistryImage) -> None:
+        """Make `tag` hold `image`. Raises `ImageConflict` where it holds something that isn't this model's."""
         there = self.repository.look(tag)
         if there and there.labels.get(MODEL) != self.model:
-            return False
+            raise self._conflict(tag)
         if not there or there.digest != image.digest:
+            # By the digest that was judged, whatever the version's tag holds by now.
             self.repository.tag(image.digest, tag)
             workflow.say(f"{self.repository.name}:{tag} is now {image.digest}")
-        return True
-
-
-def _is_version(tag: str) -> bool:
-    return tag.isascii() and tag.isdecimal() and len(tag) < 19
 
 
 @dataclass
 class Settled:
-    """The alias tags that are on their images, and why any other alias isn't."""
+    """The alias tags that are on their images, and why any other alias isn't; `conflicts` fail the run."""
 
     tags: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    conflicts: list[str] = field(default_factory=list)

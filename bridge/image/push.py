@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 from bridge.image import engine, workflow
-from bridge.image.errors import ImageConflict, RegistryError
-from bridge.image.identity import Verdict, judge
-from bridge.image.layered.registry import LayeredRepository
+from bridge.image.errors import RegistryError
+from bridge.image.layered.registry import LayeredRepository, manifest_digest
 from bridge.image.registry import Repository
+from bridge.image.repository import image_to_keep
 from bridge.image.settings import ImageSettings
 from bridge.image.workspace import Plan, Workspace
 
@@ -15,7 +15,8 @@ from bridge.image.workspace import Plan, Workspace
 def push(settings: ImageSettings, workspace: Workspace) -> None:
     """Push the image unless another run has pushed this version meanwhile; keep the digest for the report.
 
-    Sets the outputs `name` and `digest`; a dry run writes nothing, and sets neither.
+    Sets the outputs `name` and `digest`, of what this run built and tested and of nothing else: a dry run sets neither,
+    nor does a run that finds another image in its place, whose labels can be a copy of ours.
     Raises `ImageConflict` where the tag holds what must stay, `RegistryError` where the registry fails.
     """
     plan = workspace.plan()
@@ -24,9 +25,16 @@ def push(settings: ImageSettings, workspace: Workspace) -> None:
         workflow.summary(f"Dry run: <code>{plan.tag}</code> was built and tried. Nothing was written anywhere.")
         return
     repository = Repository(plan.repository, settings.docker_config)
-    parts = workspace.image if plan.builder.layered else None
-    digest = held_already(repository, plan, force=settings.force)
-    digest = digest or push_tested(repository, plan, workspace.image_id(), parts)
+    tested, parts = workspace.image_id(), workspace.image if plan.builder.layered else None
+    held = image_to_keep(repository, model=plan.model, version=plan.version, source=plan.source, force=settings.force)
+    if held and not is_tested(repository, held.digest, tested, parts):
+        workflow.notice(
+            "Not pushed",
+            f"{plan.tag} holds {held.digest} by now, which is not the image that this run tested. It stays there; this "
+            "run neither attests it nor writes it into MLflow",
+        )
+        return
+    digest = held.digest if held else push_tested(repository, plan, tested, parts)
     workspace.write_digest(digest)
     workflow.output("name", plan.repository)
     workflow.output("digest", digest)
@@ -36,20 +44,6 @@ def push(settings: ImageSettings, workspace: Workspace) -> None:
 def hand_over_seconds(workspace: Workspace) -> None:
     """Set the output `seconds` for the summary."""
     workflow.output("seconds", json.dumps(workspace.seconds()))
-
-
-def held_already(repository: Repository, plan: Plan, *, force: bool) -> str | None:
-    """Give the digest of this version's image where it is there and is to stay. Raises `ImageConflict`."""
-    found = repository.look(plan.version)
-    verdict = judge(found.labels if found else None, model=plan.model, version=plan.version, source=plan.source)
-    if found is None or (force and verdict is not Verdict.FOREIGN):
-        return None
-    if verdict in (Verdict.FOREIGN, Verdict.OTHER_SOURCE):
-        raise ImageConflict(
-            f"{plan.tag} was put there while this run was building, and it is {verdict.value}: run the workflow again"
-        )
-    workflow.notice("Not pushed", f"another run has pushed {plan.tag} meanwhile")
-    return found.digest
 
 
 def push_tested(repository: Repository, plan: Plan, tested: str, parts: Path | None = None) -> str:
@@ -62,10 +56,21 @@ def push_tested(repository: Repository, plan: Plan, tested: str, parts: Path | N
     else:
         engine.tag(tested, plan.tag)
         digest = engine.push(plan.tag)
-    # An engine that keeps images by manifest names them by the manifest's digest, any other by the configuration's.
-    if tested not in (digest, repository.manifest(digest).config):
+    if not is_tested(repository, digest, tested, parts):
         raise RegistryError(
             f"{plan.tag}: the registry holds {digest}, which is not the image that was tested ({tested}): "
             "run the workflow again"
         )
     return digest
+
+
+def is_tested(repository: Repository, digest: str, tested: str, parts: Path | None = None) -> bool:
+    """Tell whether the image `digest` in the registry is the one that the engine has as `tested`.
+
+    One that was built in layers must have the very manifest that lies in `parts` too: its configuration can be guessed.
+    Raises `RegistryError`.
+    """
+    if parts and digest != manifest_digest(parts):
+        return False
+    # An engine that keeps images by manifest names them by the manifest's digest, any other by the configuration's.
+    return tested in (digest, repository.manifest(digest).config)

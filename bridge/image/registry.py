@@ -6,8 +6,9 @@ import os
 import re
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from bridge.image.errors import RegistryError
 from bridge.image.refusals import is_immutable, mend
@@ -65,11 +66,17 @@ class Repository:
     def look(self, tag: str) -> RegistryImage | None:
         """Give what `tag` holds, or None where it holds nothing. Raises `RegistryError`.
 
-        GHCR and Docker Hub answer "denied" for a repository that nobody has pushed to yet, so to somebody who is signed
-        in that means nothing: whether the sign-in may write shows at the push.
+        GHCR and Docker Hub answer "denied" for a repository that nobody has pushed to yet. So to somebody who is signed
+        in, a refusal means that nothing is there, but only where the registry refuses to list the repository's tags as
+        well: a repository that can be listed is there, and what its tag holds could be another model's. Where nothing
+        can be read, nothing of another model is at risk: no other model's name leads to this repository.
         """
         try:
             said = self._skopeo("inspect", "--no-tags", *self._tls("--tls-verify"), f"docker://{self.name}:{tag}")
+        except _RepositoryRefused:
+            if self._can_be_listed():
+                raise
+            return None
         except _Absent:
             return None
         found = json.loads(said)
@@ -78,16 +85,22 @@ class Repository:
     def manifest(self, digest: str) -> Manifest:
         """Read what stands behind a digest; of an index, such as an image with attestations, its first image.
 
-        Raises `RegistryError`.
+        Raises `RegistryError`, also where that is no image's manifest: anybody who may push can put anything there.
         """
-        said = json.loads(
-            self._skopeo("inspect", "--raw", *self._tls("--tls-verify"), f"docker://{self.name}@{digest}")
-        )
-        if "manifests" in said:
-            images = [each["digest"] for each in said["manifests"] if each.get("platform", {}).get("os") != "unknown"]
-            return Manifest(config=digest, size=self.manifest(images[0]).size)
-        parts = [said["config"], *said["layers"]]
-        return Manifest(config=parts[0]["digest"], size=sum(part["size"] for part in parts))
+        try:
+            said = self._raw(digest)
+            if "manifests" not in said:
+                return _manifest(said)
+            first = next(each for each in said["manifests"] if each.get("platform", {}).get("os") != "unknown")
+            return replace(_manifest(self._raw(first["digest"])), config=digest)
+        except (KeyError, TypeError, AttributeError, StopIteration) as error:
+            raise RegistryError(
+                f"{self.name}@{digest} holds no manifest of an image: delete it, then run the workflow again"
+            ) from error
+
+    def _raw(self, digest: str, *which: str) -> Any:
+        name = f"docker://{self.name}@{digest}"
+        return json.loads(self._skopeo("inspect", "--raw", *which, *self._tls("--tls-verify"), name))
 
     def tag(self, digest: str, tag: str) -> None:
         """Make `tag` hold the image `digest`, unchanged. Raises `TagImmutable`, and `RegistryError` for all else."""
@@ -98,12 +111,22 @@ class Repository:
         )  # fmt: skip
 
     def tags(self) -> list[str]:
-        """Give the repository's tags, none where there is no repository. Raises `RegistryError`."""
+        """Give the repository's tags, none where there is no repository. Raises `RegistryError`.
+
+        A refusal to somebody who is signed in means that there is none, as for `look`.
+        """
         try:
             said = self._skopeo("list-tags", *self._tls("--tls-verify"), f"docker://{self.name}")
-        except _Absent:
+        except (_Absent, _RepositoryRefused):
             return []
         return list(json.loads(said).get("Tags") or [])
+
+    def _can_be_listed(self) -> bool:
+        try:
+            self._skopeo("list-tags", *self._tls("--tls-verify"), f"docker://{self.name}")
+        except (_Absent, _RepositoryRefused):
+            return False
+        return True
 
     def _skopeo(self, verb: str, *arguments: str) -> str:
         for pause in self.pauses:
@@ -131,9 +154,10 @@ class Repository:
         return done.stdout
 
     def _failure(self, verb: str, stderr: str) -> RegistryError:
-        said = " ".join(stderr.split())[-400:]
+        # Without the name, which may hold any of the words that are searched for: a model can be called "denied".
+        said = " ".join(stderr.split()).replace(self.name, "the repository")[-400:]
         host = self.name.split("/")[0]
-        if verb != "copy" and (_ABSENT.search(said) or self._means_absent(said, host)):
+        if verb != "copy" and _ABSENT.search(said):
             return _Absent(f"{self.name}: nothing there ({said})")
         if is_immutable(said):
             return TagImmutable(f"{self.name}: the registry lets no tag be moved ({said}): allow it for aliases there")
@@ -142,7 +166,8 @@ class Repository:
             return _Transient(f"{self.name}: the registry failed ({said}): {advice}")
         advice = mend(said, host) or _CHECK
         if _REFUSED.search(said) or advice is not _CHECK:
-            return RegistryError(f"{self.name}: the registry refused ({said}): {advice}")
+            kind = _RepositoryRefused if verb != "copy" and self._means_absent(said, host) else RegistryError
+            return kind(f"{self.name}: the registry refused ({said}): {advice}")
         return RegistryError(f"{self.name}: the registry failed ({said}): run the job again when it is well")
 
     def _means_absent(self, said: str, host: str) -> bool:
@@ -168,6 +193,11 @@ class Repository:
         return [f"{flag}=false" for flag in flags] if _is_local(self.name.split("/")[0]) else []
 
 
+def _manifest(said: Any) -> Manifest:
+    parts = [said["config"], *said["layers"]]
+    return Manifest(config=parts[0]["digest"], size=sum(part["size"] for part in parts))
+
+
 _CHECK = "check the registry's user and password, and that they may read and write this repository"
 
 
@@ -185,3 +215,7 @@ class _Transient(RegistryError):
 
 class _Absent(RegistryError):
     """The registry holds nothing of that name."""
+
+
+class _RepositoryRefused(RegistryError):
+    """The registry refused somebody who is signed in, as some do where there is no repository."""

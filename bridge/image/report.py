@@ -29,9 +29,9 @@ def report_failed(settings: ImageSettings, workspace: Workspace) -> None:
             report_pushed(settings, workspace)
         else:
             target = Target.read(settings)
-            repository = settings.repository(target.model)
+            repositories = settings.repositories(target.model)
             with settings.mlflow() as mlflow:
-                write_status(mlflow, target.find(mlflow), FAILED, repository, settings.run_url)
+                write_status(mlflow, target.find(mlflow), FAILED, repositories, settings.run_url)
     except BridgeError as error:
         workflow.say(f"MLflow was not told: {error}")
     said = "No image was pushed."

@@ -9,18 +9,18 @@ from bridge.errors import BridgeError
 from bridge.image import workflow
 from bridge.image.artifacts import ModelArtifacts, metadata_in
 from bridge.image.builder import MLFLOW, Builder
-from bridge.image.errors import DiskTooSmall, ImageConflict, UnsafeMetadata, UnsupportedModel
-from bridge.image.identity import LAYERED_RECIPE, MODEL, RECIPE_LABEL, SOURCE, Verdict, judge
+from bridge.image.errors import DiskTooSmall, UnsafeMetadata, UnsupportedModel
+from bridge.image.identity import LAYERED_RECIPE, MODEL, RECIPE_LABEL
 from bridge.image.layered.build import plan as plan_in_layers
 from bridge.image.layered.requirements import INSTEAD
 from bridge.image.metadata import ModelMetadata
 from bridge.image.registry import Repository
+from bridge.image.repository import image_to_keep, repository_of
 from bridge.image.settings import ImageSettings
 from bridge.image.size import size_limit
 from bridge.image.target import Target
-from bridge.image.writeback import is_pushed
 from bridge.mlflow_api import MlflowApi, ModelVersion
-from bridge.naming import group
+from bridge.naming import slug
 
 _EARLIER = 5
 """How many versions before this one may lack an image in layers until it is made without one."""
@@ -31,54 +31,37 @@ _DISK_FACTOR = 3
 def resolve(settings: ImageSettings) -> None:
     """Set the outputs, or say why there is nothing to build from.
 
-    They are `version`, `group`, `build`, `replace`, and for the build `layered`, `previous` and `fetch`: whether there
-    is something that the engine can only pull when it is signed in.
+    They are `version`, `group`, `former_name`, `build`, `digest` of the image that is there where none is built, and
+    for the build `layered` and `previous`.
     """
     target = Target.read(settings)
     size_limit(settings.size_limit)
     settings.environment()
     builder = Builder.read(settings, target.inputs)
-    repository = Repository(settings.repository(target.model), settings.docker_config)
     with settings.mlflow() as mlflow:
         version = target.find(mlflow)
         workflow.say(f"model {version.name!r} version {version.version} from {version.source}")
-        build = must_build(repository, version, force=settings.force)
-        if build:
+        repository = repository_of(settings, version.name)
+        held = image_to_keep(
+            repository,
+            model=version.name,
+            version=version.version,
+            source=version.source or "",
+            force=settings.force,
+        )
+        if held is None:
             builder = _check_source(mlflow, version, settings, builder)
-    workflow.say(f"{repository.name}:{version.version} {'is to be built' if build else 'is there'}")
+    workflow.say(f"{repository.name}:{version.version} {'is there' if held else 'is to be built'}")
     workflow.output("version", version.version)
-    workflow.output("group", group(version.name))
-    workflow.output("build", str(build).lower())
-    # MLflow says "pushed" and still there is something to build: the build job must not take that for an answer.
-    workflow.output("replace", str(build and is_pushed(version, repository.name)).lower())
-    previous = earlier_image(repository, version) if build and builder.layered and not settings.force else ""
+    workflow.output("group", slug(version.name))
+    # Not the name itself: GitHub drops an output that holds a secret's value, and the user of a registry can be one.
+    workflow.output("former_name", str(not repository.name.endswith(f"/{slug(version.name)}")).lower())
+    workflow.output("build", str(held is None).lower())
+    workflow.output("digest", held.digest if held else "")
+    # An attestation means that this run built the image, so no layer may come from one that has nothing but labels.
+    reuse = held is None and builder.layered and not settings.force and not settings.attested
     workflow.output("layered", str(builder.layered).lower())
-    workflow.output("previous", previous)
-    workflow.output("fetch", str(build and bool(previous or builder.base_image)).lower())
-
-
-def must_build(repository: Repository, version: ModelVersion, *, force: bool) -> bool:
-    """Tell whether this version needs a build; raises `ImageConflict` where its tag must be left alone."""
-    found = repository.look(version.version)
-    verdict = judge(
-        found.labels if found else None, model=version.name, version=version.version, source=version.source or ""
-    )
-    image = f"{repository.name}:{version.version}"
-    if verdict is Verdict.FOREIGN:
-        raise ImageConflict(
-            f"{image} is there and carries no labels of ours for this model, so it is never overwritten: "
-            "delete it, or set another DOCKER_NAMESPACE"
-        )
-    if verdict is Verdict.OTHER_SOURCE and found and not force:
-        raise ImageConflict(
-            f"{image} was made from {found.labels[SOURCE]}, and MLflow now says {version.source} "
-            "(the model was deleted and made again?): start the workflow by hand with force to overwrite it"
-        )
-    if verdict is Verdict.OTHER_RECIPE and not force:
-        workflow.notice(
-            "Image made another way", f"{image} is from an older recipe; start by hand with force to renew it"
-        )
-    return force or verdict is Verdict.ABSENT
+    workflow.output("previous", earlier_image(repository, version) if reuse else "")
 
 
 def earlier_image(repository: Repository, version: ModelVersion) -> str:

@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from bridge.image.environment import Environment
 from bridge.image.errors import MissingSetting
 from bridge.mlflow_api import MlflowApi
-from bridge.naming import repository
+from bridge.naming import former_slug, repository, slug
 
 GHCR = "ghcr.io"
 
@@ -47,8 +47,10 @@ class ImageSettings(BaseSettings):
     ca_certificates: SecretStr | None = None
     env_manager: str = ""
     install_java: bool = False
-    replace: bool = False
-    """What `resolve` found: whether this run may build though MLflow or the registry already has an image."""
+    former_name: bool | None = None
+    """What `resolve` found: whether the images are in the repository that earlier releases named; None before that."""
+    digest: str = ""
+    """Digest of the version's image that this run pushed, or that `resolve` found; empty where neither did."""
     smoke_test: str = ""
     smoke_test_network: bool = False
     seconds_of_steps: str = "{}"
@@ -88,9 +90,14 @@ class ImageSettings(BaseSettings):
         """Give what MLflow's builder is told of the environment. Raises `InvalidInput`."""
         return Environment.read(self.env_manager, install_java=self.install_java)
 
-    def repository(self, model: str) -> str:
-        """Give the image's name without a tag. Raises `InvalidImageName`."""
-        return repository(self.docker_registry, self._namespace(), model)
+    def repositories(self, model: str) -> list[str]:
+        """Give the image's name without a tag: one, or before `resolve` has decided, the new one and any former one.
+
+        Raises `InvalidImageName`.
+        """
+        slugs = {False: slug(model), True: former_slug(model)}
+        wanted = slugs.values() if self.former_name is None else [slugs[self.former_name]]
+        return [repository(self.docker_registry, self._namespace(), each) for each in wanted if each]
 
     def mlflow(self) -> MlflowApi:
         """Give a client of MLflow's API. Raises `MissingSetting` where its address isn't set."""

@@ -1,22 +1,23 @@
 """The tags on a model version by which MLflow says where its image stands."""
 
+from collections.abc import Sequence
+
 from bridge.mlflow_api import MlflowApi, MlflowError, ModelVersion
 
 URI, STATUS, RUN_URL = "image.uri", "image.status", "image.run_url"
 BUILDING, PUSHED, FAILED = "building", "pushed", "failed"
 
 
-def is_pushed(version: ModelVersion, repository: str) -> bool:
-    """Tell whether MLflow says that the version's image was pushed to this repository.
+def write_status(
+    mlflow: MlflowApi, version: ModelVersion, status: str, repositories: Sequence[str], run_url: str
+) -> None:
+    """Write `building` or `failed`; a version whose image was pushed to one of the repositories stays `pushed`.
 
-    A version that was copied from another model brings that model's tags, which say nothing of its own image.
+    A version that was copied from another model has that model's tags, which are not about its own image. Anybody may
+    set these tags, so nothing else depends on them.
     """
-    return version.tags.get(STATUS) == PUSHED and version.tags.get(URI, "").startswith(f"{repository}@")
-
-
-def write_status(mlflow: MlflowApi, version: ModelVersion, status: str, repository: str, run_url: str) -> None:
-    """Say `building` or `failed`; a version whose image was pushed stays `pushed`."""
-    if not is_pushed(version, repository):
+    uri = version.tags.get(URI, "").partition("@")[0]
+    if version.tags.get(STATUS) != PUSHED or uri not in repositories:
         _write(mlflow, version, {STATUS: status, RUN_URL: run_url})
 
 

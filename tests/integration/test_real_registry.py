@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,14 +15,17 @@ from bridge.demo.registry import Registry
 from bridge.demo.stage import missing_for_images
 from bridge.image.errors import RegistryError
 from bridge.image.identity import MODEL
-from bridge.image.promote import Promotion
-from bridge.image.push import held_already, push_tested
+from bridge.image.promote import Promotion, promote
+from bridge.image.push import push, push_tested
 from bridge.image.registry import Repository
-from bridge.image.workspace import Plan
+from bridge.image.repository import image_to_keep, repository_of
+from bridge.image.settings import ImageSettings
+from bridge.image.workspace import Plan, Workspace
 from tests.labelled import labelled, put
 from tests.relay import relay
 from tests.unit.image.memory import MemoryMlflow, version
 from tests.unit.image.test_sbom import PLAN
+from tests.unit.test_naming import SAME_SIX_DIGITS
 
 pytestmark = pytest.mark.skipif(missing_for_images() is not None, reason=str(missing_for_images()))
 
@@ -96,8 +100,99 @@ def test_a_version_that_is_there_is_not_pushed_again(registry: Registry, config:
     name = new_name(registry.host)
     put(name, "iris", "1", "models:/m-1")
     before = registry.tags(name)
-    assert held_already(Repository(name, config), plan(name), force=False) == before["1"]
+    there = image_to_keep(Repository(name, config), model="iris", version="1", source="models:/m-1")
+    assert there
+    assert there.digest == before["1"]
     assert registry.tags(name) == before
+
+
+def settings(registry: Registry, config: Path, **values: Any) -> ImageSettings:
+    values |= {"docker_registry": registry.host, "docker_config": config}
+    return ImageSettings(docker_namespace=f"demo-{uuid4().hex[:8]}", **values)
+
+
+def test_a_model_that_is_named_as_anothers_slug_is_led_to_a_repository_of_its_own(
+    registry: Registry, config: Path
+) -> None:
+    sign_in(registry.host, registry)
+    given = settings(registry, config)
+    new, former = given.repositories("Iris Clf (EU)")
+    put(former, "Iris Clf (EU)", "1", "models:/m-1")
+    assert repository_of(given, "Iris Clf (EU)").name == former
+    for name in (new, former):
+        attacker = repository_of(given, name.rpartition("/")[2]).name
+        assert attacker not in (new, former)
+    other = "Iris Clf (US)"
+    first = repository_of(given, other).name
+    assert first == given.repositories(other)[0]
+    put(first, other, "1", "models:/m-1")
+    assert repository_of(given, first.rpartition("/")[2]).name != first
+    assert repository_of(given, other).name == first
+
+
+def test_of_two_models_that_share_a_former_name_neither_keeps_it(registry: Registry, config: Path) -> None:
+    sign_in(registry.host, registry)
+    given, (victim, attacker) = settings(registry, config), SAME_SIX_DIGITS
+    new, former = given.repositories(victim)
+    put(former, victim, "1", "models:/m-1")
+    put(former, victim, "2", "models:/m-2")
+    assert repository_of(given, victim).name == former
+    assert repository_of(given, attacker).name == given.repositories(attacker)[0]
+    put(former, attacker, "3", "models:/m-3")
+    assert repository_of(given, victim).name == new
+    assert repository_of(given, attacker).name == given.repositories(attacker)[0]
+
+
+def test_a_registry_that_lets_nobody_read_decides_for_no_repository(registry: Registry, config: Path) -> None:
+    sign_in(registry.host, registry)
+    given = settings(registry, config)
+    put(given.repositories("Iris Clf (EU)")[1], "Iris Clf (EU)", "1", "models:/m-1")
+    (config / "config.json").write_text("{}")
+    with pytest.raises(RegistryError):
+        repository_of(given, "Iris Clf (EU)")
+
+
+def test_an_image_with_copied_labels_that_was_pushed_before_ours_is_not_taken_for_it(
+    registry: Registry, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_in(registry.host, registry)
+    name, work = new_name(registry.host), Workspace(tmp_path / "work")
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
+    put(name, "iris", "1", "models:/m-1")
+    planted = registry.tags(name)
+    work.write_plan(plan(name))
+    with labelled("iris", "1", "models:/m-1") as tested:
+        work.write_image_id(tested)
+        push(ImageSettings(docker_config=config), work)
+        assert not work.has_digest()
+        assert not (tmp_path / "outputs").exists()
+        assert registry.tags(name) == planted
+    # What the registry holds is what was tested: pushed by this run, then found.
+    work.write_plan(plan(name, "2"))
+    with labelled("iris", "2", "models:/m-2") as tested:
+        work.write_image_id(tested)
+        for _ in range(2):
+            push(ImageSettings(docker_config=config), work)
+            assert work.digest() == registry.tags(name)["2"]
+
+
+def test_an_image_with_copied_labels_that_is_pushed_over_ours_is_not_written_into_mlflow(
+    registry: Registry, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_in(registry.host, registry)
+    given = settings(registry, config, model="iris", version="1")
+    (name,) = given.repositories("iris")
+    put(name, "iris", "1", "models:/m-1")
+    ours = registry.tags(name)["1"]
+    put(name, "iris", "1", "models:/m-1")
+    assert registry.tags(name)["1"] != ours
+    mlflow = MemoryMlflow(version("1"))
+    monkeypatch.setattr(ImageSettings, "mlflow", lambda _: mlflow)
+    for digest in (ours, ""):
+        promote(given.model_copy(update={"digest": digest}))
+    assert mlflow.written == []
+    promote(given.model_copy(update={"digest": registry.tags(name)["1"]}))
+    assert ("image.uri", f"{name}@{registry.tags(name)['1']}") in mlflow.written
 
 
 def test_ten_aliases_moved_in_a_burst_by_runs_that_overlap_end_where_mlflow_has_them(
@@ -138,3 +233,26 @@ class Moving(MemoryMlflow):
     def aliases(self, name: str) -> dict[str, str]:
         with self._lock:
             return dict(self.by_alias)
+
+
+def test_two_runs_that_built_one_version_side_by_side_end_well_and_mlflow_has_the_image_of_the_first(
+    registry: Registry, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_in(registry.host, registry)
+    given = settings(registry, config, model="iris", version="1")
+    (name,) = given.repositories("iris")
+    mlflow = MemoryMlflow(version("1"))
+    mlflow.by_alias = {"champion": "1"}
+    monkeypatch.setattr(ImageSettings, "mlflow", lambda _: mlflow)
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
+    works = [Workspace(tmp_path / each) for each in ("first", "second")]
+    for work in works:
+        work.write_plan(plan(name))
+        with labelled("iris", "1", "models:/m-1") as tested:
+            work.write_image_id(tested)
+            push(given, work)
+    assert [work.has_digest() for work in works] == [True, False]
+    for digest in (works[0].digest(), ""):
+        promote(given.model_copy(update={"digest": digest}))
+    assert registry.tags(name) == dict.fromkeys(["1", "champion"], works[0].digest())
+    assert [value for key, value in mlflow.written if key == "image.uri"] == [f"{name}@{works[0].digest()}"]

@@ -1,47 +1,87 @@
+import hashlib
+import itertools
 import re
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bridge.naming import InvalidImageName, alias_tag, group, repository, slug
+from bridge.naming import InvalidImageName, alias_tag, former_slug, repository, slug
 
 names = st.text(min_size=1, max_size=400)
 component = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 
 
+SAME_SIX_DIGITS = ("churn!model_ eu;weekly", "churn=model(eu&Weekly")
+"""Two names with the same remainder, whose SHA-256 begin with the same six digits; found in seconds."""
+
+
 def test_a_name_that_can_stand_in_an_image_name_stays_as_it_is() -> None:
-    assert [slug(name) for name in ("iris-clf-eu", "a.b_c__d--e", "7")] == ["iris-clf-eu", "a.b_c__d--e", "7"]
+    for name in ("iris-clf-eu", "a.b_c__d--e", "7", "iris-clf-12345", "facade", "a-" + "0" * 65):
+        assert slug(name) == name
+        assert former_slug(name) is None
 
 
 def test_any_other_name_keeps_what_it_can_and_gets_a_hash() -> None:
-    assert re.fullmatch(r"iris-clf-eu-[0-9a-f]{6}", slug("Iris Clf (EU)"))
-    assert re.fullmatch(r"model-[0-9a-f]{6}", slug("模型"))
-    assert re.fullmatch(r"model-[0-9a-f]{6}", slug("()"))
+    assert re.fullmatch(r"iris-clf-eu-[0-9a-f]{16}", slug("Iris Clf (EU)"))
+    assert re.fullmatch(r"model-[0-9a-f]{16}", slug("模型"))
+    assert re.fullmatch(r"model-[0-9a-f]{16}", slug("()"))
+    assert former_slug("Iris Clf (EU)") == slug("Iris Clf (EU)")[:-10]
+
+
+@pytest.mark.parametrize("digits", [6, 7, 12, 16, 40, 64])
+def test_a_name_that_ends_like_a_slug_gets_a_hash_of_its_own(digits: int) -> None:
+    name = "iris-clf-" + "0123456789abcdef"[:digits].ljust(digits, "0")
+    assert re.fullmatch(rf"{name}-[0-9a-f]{{16}}", slug(name))
+    assert former_slug(name) == name
 
 
 def test_three_names_alike_get_an_image_each() -> None:
     assert len({slug(name) for name in ("Iris Clf (EU)", "iris-clf-eu", "模型", "IRIS-CLF-EU", "()")}) == 5
 
 
+def test_two_names_that_share_six_digits_share_the_former_slug_and_not_the_slug() -> None:
+    one, other = SAME_SIX_DIGITS
+    assert former_slug(one) == former_slug(other)
+    assert slug(one) != slug(other)
+
+
+def test_a_search_that_finds_former_slugs_that_are_shared_finds_no_slug_that_is() -> None:
+    """22,000 names with one remainder: enough for six digits, and 2^32 would be needed for sixteen."""
+    ways = [" ", "  ", "_ ", " .", "(", ")", "+", "!", "?", "=", ",", ";", "'", "&"]
+    words = [(each, each.upper()) for each in ("churn", "model", "eu")]
+    names = {f"{a}{x}{b}{y}{c}{z}1" for a, b, c, x, y, z in itertools.product(*words, ways, ways, ways)}
+    assert len({former_slug(name) for name in names}) < len(names)
+    assert len({slug(name) for name in names}) == len(names)
+
+
 @given(names)
 def test_every_slug_can_stand_in_an_image_name(name: str) -> None:
-    assert component.fullmatch(slug(name))
-    assert len(slug(name)) <= 107
+    for each in (slug(name), former_slug(name) or "none"):
+        assert component.fullmatch(each)
+        assert len(each) <= 117
+
+
+@given(names, st.integers(6, 64))
+def test_a_model_that_is_named_as_anothers_slug_gets_another(name: str, digits: int) -> None:
+    """Whatever is made of a name by this release, an earlier one or one with another number of digits."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+    for attack in {slug(name), former_slug(name) or slug(name), f"{slug(name).rpartition('-')[0]}-{digest[:digits]}"}:
+        assume(attack != name)
+        assert slug(attack) != slug(name)
 
 
 @given(names, names)
-def test_groups_of_two_models_differ_though_group_names_ignore_case(one: str, other: str) -> None:
+def test_two_names_have_two_slugs_though_groups_ignore_case(one: str, other: str) -> None:
     assume(one != other)
-    assert group(one).lower() != group(other).lower()
+    assert slug(one).lower() != slug(other).lower()
 
 
 @given(names, st.sampled_from([str.upper, str.title, lambda name: name + " "]))
-def test_names_that_differ_little_get_groups_and_slugs_of_their_own(name: str, change: object) -> None:
+def test_names_that_differ_little_get_slugs_of_their_own(name: str, change: object) -> None:
     other = change(name)  # type: ignore[operator]  # each sampled value takes a text
     assume(other != name)
     assert slug(other) != slug(name)
-    assert group(other) != group(name)
 
 
 def test_registry_and_namespace_are_put_before_the_slug_in_lower_case() -> None:

@@ -25,6 +25,7 @@ PORT = 8080
 _SYSTEM_PACKAGES = {"lightgbm": ("libgomp1",), "paddle": ("libgomp1",)}
 """By flavor; the same table as FLAVOR_SPECIFIC_APT_PACKAGES in mlflow.pyfunc.backend."""
 _MODULE = re.compile(r"mlflow(\.[a-z_][a-z0-9_]*){1,4}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@\[\]-]{0,400}")
 _MLFLOW_MODELS = (
     "import gc, os, sys\n"
@@ -195,6 +196,13 @@ def descriptor(digest: str, size: int) -> dict[str, Any]:
     return {"mediaType": f"{_TYPES}.image.rootfs.diff.tar.gzip", "digest": digest, "size": size}
 
 
+def _is_ours(entry: object) -> bool:
+    """Tell whether a manifest's entry is as `descriptor` makes it: no address to fetch it from, no other type."""
+    if not isinstance(entry, dict) or not _DIGEST.fullmatch(str(entry.get("digest"))):
+        return False
+    return entry == descriptor(entry["digest"], entry.get("size", 0)) and type(entry["size"]) is int
+
+
 @dataclass(frozen=True)
 class Previous:
     """An image of another version of the model, in the registry: where it is, and what it is made of."""
@@ -210,5 +218,7 @@ class Previous:
         at, below = len(base.diff_ids), len(self.diff_ids) - 1
         same = self.labels.get(REQUIREMENTS_LABEL) == key and self.diff_ids[:at] == base.diff_ids
         if not same or below <= at or len(self.layers) != len(self.diff_ids):
+            return None
+        if not all(_is_ours(layer) for layer in self.layers):
             return None
         return list(self.diff_ids[:below]), list(self.layers[:below])

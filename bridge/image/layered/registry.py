@@ -21,22 +21,24 @@ class LayeredRepository(Repository):
     """A repository whose images are read and written part by part."""
 
     def previous(self, digest: str) -> Previous | None:
-        """Describe the image behind a digest; None where it is an index, which is none of ours.
+        """Describe the image behind a digest; None where it is an index or anything else that is none of ours.
 
         Raises `RegistryError`, also where there is no such image.
         """
-        name = f"docker://{self.name}@{digest}"
-        manifest = json.loads(self._skopeo("inspect", "--raw", *self._tls("--tls-verify"), name))
-        if "layers" not in manifest:
+        manifest = self._raw(digest)
+        try:
+            if "layers" not in manifest:
+                return None
+            config = self._raw(digest, "--config")
+            return Previous(
+                name=self.name,
+                digest=digest,
+                labels=dict(config["config"]["Labels"]),
+                diff_ids=tuple(config["rootfs"]["diff_ids"]),
+                layers=tuple(manifest["layers"]),
+            )
+        except (KeyError, TypeError, ValueError):  # anybody who may push can put anything there
             return None
-        config = json.loads(self._skopeo("inspect", "--raw", "--config", *self._tls("--tls-verify"), name))
-        return Previous(
-            name=self.name,
-            digest=digest,
-            labels=config.get("config", {}).get("Labels") or {},
-            diff_ids=tuple(config["rootfs"]["diff_ids"]),
-            layers=tuple(manifest["layers"]),
-        )
 
     def push_parts(self, folder: Path, tag: str) -> str:
         """Push the image in `folder` (skopeo's `dir:`); parts that the repository holds need not be there.
@@ -47,7 +49,12 @@ class LayeredRepository(Repository):
             "copy", "--quiet", "--preserve-digests", *self._tls("--dest-tls-verify"),
             f"dir:{folder}", f"docker://{self.name}:{tag}",
         )  # fmt: skip
-        return f"sha256:{hashlib.sha256((folder / 'manifest.json').read_bytes()).hexdigest()}"
+        return manifest_digest(folder)
+
+
+def manifest_digest(folder: Path) -> str:
+    """Give the digest of the image in `folder` (skopeo's `dir:`), as a registry has it."""
+    return f"sha256:{hashlib.sha256((folder / 'manifest.json').read_bytes()).hexdigest()}"
 
 
 class _Source(Repository):

@@ -6,10 +6,14 @@ from typing import Any
 import pytest
 import respx
 
+from bridge.image import download as downloading
 from bridge.image.download import download
 from bridge.image.errors import DirectArtifacts
+from bridge.image.registry import RegistryImage
 from bridge.image.settings import ImageSettings
 from bridge.image.workspace import Workspace
+
+from .memory import MemoryRepository, image
 
 MLFLOW = "https://mlflow.example"
 
@@ -25,42 +29,55 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "outputs"
 
 
-def mlflow(status: str | None, repository: str = "r.example/demo/iris") -> respx.Route:
+def mlflow(**tags: str) -> respx.Route:
     """Let MLflow have the version, in a store without a proxy; give the route on which tags are set."""
-    said = {"image.status": status, "image.uri": f"{repository}@sha256:1"} if status else {}
-    tags = [{"key": key, "value": value} for key, value in said.items()]
-    version = {"name": "iris", "version": "7", "source": "models:/m-7", "tags": tags}
+    said = [{"key": key, "value": value} for key, value in tags.items()]
+    version = {"name": "iris", "version": "7", "source": "models:/m-7", "tags": said}
     api = f"{MLFLOW}/api/2.0/mlflow/model-versions"
     respx.get(f"{api}/get").respond(json={"model_version": version})
     respx.get(f"{api}/get-download-uri").respond(json={"artifact_uri": "s3://bucket/model"})
     return respx.post(f"{api}/set-tag").respond(json={})
 
 
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, RegistryImage]:
+    """Images by tag, of the one repository that there is."""
+    held: dict[str, RegistryImage] = {}
+    monkeypatch.setattr(downloading, "repository_of", lambda *_: MemoryRepository("r.example/demo/iris", images=held))
+    return held
+
+
 @respx.mock
-def test_a_version_that_another_run_has_pushed_since_is_not_built_again(outputs: Path, tmp_path: Path) -> None:
-    tags = mlflow("pushed")
+def test_a_version_that_another_run_has_pushed_since_is_not_built_again(
+    registry: dict[str, RegistryImage], outputs: Path, tmp_path: Path
+) -> None:
+    tags = mlflow()
+    registry["7"] = image("7")
     download(settings(), Workspace(tmp_path / "work"))
     assert "\nfalse\n" in outputs.read_text()
     assert not tags.called
 
 
-@pytest.mark.parametrize(
-    ("status", "asked"),
-    [("pushed", {"replace": True}), ("pushed", {"force": True}), ("building", {}), ("failed", {}), (None, {})],
-)
+@pytest.mark.usefixtures("registry")
+@pytest.mark.parametrize("status", ["pushed", "building", "failed", None])
+@pytest.mark.parametrize("uri", ["r.example/demo/iris@sha256:1", "r.example/demo/other@sha256:1", ""])
 @respx.mock
-def test_any_other_version_is_built(outputs: Path, tmp_path: Path, status: str | None, asked: dict[str, bool]) -> None:
-    tags = mlflow(status)
-    with pytest.raises(DirectArtifacts):
-        download(settings(**asked), Workspace(tmp_path / "work"))
-    assert "\ntrue\n" in outputs.read_text()
-    assert tags.called == (status != "pushed")
-
-
-@respx.mock
-def test_the_tags_of_a_version_copied_from_another_model_stop_no_build(outputs: Path, tmp_path: Path) -> None:
-    tags = mlflow("pushed", "r.example/demo/iris-dev")
+def test_whatever_its_tags_claim_a_version_without_an_image_is_built(
+    outputs: Path, tmp_path: Path, status: str | None, uri: str
+) -> None:
+    tags = mlflow(**({"image.status": status} if status else {}), **{"image.uri": uri})
     with pytest.raises(DirectArtifacts):
         download(settings(), Workspace(tmp_path / "work"))
     assert "\ntrue\n" in outputs.read_text()
-    assert tags.called
+    assert tags.called is not (status == "pushed" and uri.startswith("r.example/demo/iris@"))
+
+
+@respx.mock
+def test_a_forced_build_is_made_though_the_image_is_there(
+    registry: dict[str, RegistryImage], outputs: Path, tmp_path: Path
+) -> None:
+    mlflow()
+    registry["7"] = image("7")
+    with pytest.raises(DirectArtifacts):
+        download(settings(force=True), Workspace(tmp_path / "work"))
+    assert "\ntrue\n" in outputs.read_text()

@@ -10,7 +10,7 @@ from bridge.image.artifacts import ModelArtifacts
 from bridge.image.builder import Builder
 from bridge.image.fetch import fetch
 from bridge.image.layered.engine import base as engine_base
-from bridge.image.layered.plan import RECIPE, REQUIREMENTS_LABEL
+from bridge.image.layered.plan import RECIPE, REQUIREMENTS_LABEL, descriptor
 from bridge.image.layered.plan import plan as plan_of
 from bridge.image.layered.registry import LayeredRepository
 from bridge.image.metadata import ModelMetadata
@@ -50,7 +50,7 @@ def machine(programs: Programs) -> Programs:
 
 
 def held(programs: Programs, key: str) -> None:
-    layers = [{"digest": f"sha256:{name}", "size": 1} for name in ("bz", "rz", "mz")]
+    layers = [descriptor(f"sha256:{name * 64}", 1) for name in "abc"]
     labels = {REQUIREMENTS_LABEL: key, "bridge.recipe": RECIPE}
     config = {"config": {"Labels": labels}, "rootfs": {"diff_ids": ["sha256:b", "sha256:r", "sha256:m"]}}
     # Both calls of skopeo end with the same name, so one answer serves for both.
@@ -111,3 +111,18 @@ def test_a_model_that_cannot_be_read_stops_nothing_here(machine: Programs, capsy
     assert call({"MLmodel": ""}) is None
     assert "no readable MLmodel" in capsys.readouterr().out
     assert asked(machine) == []
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {},
+        {"layers": [], "config": None},
+        {"layers": [], "config": {"Labels": None}, "rootfs": {}},
+        {"layers": None, "config": {"Labels": {}}, "rootfs": {"diff_ids": []}},
+        {"layers": [1], "config": {"Labels": ["a"]}, "rootfs": {"diff_ids": []}},
+    ],
+)
+def test_an_image_that_is_nothing_of_ours_is_not_built_upon(machine: Programs, planted: object) -> None:
+    machine.say("skopeo", json.dumps(planted))
+    assert call() is None

@@ -1,7 +1,14 @@
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
-from bridge.image.promote import Promotion, Settled
+import pytest
+
+from bridge.image import promote as promoting
+from bridge.image.errors import ImageConflict
+from bridge.image.promote import Promotion, Settled, promote
 from bridge.image.registry import RegistryImage
+from bridge.image.settings import ImageSettings
 
 from .memory import MemoryMlflow, MemoryRepository, image, version
 
@@ -60,14 +67,94 @@ def test_aliases_that_can_be_no_tags_or_have_no_image_are_passed_over_with_the_r
     ]
 
 
-def test_a_tag_that_holds_somebody_elses_image_is_not_moved() -> None:
-    theirs = RegistryImage("sha256:theirs")
+THEIRS = [image("1", model="other"), RegistryImage("sha256:theirs")]
+
+
+@pytest.mark.parametrize("theirs", THEIRS)
+def test_a_tag_that_holds_somebody_elses_image_stays_and_is_an_error_beside_the_other_aliases(
+    theirs: RegistryImage,
+) -> None:
     mlflow, repository = MemoryMlflow(version("1")), registry(v1=image("1"), champion=theirs)
-    mlflow.by_alias = {"champion": "1"}
+    mlflow.by_alias = {"champion": "1", "stable": "1"}
     settled = promotion(mlflow, repository).settle()
-    assert settled.tags == []
-    assert settled.remarks == ["r.example/iris:champion holds an image that isn't this model's: delete it"]
+    assert (settled.tags, settled.remarks, len(settled.conflicts)) == (["stable"], [], 1)
     assert repository.images["champion"] == theirs
+
+
+@pytest.mark.parametrize("theirs", THEIRS)
+def test_a_version_that_holds_somebody_elses_image_is_an_error_and_gets_no_alias(theirs: RegistryImage) -> None:
+    mlflow, repository = MemoryMlflow(version("1"), version("2")), registry(v1=image("1"), v2=theirs)
+    mlflow.by_alias = {"champion": "2", "stable": "1"}
+    settled = promotion(mlflow, repository).settle()
+    assert (settled.tags, settled.remarks, len(settled.conflicts)) == (["stable"], [], 1)
+    assert "champion" not in repository.images
+
+
+def test_latest_passes_over_a_version_of_somebody_else_and_is_an_error() -> None:
+    settled, held = Settled(), registry(v1=image("1"), v2=image("2", model="other"))
+    promotion(MemoryMlflow(version("1"), version("2")), held).tag_latest(settled)
+    assert held.images["latest"] == image("1")
+    assert len(settled.conflicts) == 1
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[tuple[str, str]]]:
+    """Run the whole step on what is given; give what it has written into MLflow."""
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
+
+    def run(
+        repository: MemoryRepository, *, digest: str = "", aliases: dict[str, str] | None = None, **tags: str
+    ) -> list[tuple[str, str]]:
+        mlflow = MemoryMlflow(version("1", **tags))
+        mlflow.by_alias = aliases or {}
+        monkeypatch.setattr(ImageSettings, "mlflow", lambda _: mlflow)
+        monkeypatch.setattr(promoting, "repository_of", lambda *_: repository)
+        promote(ImageSettings(model="iris", version="1", digest=digest))
+        return mlflow.written
+
+    return run
+
+
+def test_the_digest_of_this_run_is_written_into_mlflow(written: Callable[..., list[tuple[str, str]]]) -> None:
+    held = registry(v1=image("1"))
+    said = written(held, digest=image("1").digest)
+    assert ("image.uri", f"r.example/iris@{image('1').digest}") in said
+
+
+@pytest.mark.parametrize("digest", ["", "sha256:what this run pushed"])
+def test_an_image_that_this_run_neither_pushed_nor_found_is_not_written_though_its_labels_are_ours(
+    written: Callable[..., list[tuple[str, str]]], digest: str
+) -> None:
+    held = registry(v1=image("1"))
+    assert written(held, digest=digest, aliases={"champion": "1"}) == []
+    assert held.images["champion"] == image("1")
+
+
+def test_an_image_that_another_run_has_written_needs_no_notice(
+    written: Callable[..., list[tuple[str, str]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = f"r.example/iris@{image('1').digest}"
+    assert written(registry(v1=image("1")), **{"image.uri": uri, "image.status": "pushed"}) == []
+    assert "::notice" not in capsys.readouterr().out
+
+
+def test_a_conflict_fails_the_step_when_all_else_is_done(
+    written: Callable[..., list[tuple[str, str]]], tmp_path: Path
+) -> None:
+    held = registry(v1=image("1"), champion=image("1", model="other"))
+    with pytest.raises(ImageConflict):
+        written(held, digest=image("1").digest, aliases={"champion": "1", "stable": "1"})
+    assert held.images["stable"] == image("1")
+    assert (tmp_path / "summary").exists()
+
+
+@pytest.mark.parametrize("theirs", THEIRS)
+def test_a_run_of_a_version_that_holds_somebody_elses_image_fails_and_writes_nothing(
+    written: Callable[..., list[tuple[str, str]]], theirs: RegistryImage, tmp_path: Path
+) -> None:
+    with pytest.raises(ImageConflict):
+        written(registry(v1=theirs), digest=theirs.digest)
+    assert not (tmp_path / "summary").exists()
 
 
 def test_an_image_of_a_deleted_model_is_not_taken_for_that_of_the_model_made_again() -> None:

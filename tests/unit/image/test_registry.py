@@ -83,6 +83,28 @@ def test_a_refusal_to_somebody_signed_in_means_a_repository_that_is_not_there_ye
         repository.tag("sha256:1", "champion")
 
 
+@pytest.mark.parametrize("word", REFUSALS)
+def test_a_refusal_in_a_repository_that_can_be_listed_is_never_taken_for_nothing_there(
+    programs: Programs, tmp_path: Path, word: str
+) -> None:
+    says(programs, status=1, err=word)
+    programs.answer("skopeo", f"docker://{NAME}", json.dumps({"Tags": ["1"]}))
+    (tmp_path / "config.json").write_text('{"auths": {"127.0.0.1:5000": {}}}')
+    with pytest.raises(RegistryError):
+        Repository(NAME, docker_config=tmp_path).look("champion")
+
+
+@pytest.mark.parametrize("model", ["denied", "forbidden", "unauthorized"])
+def test_the_name_of_a_model_is_no_word_of_the_registrys(programs: Programs, tmp_path: Path, model: str) -> None:
+    name = f"127.0.0.1:5000/demo/{model}"
+    says(programs, status=1, err=f"reading manifest 7 in {name}: received unexpected HTTP status: 418")
+    (tmp_path / "config.json").write_text('{"auths": {"127.0.0.1:5000": {}}}')
+    with pytest.raises(RegistryError):
+        Repository(name, docker_config=tmp_path).look("7")
+    with pytest.raises(RegistryError):
+        Repository(name, docker_config=tmp_path).tags()
+
+
 @pytest.mark.parametrize(
     "word", ["dial tcp: connection refused", 'exec: "docker-credential-x": executable file not found in $PATH']
 )
@@ -194,3 +216,22 @@ def test_an_index_gives_its_own_digest_and_its_first_images_bytes(programs: Prog
     image = {"config": {"digest": "sha256:c", "size": 3}, "layers": [{"size": 100}]}
     programs.answer("skopeo", f"docker://{NAME}@sha256:image", json.dumps(image))
     assert Repository(NAME).manifest("sha256:index") == Manifest("sha256:index", 103)
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {},
+        [],
+        {"manifests": []},
+        {"manifests": [{"platform": {"os": "unknown"}}]},
+        {"manifests": [{"digest": "sha256:nested"}]},
+        {"config": {}, "layers": []},
+        {"config": {"digest": "sha256:c", "size": "1"}, "layers": []},
+        {"schemaVersion": 1, "fsLayers": []},
+    ],
+)
+def test_what_is_no_image_is_an_error_of_ours(programs: Programs, planted: object) -> None:
+    says(programs, planted)
+    with pytest.raises(RegistryError):
+        Repository(NAME).manifest("sha256:1")

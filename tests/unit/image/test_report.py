@@ -1,8 +1,14 @@
 import html
+from pathlib import Path
 
-from bridge.image.report import summarise
+import pytest
+
+from bridge.image.report import report_failed, summarise
 from bridge.image.settings import ImageSettings
+from bridge.image.workspace import Workspace
 from bridge.mlflow_api import ModelVersion
+
+from .memory import MemoryMlflow, version
 
 
 def test_the_summary_names_image_digest_size_steps_and_what_to_do_with_it() -> None:
@@ -45,3 +51,15 @@ def test_an_attested_image_is_verified_by_githubs_program_with_the_repository_th
     own = ImageSettings(github_repository="me/models", attested=True, bridge_repository="me/models")
     assert own.attestation() == "--repo me/models"
     assert ImageSettings(github_repository="me/models").attestation() == ""
+
+
+@pytest.mark.parametrize(("name", "kept"), [("iris-0123af", True), ("another", False)])
+def test_a_failure_before_the_repository_was_decided_is_written_unless_either_holds_the_image(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, kept: bool
+) -> None:
+    mlflow = MemoryMlflow(version("1", **{"image.status": "pushed", "image.uri": f"r.example/demo/{name}@sha256:1"}))
+    monkeypatch.setattr(ImageSettings, "mlflow", lambda _: mlflow)
+    settings = ImageSettings(model="iris-0123af", version="1", docker_registry="r.example", docker_namespace="demo")
+    assert len(settings.repositories("iris-0123af")) == 2
+    report_failed(settings, Workspace(tmp_path))
+    assert [value for key, value in mlflow.written if key == "image.status"] == ([] if kept else ["failed"])

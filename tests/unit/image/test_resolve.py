@@ -1,51 +1,19 @@
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bridge.image import resolve as resolving
 from bridge.image.builder import Builder
-from bridge.image.errors import DiskTooSmall, ImageConflict, RegistryError, UnsafeMetadata, UnsupportedModel
+from bridge.image.errors import DiskTooSmall, RegistryError, UnsafeMetadata, UnsupportedModel
 from bridge.image.identity import LAYERED_RECIPE
 from bridge.image.metadata import ModelMetadata
 from bridge.image.registry import RegistryImage
-from bridge.image.resolve import able, check_disk, earlier_image, must_build
+from bridge.image.resolve import able, check_disk, earlier_image, resolve
+from bridge.image.settings import ImageSettings
 
-from .memory import MemoryRepository, image, version
-
-
-def repository(held: RegistryImage | None) -> MemoryRepository:
-    return MemoryRepository("r.example/iris", images={"7": held} if held else {})
-
-
-def test_a_version_without_an_image_is_built() -> None:
-    assert must_build(repository(None), version("7"), force=False)
-
-
-@pytest.mark.parametrize("recipe", ["mlflow-build-docker/1", LAYERED_RECIPE, "older/0"])
-def test_a_version_whose_image_is_there_is_not_built_unless_forced(recipe: str) -> None:
-    there = repository(image("7", recipe=recipe))
-    assert not must_build(there, version("7"), force=False)
-    assert must_build(there, version("7"), force=True)
-
-
-def test_an_older_recipe_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
-    must_build(repository(image("7", recipe="older/0")), version("7"), force=False)
-    assert capsys.readouterr().out.startswith(
-        "::notice title=Image made another way::r.example/iris:7 is from an older"
-    )
-
-
-def test_another_source_is_refused_naming_both_and_built_when_forced() -> None:
-    there = repository(image("7", source="models:/m-old"))
-    with pytest.raises(ImageConflict, match="made from models:/m-old, and MLflow now says models:/m-7"):
-        must_build(there, version("7"), force=False)
-    assert must_build(there, version("7"), force=True)
-
-
-@pytest.mark.parametrize("force", [False, True])
-@pytest.mark.parametrize("held", [image("7", model="other"), RegistryImage("sha256:x")])
-def test_an_image_that_is_not_this_models_is_refused_forced_or_not(held: RegistryImage, force: bool) -> None:
-    with pytest.raises(ImageConflict, match="never overwritten"):
-        must_build(repository(held), version("7"), force=force)
+from .memory import MemoryMlflow, MemoryRepository, image, version
 
 
 def test_a_model_that_fits_three_times_is_taken_and_a_byte_more_is_not() -> None:
@@ -85,6 +53,47 @@ def test_a_registry_that_fails_while_looking_back_is_told_of_and_stops_nothing(
 
     assert earlier_image(Failing("r.example/iris"), version("7")) == ""
     assert "no earlier image is built upon: r.example/iris: the registry failed" in capsys.readouterr().out
+
+
+@pytest.fixture
+def outputs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """Run the step for version 7 in a repository that holds these images; give its outputs."""
+
+    def run(held: dict[str, RegistryImage], name: str = "r.example/iris", **values: Any) -> dict[str, str]:
+        file = tmp_path / "outputs"
+        file.unlink(missing_ok=True)
+        monkeypatch.setenv("GITHUB_OUTPUT", str(file))
+        monkeypatch.setattr(ImageSettings, "mlflow", lambda _: MemoryMlflow(version("7")))
+        monkeypatch.setattr(resolving, "repository_of", lambda *_: MemoryRepository(name, images=held))
+        monkeypatch.setattr(resolving, "_check_source", lambda *given: given[-1])
+        resolve(ImageSettings(model="iris", version="7", **values))
+        lines = file.read_text().splitlines()
+        return {lines[at].partition("<<")[0]: lines[at + 1] for at in range(0, len(lines), 3)}
+
+    return run
+
+
+def test_what_is_found_is_handed_on_by_its_digest(outputs: Callable[..., dict[str, str]]) -> None:
+    held = {"7": image("7")}
+    said = outputs(held)
+    assert (said["build"], said["digest"]) == ("false", image("7").digest)
+    said = outputs(held, force=True)
+    assert (said["build"], said["digest"]) == ("true", "")
+
+
+@pytest.mark.parametrize(("name", "former"), [("r.example/iris", "false"), ("r.example/iris-0123af", "true")])
+def test_the_repository_is_handed_on_as_the_choice_of_its_name(
+    outputs: Callable[..., dict[str, str]], name: str, former: str
+) -> None:
+    assert outputs({}, name)["former_name"] == former
+
+
+@pytest.mark.parametrize("given", [{}, {"attested": True}, {"force": True}])
+def test_only_an_image_that_nobody_attests_takes_layers_of_an_earlier_one(
+    outputs: Callable[..., dict[str, str]], given: dict[str, bool]
+) -> None:
+    held = {"6": layered_image("6")}
+    assert outputs(held, builder="layered", **given)["previous"] == ("" if given else held["6"].digest)
 
 
 METADATA = ModelMetadata("3.17.2", "3.11.7", has_serving_example=False)

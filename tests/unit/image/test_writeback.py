@@ -12,7 +12,7 @@ URI = "r.example/iris@sha256:1"
 @pytest.mark.parametrize("status", ["building", "failed"])
 def test_a_version_says_what_its_build_comes_to(status: str) -> None:
     mlflow = MemoryMlflow()
-    write_status(mlflow, version("1"), status, "r.example/iris", RUN)
+    write_status(mlflow, version("1"), status, ["r.example/iris"], RUN)
     assert mlflow.written == [("image.status", status), ("image.run_url", RUN)]
 
 
@@ -20,14 +20,14 @@ def test_a_version_says_what_its_build_comes_to(status: str) -> None:
 def test_a_version_whose_image_was_pushed_stays_pushed(status: str) -> None:
     mlflow = MemoryMlflow()
     pushed = version("1", **{"image.status": "pushed", "image.uri": URI})
-    write_status(mlflow, pushed, status, "r.example/iris", RUN)
+    write_status(mlflow, pushed, status, ["r.example/iris"], RUN)
     assert mlflow.written == []
 
 
 def test_a_version_that_brings_another_models_tags_has_no_image_of_its_own() -> None:
     mlflow = MemoryMlflow()
     copied = version("1", **{"image.status": "pushed", "image.uri": "r.example/iris-dev@sha256:1"})
-    write_status(mlflow, copied, "failed", "r.example/iris", RUN)
+    write_status(mlflow, copied, "failed", ["r.example/iris"], RUN)
     assert mlflow.written[0] == ("image.status", "failed")
 
 

@@ -114,8 +114,12 @@ def test_the_same_parts_give_the_same_manifest() -> None:
     assert [each["size"] for each in json.loads(made[0])["layers"]] == [9, 7]
 
 
+def entry(name: str) -> dict[str, Any]:
+    return descriptor(f"sha256:{name * 64}", 1)
+
+
 def previous(**changes: Any) -> Previous:
-    layers = tuple(descriptor(f"sha256:{each}", 1) for each in ("bz", "rz", "mz"))
+    layers = tuple(entry(each) for each in "abc")
     labels = {REQUIREMENTS_LABEL: "the key"}
     return replace(Previous("r/m", "sha256:p", labels, ("sha256:b", "sha256:r", "sha256:m"), layers), **changes)
 
@@ -124,11 +128,11 @@ def test_a_previous_image_with_the_same_key_gives_all_but_its_model() -> None:
     found = previous().below_the_model(BASE, "the key")
     assert found is not None
     assert found[0] == ["sha256:b", "sha256:r"]
-    assert [each["digest"] for each in found[1]] == ["sha256:bz", "sha256:rz"]
+    assert [each["digest"] for each in found[1]] == [each["digest"] for each in map(entry, "ab")]
 
 
 def test_there_may_be_several_layers_between_base_and_model() -> None:
-    layers = tuple(descriptor(f"sha256:{each}", 1) for each in ("bz", "1z", "2z", "mz"))
+    layers = tuple(entry(each) for each in "a12c")
     found = previous(diff_ids=("sha256:b", "sha256:1", "sha256:2", "sha256:m"), layers=layers)
     assert found.below_the_model(BASE, "the key") == (["sha256:b", "sha256:1", "sha256:2"], list(layers[:3]))
 
@@ -141,7 +145,18 @@ def test_there_may_be_several_layers_between_base_and_model() -> None:
         {"diff_ids": ("sha256:x", "sha256:r", "sha256:m")},
         {"diff_ids": ("sha256:b", "sha256:r")},
         {"layers": ()},
-        {"diff_ids": ("sha256:b", "sha256:m"), "layers": (descriptor("sha256:bz", 1), descriptor("sha256:mz", 1))},
+        {"diff_ids": ("sha256:b", "sha256:m"), "layers": (entry("a"), entry("c"))},
+        *(
+            {"layers": (entry("a"), {**entry("b"), **planted}, entry("c"))}
+            for planted in (
+                {"urls": ["https://evil.example/layer"]},
+                {"mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"},
+                {"digest": "sha256:b"},
+                {"digest": None},
+                {"size": "1"},
+            )
+        ),
+        {"layers": (entry("a"), "sha256:b", entry("c"))},
     ],
 )
 def test_a_previous_image_that_is_another_gives_nothing(changes: dict[str, Any]) -> None:

@@ -1,0 +1,68 @@
+"""Which repository a model's images are in, and which image of a version is to stay there."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from bridge.image import workflow
+from bridge.image.errors import ImageConflict
+from bridge.image.identity import MODEL, SOURCE, Verdict, judge
+from bridge.image.registry import RegistryImage, Repository
+from bridge.image.settings import ImageSettings
+
+_THREADS = 4
+"""Requests at once while the images of a repository are read."""
+
+
+def repository_of(settings: ImageSettings, model: str) -> Repository:
+    """Give the repository that the images of `model` are in: decided once by `resolve`, and by any step without it.
+
+    A repository with the name that earlier releases gave is kept where all of its versions are images of exactly this
+    model. Two models can share such a name; where they do, neither keeps it. A registry that refuses to list it counts
+    as having none: the new name stands for no other model, so nobody gets in by that. Raises `InvalidImageName`, and
+    `RegistryError` where the registry can't be asked.
+    """
+    name, *former = settings.repositories(model)
+    for each in former:
+        repository = Repository(each, settings.docker_config)
+        if holds_only(repository, model):
+            return repository
+    return Repository(name, settings.docker_config)
+
+
+def holds_only(repository: Repository, model: str) -> bool:
+    """Tell whether there are versions, and all of them images whose labels name `model`. Raises `RegistryError`."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        images = list(pool.map(repository.look, version_tags(repository.tags())))
+    return {image.labels.get(MODEL) for image in images if image} == {model}
+
+
+def version_tags(tags: Iterable[str]) -> list[str]:
+    """Give the tags that stand for versions; each is a number of at most 18 digits."""
+    return [tag for tag in tags if tag.isascii() and tag.isdecimal() and len(tag) < 19]
+
+
+def image_to_keep(
+    repository: Repository, *, model: str, version: str, source: str, force: bool = False
+) -> RegistryImage | None:
+    """Give the image at the version's tag that stays there, or None where one is to be built and pushed.
+
+    Raises `ImageConflict` where the tag holds what must not be overwritten, `RegistryError`.
+    """
+    found = repository.look(version)
+    verdict = judge(found.labels if found else None, model=model, version=version, source=source)
+    image = f"{repository.name}:{version}"
+    if verdict is Verdict.FOREIGN:
+        raise ImageConflict(
+            f"{image} is there and carries no labels of ours for this model, so it is never overwritten: "
+            "delete it, or set another DOCKER_NAMESPACE"
+        )
+    if verdict is Verdict.OTHER_SOURCE and found and not force:
+        raise ImageConflict(
+            f"{image} was made from {found.labels[SOURCE]}, and MLflow now says {source} "
+            "(the model was deleted and made again?): start the workflow by hand with force to overwrite it"
+        )
+    if verdict is Verdict.OTHER_RECIPE and not force:
+        workflow.notice(
+            "Image made another way", f"{image} is from an older recipe; start by hand with force to renew it"
+        )
+    return None if force else found
