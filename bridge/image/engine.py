@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from bridge.image.errors import BuildFailed, RegistryError, SmokeTestFailed
+from bridge.image.errors import BuildFailed, RegistryError, SmokeTestFailed, UnsupportedModel
 from bridge.image.refusals import mend
 from bridge.image.workflow import untrusted_output
 
@@ -22,9 +22,41 @@ _ENVIRONMENT = (
 """What a build needs. A list of what to pass on, not of what to hold back: a secret nobody thought of stays here."""
 
 
+PACKAGES_UNTIL = "2026-11-20T00:00:00Z"
+"""What was published later is not installed on the runner: MLflow's dependencies of a build are those of this moment.
+
+A release of the bridge renews it to about a week before its own date: a bad release of a package is mostly withdrawn
+within days. An index that doesn't give the time of publication (PEP 700) has nothing to install.
+"""
+_PACKAGES = ("--no-config", "--no-build", "--exclude-newer", PACKAGES_UNTIL)
+"""Wheels alone, for building one from source runs its code; and whatever uv.toml lies on the runner decides nothing."""
+
 LOCAL = ("--env-manager", "local")
 _OUTPUT = 1 << 16
 """Bytes that are read of what a program in a container prints."""
+
+
+def check_mlflow(mlflow_version: str, python_version: str) -> None:
+    """Have uv find all that `build_with_mlflow` would install; nothing is installed or run.
+
+    Raises `UnsupportedModel` where that can't be had, `BuildFailed` where there is no uv.
+    """
+    command = ["uv", "pip", "compile", "--quiet", *_PACKAGES, "--python-version", _series(python_version), "-"]
+    asked = f"mlflow=={mlflow_version}"
+    try:
+        done = subprocess.run(command, input=asked, env=environment(), capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise _missing("uv") from error
+    if done.returncode:
+        raise UnsupportedModel(
+            f"{asked} can't be installed for Python {python_version} from wheels that were published before "
+            f"{PACKAGES_UNTIL[:10]} ({' '.join(done.stderr.split())[-300:]}): "
+            "install a newer release of the bridge, or set the input builder to layered"
+        )
+
+
+def _series(python_version: str) -> str:
+    return ".".join(python_version.split(".")[:2])
 
 
 def build_with_mlflow(
@@ -32,10 +64,11 @@ def build_with_mlflow(
 ) -> None:
     """Build `image` from the model folder with `mlflow models build-docker` of just that MLflow release.
 
-    Raises `BuildFailed`. Its output goes to the log, where it can't command the runner.
+    Its packages run on the runner: only wheels that were published before `PACKAGES_UNTIL`, in an environment of their
+    own. Raises `BuildFailed`. Its output goes to the log, where it can't command the runner.
     """
-    series = ".".join(python_version.split(".")[:2])
-    builder = ["uvx", "--quiet", "--python", series, "--from", f"mlflow=={mlflow_version}", "mlflow"]
+    uvx = ["uvx", "--quiet", "--isolated", *_PACKAGES, "--python", _series(python_version)]
+    builder = [*uvx, "--from", f"mlflow=={mlflow_version}", "mlflow"]
     _loud([*builder, "models", "build-docker", "-m", str(model), "-n", image, *options], image)
 
 
@@ -185,9 +218,13 @@ def _loud(command: Sequence[str], image: str, given: str = "") -> None:
                 command, input=given, env=environment(), stderr=subprocess.STDOUT, text=True, check=False
             )
     except FileNotFoundError as error:
-        raise BuildFailed(f"{command[0]} is not on this runner, so nothing can be built: install it there") from error
+        raise _missing(command[0]) from error
     if done.returncode:
         raise BuildFailed(f"{image}: {command[0]} ended with status {done.returncode}: the build's log above says why")
+
+
+def _missing(program: str) -> BuildFailed:
+    return BuildFailed(f"{program} is not on this runner, so nothing can be built: install it there")
 
 
 def quiet(command: Sequence[str]) -> subprocess.CompletedProcess[str]:

@@ -51,7 +51,8 @@ def test_the_model_is_built_by_its_own_mlflow_under_its_own_python(programs: Pro
     programs.say("uvx")
     engine.build_with_mlflow(Path("/m"), "r/iris:7", mlflow_version="3.17.2", python_version="3.11.7")
     assert programs.calls[0][1] == [
-        *("--quiet", "--python", "3.11", "--from", "mlflow==3.17.2", "mlflow"),
+        *("--quiet", "--isolated", "--no-config", "--no-build", "--exclude-newer", engine.PACKAGES_UNTIL),
+        *("--python", "3.11", "--from", "mlflow==3.17.2", "mlflow"),
         *("models", "build-docker", "-m", "/m", "-n", "r/iris:7", "--env-manager", "local"),
     ]
 
@@ -74,6 +75,8 @@ def test_a_failed_build_names_the_program_and_its_status(programs: Programs) -> 
 def test_a_missing_program_is_named() -> None:
     with pytest.raises(BuildFailed, match="uvx is not on this runner"):
         engine.build_with_mlflow(Path("/m"), "r/iris:7", mlflow_version="3.17.2", python_version="3.11.7")
+    with pytest.raises(BuildFailed, match="uv is not on this runner"):
+        engine.check_mlflow("3.17.2", "3.11.7")
 
 
 def test_a_smoke_test_has_no_network_and_one_worker_unless_it_is_let(programs: Programs) -> None:
