@@ -1,19 +1,26 @@
 """The container engine and MLflow's builder, called as programs with just the environment they need."""
 
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from bridge.image import sandbox
 from bridge.image.errors import BuildFailed, RegistryError, SmokeTestFailed, UnsupportedModel
 from bridge.image.refusals import mend
 from bridge.image.workflow import untrusted_output
 
+RUN = "MLFLOW_BRIDGE_RUN"
+"""The variable by which `clean-up` knows the programs that a step of this job has started."""
+RUN_LABEL = "mlflow-bridge.run"
+"""The label by which it knows their containers and images."""
 _ENVIRONMENT = (
-    "PATH", "HOME", "LANG", "TMPDIR", "XDG_RUNTIME_DIR",
+    RUN, "PATH", "HOME", "LANG", "TMPDIR", "XDG_RUNTIME_DIR",
     "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
@@ -74,13 +81,36 @@ def build_with_mlflow(
 
 def add_labels(image: str, labels: Mapping[str, str], *, tag: str) -> None:
     """Give `image` labels and the name `tag` in place of its own. Adds no layer. Raises `BuildFailed`."""
-    flags = [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
     _loud(
-        ["docker", "build", "--quiet", "--platform", "linux/amd64", *flags, "--tag", tag, "-"],
+        ["docker", "build", "--quiet", "--platform", "linux/amd64", *label_options(labels), "--tag", tag, "-"],
         image,
         given=f"FROM {image}\n",
     )
     quiet(["docker", "image", "rm", "--no-prune", image])
+
+
+def label_options(labels: Mapping[str, str]) -> list[str]:
+    """Give docker's options for labels."""
+    return [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
+
+
+def run_label() -> dict[str, str]:
+    """Give the label of what this job makes."""
+    return {RUN_LABEL: os.environ.get(RUN, "")}
+
+
+def remove_all_of(run: str) -> None:
+    """End the programs of the job `run`, and remove its containers and images, whichever step left them (Linux)."""
+    mark = f"{RUN}={run}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is somebody else's
+            if mark in (process / "environ").read_bytes().split(b"\0"):
+                os.kill(int(process.name), signal.SIGKILL)
+    labelled = ["--quiet", "--no-trunc", "--filter", f"label={RUN_LABEL}={run}"]
+    for container in quiet(["docker", "ps", "--all", *labelled]).stdout.split():
+        Container(container).remove()
+    for image in quiet(["docker", "image", "ls", *labelled]).stdout.split():
+        quiet(["docker", "image", "rm", "--force", image])
 
 
 def tag(image: str, name: str) -> None:
@@ -145,9 +175,15 @@ class Container:
     id: str
 
     @classmethod
-    def start(cls, image: str, *, network: bool) -> "Container":
-        """Start the image's own command with one worker. Raises `SmokeTestFailed`."""
-        command = ["docker", "run", "--detach", "--security-opt", "no-new-privileges", "--pids-limit", "1024"]
+    def start(cls, image: str, *, network: bool, root: bool = False) -> "Container":
+        """Start the image's own command with one worker, within the limits of `sandbox`. Raises `SmokeTestFailed`."""
+        machine = quiet(["docker", "info", "--format", "{{.MemTotal}} {{.NCPU}}"])
+        if machine.returncode:
+            raise SmokeTestFailed(
+                f"no Docker engine answers ({machine.stderr.strip()[-300:]}): start Docker on the runner"
+            )
+        memory, cpus = map(int, machine.stdout.split())
+        command = ["docker", "run", "--detach", *label_options(run_label()), *sandbox.options(memory, cpus, root=root)]
         command += [] if network else ["--network", "none"]
         done = quiet([*command, "--env", "MLFLOW_MODELS_WORKERS=1", image])
         container = cls(done.stdout.strip())
