@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,6 +18,7 @@ from bridge.image.engine import RUN, RUN_LABEL
 from bridge.image.metadata import ModelMetadata
 from bridge.image.workspace import Plan, Workspace
 from tests.e2e.containers import Container, container, docker
+from tests.e2e.workshop import Workshop, by_hand, ended, steps
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
 _PYTHON = base_image().removeprefix("python:").removesuffix("-slim")
@@ -78,8 +79,8 @@ def end(process: "subprocess.Popen[bytes]", first: signal.Signals) -> None:
             return
 
 
-def wait_until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + _SECONDS
+def wait_until(true: Callable[[], object], seconds: float = _SECONDS) -> None:
+    deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -101,11 +102,9 @@ def _with(text: str) -> list[str]:
     """Give the processes that have the text in their environment."""
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
+        with suppress(OSError):
             if text.encode() in path.read_bytes():
                 found.append(str(path))
-        except OSError:
-            continue
     return found
 
 
@@ -162,3 +161,34 @@ def test_a_build_with_secrets_that_is_killed_leaves_no_secret_and_goes_on_nowher
     kept = [*Path("/dev/shm").rglob("*"), *workspace.folder.parent.rglob("*")]
     assert [path for path in kept if path.is_file() and password.encode() in path.read_bytes()] == []
     assert not workspace.image.exists()
+
+
+def test_a_run_that_is_cancelled_in_its_smoke_test_leaves_nothing_on_the_runner(workshop: Workshop) -> None:
+    """act kills the step at once where GitHub asks it first, and goes on with the steps that always run."""
+    number = workshop.register("silent", silent=True)
+    before = labelled()
+    with workshop.github() as github:
+        run = by_hand(github, model="silent", version=number)
+        wait_until(lambda: labelled() - before, seconds=300)
+        for process in acts(workshop.folder):
+            os.kill(process, signal.SIGINT)
+        run = ended(github, run)
+    assert steps(run, "build")["Smoke-test the image"] == "failure"
+    assert steps(run, "build")["Clean up the runner"] == "success"
+    assert labelled() == before
+    assert docker("image", "ls", "--quiet", f"{workshop.registry.host}/demo/silent").stdout == ""
+
+
+def labelled() -> set[str]:
+    """Give the containers of all jobs."""
+    return set(docker("ps", "--all", "--quiet", "--filter", f"label={RUN_LABEL}").stdout.split())
+
+
+def acts(folder: Path) -> list[int]:
+    """Give the processes of act that execute runs of that folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (path / "comm").read_text() == "act\n" and (path / "cwd").readlink().is_relative_to(folder):
+                found.append(int(path.name))
+    return found
