@@ -82,6 +82,6 @@ def labels(plan: Plan, settings: ImageSettings, now: datetime) -> dict[str, str]
         identity.RUN_ID: plan.run_id,
         identity.SOURCE: plan.source,
         identity.MLFLOW: plan.metadata.mlflow_version,
-        **engine.run_label(),
+        **engine.run_label(engine.IMAGE_LABEL),
         identity.RECIPE_LABEL: identity.LAYERED_RECIPE if plan.builder.layered else identity.RECIPE,
     }

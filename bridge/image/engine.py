@@ -17,8 +17,8 @@ from bridge.image.workflow import untrusted_output
 
 RUN = "MLFLOW_BRIDGE_RUN"
 """The variable by which `clean-up` knows the programs that a step of this job has started."""
-RUN_LABEL = "mlflow-bridge.run"
-"""The label by which it knows their containers and images."""
+CONTAINER_LABEL, IMAGE_LABEL = "mlflow-bridge.run", "bridge.run"
+"""The labels by which it knows their containers and images: two, for a container has its image's labels too."""
 _ENVIRONMENT = (
     RUN, "PATH", "HOME", "LANG", "TMPDIR", "XDG_RUNTIME_DIR",
     "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT",
@@ -94,9 +94,9 @@ def label_options(labels: Mapping[str, str]) -> list[str]:
     return [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
 
 
-def run_label() -> dict[str, str]:
-    """Give the label of what this job makes."""
-    return {RUN_LABEL: os.environ.get(RUN, "")}
+def run_label(name: str) -> dict[str, str]:
+    """Give the label of what this job makes: `CONTAINER_LABEL` or `IMAGE_LABEL`."""
+    return {name: os.environ.get(RUN, "")}
 
 
 def remove_all_of(run: str) -> None:
@@ -106,10 +106,10 @@ def remove_all_of(run: str) -> None:
         with suppress(OSError):  # it has ended, or is somebody else's
             if mark in (process / "environ").read_bytes().split(b"\0"):
                 os.kill(int(process.name), signal.SIGKILL)
-    labelled = ["--quiet", "--no-trunc", "--filter", f"label={RUN_LABEL}={run}"]
-    for container in quiet(["docker", "ps", "--all", *labelled]).stdout.split():
+    listed = ["--quiet", "--no-trunc", "--filter"]
+    for container in quiet(["docker", "ps", "--all", *listed, f"label={CONTAINER_LABEL}={run}"]).stdout.split():
         Container(container).remove()
-    for image in quiet(["docker", "image", "ls", *labelled]).stdout.split():
+    for image in quiet(["docker", "image", "ls", *listed, f"label={IMAGE_LABEL}={run}"]).stdout.split():
         quiet(["docker", "image", "rm", "--force", image])
 
 
@@ -183,7 +183,8 @@ class Container:
                 f"no Docker engine answers ({machine.stderr.strip()[-300:]}): start Docker on the runner"
             )
         memory, cpus = map(int, machine.stdout.split())
-        command = ["docker", "run", "--detach", *label_options(run_label()), *sandbox.options(memory, cpus, root=root)]
+        command = ["docker", "run", "--detach", *label_options(run_label(CONTAINER_LABEL))]
+        command += sandbox.options(memory, cpus, root=root)
         command += [] if network else ["--network", "none"]
         done = quiet([*command, "--env", "MLFLOW_MODELS_WORKERS=1", image])
         container = cls(done.stdout.strip())

@@ -14,7 +14,7 @@ import pytest
 
 from bridge.demo.stage import base_image, missing_for_images
 from bridge.image.builder import LAYERED, Builder
-from bridge.image.engine import RUN, RUN_LABEL
+from bridge.image.engine import CONTAINER_LABEL, IMAGE_LABEL, RUN
 from bridge.image.metadata import ModelMetadata
 from bridge.image.workspace import Plan, Workspace
 from tests.e2e.containers import Container, container, docker
@@ -93,9 +93,9 @@ def clean_up(workspace: Workspace) -> None:
 
 def left(run: str) -> list[str]:
     """Give what the job has on this machine: containers, images, and programs that carry its name."""
-    filters = ["--quiet", "--filter", f"label={RUN_LABEL}={run}"]
-    found = [*docker("ps", "--all", *filters).stdout.split(), *docker("image", "ls", *filters).stdout.split()]
-    return found + _with(f"{RUN}={run}")
+    containers = docker("ps", "--all", "--quiet", "--filter", f"label={CONTAINER_LABEL}={run}")
+    images = docker("image", "ls", "--quiet", "--filter", f"label={IMAGE_LABEL}={run}")
+    return containers.stdout.split() + images.stdout.split() + _with(f"{RUN}={run}")
 
 
 def _with(text: str) -> list[str]:
@@ -111,7 +111,7 @@ def _with(text: str) -> list[str]:
 def built(run: str) -> str:
     """Build an image of the job `run` whose container never answers; give its id."""
     given = f'FROM {base_image()}\nCMD ["sleep", "600"]\n'
-    command = ["docker", "build", "--quiet", "--label", f"{RUN_LABEL}={run}", "-"]
+    command = ["docker", "build", "--quiet", "--label", f"{IMAGE_LABEL}={run}", "-"]
     return subprocess.run(command, input=given, capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -122,9 +122,9 @@ def test_a_smoke_test_that_is_killed_leaves_no_container_no_image_and_no_program
     run, other = workspace.run, uuid4().hex
     workspace.write_image_id(built(run))
     theirs = built(other)
-    with container(theirs, "--label", f"{RUN_LABEL}={other}") as untouched:
+    with container(theirs, "--label", f"{CONTAINER_LABEL}={other}") as untouched:
         with step("smoke-test", workspace) as process:
-            wait_until(lambda: docker("ps", "--quiet", "--filter", f"label={RUN_LABEL}={run}").stdout)
+            wait_until(lambda: docker("ps", "--quiet", "--filter", f"label={CONTAINER_LABEL}={run}").stdout)
             end(process, first)
         clean_up(workspace)
         assert left(run) == []
@@ -181,7 +181,7 @@ def test_a_run_that_is_cancelled_in_its_smoke_test_leaves_nothing_on_the_runner(
 
 def labelled() -> set[str]:
     """Give the containers of all jobs."""
-    return set(docker("ps", "--all", "--quiet", "--filter", f"label={RUN_LABEL}").stdout.split())
+    return set(docker("ps", "--all", "--quiet", "--filter", f"label={CONTAINER_LABEL}").stdout.split())
 
 
 def acts(folder: Path) -> list[int]:

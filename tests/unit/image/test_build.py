@@ -111,11 +111,11 @@ def test_all_that_the_job_has_left_is_removed_and_nothing_of_another_job(
         clean_up(workspace)
         assert left.wait() == -signal.SIGKILL
         assert other.poll() is None
-    of_this_run = ["--quiet", "--no-trunc", "--filter", f"label={engine.RUN_LABEL}={run}"]
+    listed = ["--quiet", "--no-trunc", "--filter"]
     assert [call[1] for call in programs.calls] == [
-        ["ps", "--all", *of_this_run],
+        ["ps", "--all", *listed, f"label={engine.CONTAINER_LABEL}={run}"],
         ["rm", "--force", "--volumes", "0123abc"],
-        ["image", "ls", *of_this_run],
+        ["image", "ls", *listed, f"label={engine.IMAGE_LABEL}={run}"],
         ["image", "rm", "--force", "sha256:1"],
         ["image", "rm", f"mlflow-bridge-{run}:unlabelled"],
         ["image", "rm", "r.example/iris@sha256:5f"],

@@ -100,7 +100,7 @@ def test_what_a_job_starts_is_known_by_the_job(programs: Programs, monkeypatch: 
     programs.say("docker info", MACHINE)
     engine.Container.start("r/iris:7", network=False)
     arguments, environment = next((call[1], call[2]) for call in programs.calls if call[1][0] == "run")
-    assert arguments[arguments.index("--label") + 1] == f"{engine.RUN_LABEL}=5f"
+    assert arguments[arguments.index("--label") + 1] == f"{engine.CONTAINER_LABEL}=5f"
     assert environment[engine.RUN] == "5f"
 
 
