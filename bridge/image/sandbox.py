@@ -8,8 +8,8 @@ CPU_RESERVE = 0.5
 """CPUs that they keep, so that a busy model can't make the runner miss its own deadlines."""
 PROCESSES = 1024
 """Processes and threads: a fork bomb ends here, and servers with a pool of threads for each core do not."""
-OPEN_FILES = 65536
-"""Far more than a server with one worker has; engines allow a million by default."""
+OPEN_FILES = 16384
+"""Far more than a server with one worker has. Engines may allow a million, and one can't give more than it has."""
 LOG_BYTES, LOG_FILES = 1 << 20, 2
 """What the engine keeps of the container's output on the runner's disk; a step shows the last 200 lines of it."""
 SHARED_MEMORY = 64 << 20
