@@ -25,7 +25,7 @@ def build(settings: ImageSettings, workspace: Workspace) -> None:
 
 
 def _by_mlflow(plan: Plan, settings: ImageSettings, workspace: Workspace, now: datetime) -> str:
-    unlabelled = f"{plan.tag}-unlabelled"
+    unlabelled = _unlabelled(workspace)
     workflow.say(f"mlflow models build-docker, MLflow {plan.metadata.mlflow_version}")
     engine.build_with_mlflow(
         workspace.model,
@@ -57,17 +57,17 @@ def _in_layers(plan: Plan, settings: ImageSettings, workspace: Workspace, now: d
     return held
 
 
+def _unlabelled(workspace: Workspace) -> str:
+    """Give the name of the image that MLflow makes: this job's alone, for MLflow sets no label."""
+    return f"mlflow-bridge-{workspace.run}:unlabelled"
+
+
 def clean_up(workspace: Workspace) -> None:
-    """Take what this run brought there out of the engine and off the disk: a runner's may have to last."""
-    images = []
-    if workspace.has_plan():
-        tag = workspace.plan().tag
-        images = [tag, f"{tag}-unlabelled"]
-    if previous := workspace.previous():
-        images.append(f"{previous.name}@{previous.digest}")
-    for image in images:
+    """Remove what this job's steps have left on the runner, which may live on, and nothing of another job's."""
+    engine.remove_all_of(workspace.run)
+    for image in (_unlabelled(workspace), workspace.pulled()):
         engine.remove(image)
-    shutil.rmtree(workspace.image, ignore_errors=True)
+    shutil.rmtree(workspace.folder, ignore_errors=True)
 
 
 def labels(plan: Plan, settings: ImageSettings, now: datetime) -> dict[str, str]:
@@ -82,5 +82,6 @@ def labels(plan: Plan, settings: ImageSettings, now: datetime) -> dict[str, str]
         identity.RUN_ID: plan.run_id,
         identity.SOURCE: plan.source,
         identity.MLFLOW: plan.metadata.mlflow_version,
+        **engine.run_label(engine.IMAGE_LABEL),
         identity.RECIPE_LABEL: identity.LAYERED_RECIPE if plan.builder.layered else identity.RECIPE,
     }

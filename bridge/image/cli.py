@@ -1,5 +1,6 @@
 """The steps of the workflow, one command each. A failure becomes one annotation and exit status 1."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,11 +20,17 @@ image = typer.Typer(no_args_is_help=True, help="The steps of the workflow, as th
 
 @contextmanager
 def _step(name: str) -> Iterator[tuple[ImageSettings, "Workspace"]]:
-    """Give a step what it needs, time it, and turn our errors into the run's annotation."""
+    """Give a step what it needs, time it, and turn our errors into the run's annotation.
+
+    The programs that it starts inherit by what `clean-up` finds them and their files, should the step be killed.
+    """
+    from bridge.image.engine import RUN
     from bridge.image.workspace import Workspace
 
     settings = ImageSettings()
     workspace = Workspace(settings.runner_temp / "mlflow-bridge")
+    os.environ |= {RUN: workspace.run, "TMPDIR": str(workspace.temporary)}
+    workspace.temporary.mkdir(exist_ok=True)
     started = time.monotonic()
     try:
         yield settings, workspace
@@ -117,7 +124,7 @@ def sbom() -> None:
 
 @image.command("clean-up")
 def clean_up() -> None:
-    """Take the built image out of the runner's engine."""
+    """Remove all that this job's steps have left on the runner, also those that were killed."""
     from bridge.image.build import clean_up as run
 
     with _step("clean-up") as (_, workspace):

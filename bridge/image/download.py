@@ -59,6 +59,8 @@ def _download(
     if not builder.layered:
         artifacts.download(workspace.folder / "download").rename(workspace.model)
         return
+    if settings.previous:
+        workspace.write_pulled(f"{repository}@{settings.previous}")
     images, java = LayeredRepository(repository, settings.docker_config), settings.environment().install_java
     with ThreadPoolExecutor(1) as pool:
         pulled = pool.submit(fetch, artifacts, builder, images, settings.previous, java=java)

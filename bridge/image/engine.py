@@ -1,19 +1,26 @@
 """The container engine and MLflow's builder, called as programs with just the environment they need."""
 
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from bridge.image.errors import BuildFailed, RegistryError, SmokeTestFailed
+from bridge.image import sandbox
+from bridge.image.errors import BuildFailed, RegistryError, SmokeTestFailed, UnsupportedModel
 from bridge.image.refusals import mend
 from bridge.image.workflow import untrusted_output
 
+RUN = "MLFLOW_BRIDGE_RUN"
+"""The variable by which `clean-up` knows the programs that a step of this job has started."""
+CONTAINER_LABEL, IMAGE_LABEL = "mlflow-bridge.run", "bridge.run"
+"""The labels by which it knows their containers and images: two, for a container has its image's labels too."""
 _ENVIRONMENT = (
-    "PATH", "HOME", "LANG", "TMPDIR", "XDG_RUNTIME_DIR",
+    RUN, "PATH", "HOME", "LANG", "TMPDIR", "XDG_RUNTIME_DIR",
     "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
@@ -22,9 +29,41 @@ _ENVIRONMENT = (
 """What a build needs. A list of what to pass on, not of what to hold back: a secret nobody thought of stays here."""
 
 
+PACKAGES_UNTIL = "2026-11-20T00:00:00Z"
+"""What was published later is not installed on the runner: MLflow's dependencies of a build are those of this moment.
+
+A release of the bridge renews it to about a week before its own date: a bad release of a package is mostly withdrawn
+within days. An index that doesn't give the time of publication (PEP 700) has nothing to install.
+"""
+_PACKAGES = ("--no-config", "--no-build", "--exclude-newer", PACKAGES_UNTIL)
+"""Wheels alone, for building one from source runs its code; and whatever uv.toml lies on the runner decides nothing."""
+
 LOCAL = ("--env-manager", "local")
 _OUTPUT = 1 << 16
 """Bytes that are read of what a program in a container prints."""
+
+
+def check_mlflow(mlflow_version: str, python_version: str) -> None:
+    """Have uv find all that `build_with_mlflow` would install; nothing is installed or run.
+
+    Raises `UnsupportedModel` where that can't be had, `BuildFailed` where there is no uv.
+    """
+    command = ["uv", "pip", "compile", "--quiet", *_PACKAGES, "--python-version", _series(python_version), "-"]
+    asked = f"mlflow=={mlflow_version}"
+    try:
+        done = subprocess.run(command, input=asked, env=environment(), capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise _missing("uv") from error
+    if done.returncode:
+        raise UnsupportedModel(
+            f"{asked} can't be installed for Python {python_version} from wheels that were published before "
+            f"{PACKAGES_UNTIL[:10]} ({' '.join(done.stderr.split())[-300:]}): "
+            "install a newer release of the bridge, or set the input builder to layered"
+        )
+
+
+def _series(python_version: str) -> str:
+    return ".".join(python_version.split(".")[:2])
 
 
 def build_with_mlflow(
@@ -32,22 +71,46 @@ def build_with_mlflow(
 ) -> None:
     """Build `image` from the model folder with `mlflow models build-docker` of just that MLflow release.
 
-    Raises `BuildFailed`. Its output goes to the log, where it can't command the runner.
+    Its packages run on the runner: only wheels that were published before `PACKAGES_UNTIL`, in an environment of their
+    own. Raises `BuildFailed`. Its output goes to the log, where it can't command the runner.
     """
-    series = ".".join(python_version.split(".")[:2])
-    builder = ["uvx", "--quiet", "--python", series, "--from", f"mlflow=={mlflow_version}", "mlflow"]
+    uvx = ["uvx", "--quiet", "--isolated", *_PACKAGES, "--python", _series(python_version)]
+    builder = [*uvx, "--from", f"mlflow=={mlflow_version}", "mlflow"]
     _loud([*builder, "models", "build-docker", "-m", str(model), "-n", image, *options], image)
 
 
 def add_labels(image: str, labels: Mapping[str, str], *, tag: str) -> None:
     """Give `image` labels and the name `tag` in place of its own. Adds no layer. Raises `BuildFailed`."""
-    flags = [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
     _loud(
-        ["docker", "build", "--quiet", "--platform", "linux/amd64", *flags, "--tag", tag, "-"],
+        ["docker", "build", "--quiet", "--platform", "linux/amd64", *label_options(labels), "--tag", tag, "-"],
         image,
         given=f"FROM {image}\n",
     )
     quiet(["docker", "image", "rm", "--no-prune", image])
+
+
+def label_options(labels: Mapping[str, str]) -> list[str]:
+    """Give docker's options for labels."""
+    return [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
+
+
+def run_label(name: str) -> dict[str, str]:
+    """Give the label of what this job makes: `CONTAINER_LABEL` or `IMAGE_LABEL`."""
+    return {name: os.environ.get(RUN, "")}
+
+
+def remove_all_of(run: str) -> None:
+    """End the programs of the job `run`, and remove its containers and images, whichever step left them (Linux)."""
+    mark = f"{RUN}={run}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is somebody else's
+            if mark in (process / "environ").read_bytes().split(b"\0"):
+                os.kill(int(process.name), signal.SIGKILL)
+    listed = ["--quiet", "--no-trunc", "--filter"]
+    for container in quiet(["docker", "ps", "--all", *listed, f"label={CONTAINER_LABEL}={run}"]).stdout.split():
+        Container(container).remove()
+    for image in quiet(["docker", "image", "ls", *listed, f"label={IMAGE_LABEL}={run}"]).stdout.split():
+        quiet(["docker", "image", "rm", "--force", image])
 
 
 def tag(image: str, name: str) -> None:
@@ -112,9 +175,16 @@ class Container:
     id: str
 
     @classmethod
-    def start(cls, image: str, *, network: bool) -> "Container":
-        """Start the image's own command with one worker. Raises `SmokeTestFailed`."""
-        command = ["docker", "run", "--detach", "--security-opt", "no-new-privileges", "--pids-limit", "1024"]
+    def start(cls, image: str, *, network: bool, root: bool = False) -> "Container":
+        """Start the image's own command with one worker, within the limits of `sandbox`. Raises `SmokeTestFailed`."""
+        machine = quiet(["docker", "info", "--format", "{{.MemTotal}} {{.NCPU}}"])
+        if machine.returncode:
+            raise SmokeTestFailed(
+                f"no Docker engine answers ({machine.stderr.strip()[-300:]}): start Docker on the runner"
+            )
+        memory, cpus = map(int, machine.stdout.split())
+        command = ["docker", "run", "--detach", *label_options(run_label(CONTAINER_LABEL))]
+        command += sandbox.options(memory, cpus, root=root)
         command += [] if network else ["--network", "none"]
         done = quiet([*command, "--env", "MLFLOW_MODELS_WORKERS=1", image])
         container = cls(done.stdout.strip())
@@ -185,9 +255,13 @@ def _loud(command: Sequence[str], image: str, given: str = "") -> None:
                 command, input=given, env=environment(), stderr=subprocess.STDOUT, text=True, check=False
             )
     except FileNotFoundError as error:
-        raise BuildFailed(f"{command[0]} is not on this runner, so nothing can be built: install it there") from error
+        raise _missing(command[0]) from error
     if done.returncode:
         raise BuildFailed(f"{image}: {command[0]} ended with status {done.returncode}: the build's log above says why")
+
+
+def _missing(program: str) -> BuildFailed:
+    return BuildFailed(f"{program} is not on this runner, so nothing can be built: install it there")
 
 
 def quiet(command: Sequence[str]) -> subprocess.CompletedProcess[str]:

@@ -29,6 +29,11 @@ class Environment:
             )
         return cls(chosen, install_java)
 
+    @property
+    def below_root(self) -> bool:
+        """Tell whether the image's Python lies below /root, as pyenv's and conda's environments do."""
+        return self.env_manager != "local"
+
     def options(self) -> list[str]:
         """Give the options of `mlflow models build-docker`."""
         options = ["--env-manager", self.env_manager]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bridge.errors import BridgeError
-from bridge.image import workflow
+from bridge.image import engine, workflow
 from bridge.image.artifacts import ModelArtifacts, metadata_in
 from bridge.image.builder import MLFLOW, Builder
 from bridge.image.errors import DiskTooSmall, UnsafeMetadata, UnsupportedModel
@@ -91,6 +91,8 @@ def _check_source(mlflow: MlflowApi, version: ModelVersion, settings: ImageSetti
         sizes = artifacts.describe(Path(folder))
         found = metadata_in(Path(folder), java=settings.environment().install_java)
         builder = able(builder, Path(folder), found)
+    if not builder.layered:
+        engine.check_mlflow(found.mlflow_version, found.python_version)
     workflow.say(f"MLflow {found.mlflow_version}, Python {found.python_version}, {sum(sizes.values()):,} bytes")
     check_disk(sum(sizes.values()), shutil.disk_usage(Path.cwd()).free)
     return builder

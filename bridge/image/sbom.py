@@ -66,7 +66,8 @@ def sbom(workspace: Workspace) -> None:
 @contextmanager
 def _files(image: str) -> Iterator[IO[bytes]]:
     """Give the image's file system as a tar, by a container that is made and never started."""
-    command = ["docker", "create", "--network", "none", image, "none"]
+    labels = engine.label_options(engine.run_label(engine.CONTAINER_LABEL))
+    command = ["docker", "create", *labels, "--network", "none", image, "none"]
     made = subprocess.run(command, env=engine.environment(), capture_output=True, text=True, check=False)
     if made.returncode:
         raise BuildFailed(f"{image}: the engine has no such image any more: run the job again")

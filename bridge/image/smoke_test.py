@@ -49,7 +49,11 @@ def smoke_test(settings: ImageSettings, workspace: Workspace) -> None:
     if plan.smoke_test == "off":
         workflow.notice("Smoke test is off", f"{plan.tag} is pushed untried")
         return
-    container = Container.start(workspace.image_id(), network=settings.smoke_test_network)
+    container = Container.start(
+        workspace.image_id(),
+        network=settings.smoke_test_network,
+        root=not plan.builder.layered and settings.environment().below_root,
+    )
     try:
         _ping(container, plan.tag)
         if plan.smoke_test == "invoke":

@@ -1,6 +1,7 @@
 """What the steps of one job hand each other on the runner's disk."""
 
 import json
+import secrets
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,21 @@ class Workspace:
         """The folder with an image that was built in layers."""
         return self.folder / "image"
 
+    @property
+    def temporary(self) -> Path:
+        """The folder for temporary files of the steps and of the programs that they start."""
+        return self.folder / "tmp"
+
+    @property
+    def run(self) -> str:
+        """The name of this job, the same for each of its steps and like no other's, whatever runs on the machine."""
+        try:
+            return str(self._read("run.json")["name"])
+        except MissingSetting:
+            name = secrets.token_hex(16)
+            self._write("run.json", {"name": name})
+            return name
+
     def write_plan(self, plan: Plan) -> None:
         """Keep the plan for the next steps."""
         self._write("plan.json", asdict(plan))
@@ -71,6 +87,14 @@ class Workspace:
             return None
         said = self._read("previous.json")
         return Previous(**{**said, "diff_ids": tuple(said["diff_ids"]), "layers": tuple(said["layers"])})
+
+    def write_pulled(self, image: str) -> None:
+        """Keep the name of an image that is about to be pulled to build upon."""
+        self._write("pulled.json", {"image": image})
+
+    def pulled(self) -> str:
+        """Give that name; empty where there is none."""
+        return str(self._read("pulled.json")["image"]) if (self.folder / "pulled.json").exists() else ""
 
     def write_image_id(self, image_id: str) -> None:
         """Keep the engine's id of the image that was built."""

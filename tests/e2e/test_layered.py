@@ -18,7 +18,7 @@ import pytest
 from bench.images import in_registry, signed_in, size_of
 from bridge.demo.registry import Registry
 from bridge.demo.stage import base_image, missing_for_images
-from bridge.image import engine
+from bridge.image import engine, smoke_test
 from bridge.image.artifacts import metadata_in
 from bridge.image.errors import BuildFailed
 from bridge.image.layered import build as layered
@@ -95,8 +95,18 @@ def test_both_builders_images_give_the_same_answers(first: Pushed) -> None:
         assert given == expected
         assert given[1] == (200, {"predictions": [2.0, 4.0]})
         assert size(first.image.id) < 0.9 * size(theirs)
+        check_nginx_as_root(theirs)
     finally:
         engine.remove(theirs)
+
+
+def check_nginx_as_root(image: str) -> None:
+    """MLflow's image answers as root too, within the smoke test's limits: those with pyenv or conda must be root."""
+    container = engine.Container.start(image, network=False, root=True)
+    try:
+        smoke_test._ping(container, image)
+    finally:
+        container.remove()
 
 
 def test_the_next_version_takes_its_layers_from_the_registry_and_pushes_its_model_alone(

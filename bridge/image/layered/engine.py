@@ -2,12 +2,11 @@
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -71,17 +70,18 @@ def save(image: str, to: Path) -> None:
 def install(plan: LayeredPlan, to: Path, secrets: Mapping[str, str] | None = None) -> None:
     """Build the requirements' layers into the folder `to`: layer-N.tar.gz, and layer-N.json with its digests.
 
-    `secrets` by name, see `SECRETS`; they lie on memory-backed disk while the build runs, and reach one step of it.
+    `secrets` by name, see `SECRETS`; docker has them in its environment and in no file, and one step of it reads them.
     With an index among them nothing is built from source unless the plan says so. Raises `BuildFailed`.
     """
-    with TemporaryDirectory() as folder, _secret_files(secrets or {}) as flags:
+    flags, variables = _secret_options(secrets or {})
+    with TemporaryDirectory() as folder:
         context = Path(folder)
         _fill(context, plan)
         command = ["docker", "build", "--progress", "plain", "--no-cache", *flags]
         command += ["--build-arg", f"BASE={plan.base}", "--output", f"type=local,dest={to}", str(context)]
         with untrusted_output():
             done = subprocess.run(
-                command, env=environment() | {"DOCKER_BUILDKIT": "1"}, stderr=subprocess.STDOUT, check=False
+                command, env=environment() | variables | {"DOCKER_BUILDKIT": "1"}, stderr=subprocess.STDOUT, check=False
             )
     if done.returncode:
         raise BuildFailed(
@@ -107,19 +107,13 @@ def _fill(context: Path, plan: LayeredPlan) -> None:
         (context / "wheels-only").touch()
 
 
-@contextmanager
-def _secret_files(secrets: Mapping[str, str]) -> Iterator[list[str]]:
-    """Give docker's flags for the secrets, whose files are gone afterwards."""
+def _secret_options(secrets: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """Give docker's options for the secrets, and the variables that hold them: a killed build leaves no file behind."""
     if unknown := sorted(set(secrets) - set(SECRETS)):
         raise BuildFailed(f"{unknown[0]} is no secret that a build knows: use one of {', '.join(SECRETS)}")
-    memory = Path("/dev/shm")  # noqa: S108  the folder in it has a random name and is ours alone
-    with TemporaryDirectory(dir=memory if memory.is_dir() and os.access(memory, os.W_OK) else None) as folder:
-        flags = []
-        for name, value in secrets.items():
-            file = Path(folder) / name
-            file.write_text(value, encoding="utf-8")
-            flags += ["--secret", f"id={name},src={file}"]
-        yield flags
+    variables = {name: f"BUILD_SECRET_{number}" for number, name in enumerate(secrets)}
+    options = [word for name, variable in variables.items() for word in ("--secret", f"id={name},env={variable}")]
+    return options, {variable: secrets[name] for name, variable in variables.items()}
 
 
 def load(folder: Path) -> str:

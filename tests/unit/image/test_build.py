@@ -1,6 +1,11 @@
 """What a build leaves behind, by an engine that says what a test wrote down; builds themselves are in tests/e2e."""
 
 import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -8,6 +13,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from bridge.image import engine
 from bridge.image.build import build, clean_up, labels
 from bridge.image.builder import Builder
 from bridge.image.identity import LAYERED_RECIPE, RECIPE, RECIPE_LABEL
@@ -92,12 +98,35 @@ def test_an_image_in_layers_that_is_too_large_is_refused_too(
     assert asked["loaded"]
 
 
-def test_the_image_what_it_was_built_upon_and_its_files_are_taken_off_the_runner(
+def test_all_that_the_job_has_left_is_removed_and_nothing_of_another_job(
     workspace: Workspace, programs: Programs
 ) -> None:
     programs.say("docker")
+    programs.say("docker ps", "0123abc\n")
+    programs.say("docker image", "sha256:1\n")
+    workspace.write_pulled("r.example/iris@sha256:5f")
     (workspace.image / "layer").mkdir(parents=True)
-    clean_up(workspace)
-    names = ["r.example/iris:7", "r.example/iris:7-unlabelled", "r.example/iris@sha256:5f"]
-    assert [call[1] for call in programs.calls] == [["image", "rm", name] for name in names]
-    assert not workspace.image.exists()
+    run = workspace.run
+    with started(run) as left, started("another") as other:
+        clean_up(workspace)
+        assert left.wait() == -signal.SIGKILL
+        assert other.poll() is None
+    listed = ["--quiet", "--no-trunc", "--filter"]
+    assert [call[1] for call in programs.calls] == [
+        ["ps", "--all", *listed, f"label={engine.CONTAINER_LABEL}={run}"],
+        ["rm", "--force", "--volumes", "0123abc"],
+        ["image", "ls", *listed, f"label={engine.IMAGE_LABEL}={run}"],
+        ["image", "rm", "--force", "sha256:1"],
+        ["image", "rm", f"mlflow-bridge-{run}:unlabelled"],
+        ["image", "rm", "r.example/iris@sha256:5f"],
+    ]
+    assert not workspace.folder.exists()
+
+
+@contextmanager
+def started(run: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Start a program of the job `run` that doesn't end."""
+    command = [sys.executable, "-c", "input()"]
+    with subprocess.Popen(command, env={engine.RUN: run}, stdin=subprocess.PIPE) as process:
+        yield process
+        process.kill()

@@ -8,6 +8,7 @@ from bridge.image.errors import BuildFailed, RegistryError, SmokeTestFailed
 
 from .programs import Programs
 
+MACHINE = "8000000000 4\n"
 SECRETS = {
     "MLFLOW_TRACKING_URI": "https://user:pass@mlflow.example",
     "MLFLOW_TRACKING_PASSWORD": "p1",
@@ -33,6 +34,7 @@ def test_nothing_of_mlflow_the_registry_or_github_reaches_a_program_that_comes_n
 ) -> None:
     programs.say("uvx")
     programs.say("docker", "0123abc\ndigest: sha256:1 size: 1\n")
+    programs.say("docker info", MACHINE)
     engine.build_with_mlflow(Path("model"), "r/iris:7-unlabelled", mlflow_version="3.17.2", python_version="3.11.7")
     engine.add_labels("r/iris:7-unlabelled", {"a": "b"}, tag="r/iris:7")
     container = engine.Container.start("r/iris:7", network=False)
@@ -41,7 +43,7 @@ def test_nothing_of_mlflow_the_registry_or_github_reaches_a_program_that_comes_n
     container.remove()
     engine.push("r/iris:7")
     engine.remove("r/iris:7")
-    assert len(programs.calls) == 9
+    assert len(programs.calls) == 10
     for name, arguments, env, given in programs.calls:
         assert not SECRETS.keys() & env.keys(), (name, arguments)
         assert not [value for value in SECRETS.values() if value in " ".join([*arguments, given]) and value != "{}"]
@@ -51,7 +53,8 @@ def test_the_model_is_built_by_its_own_mlflow_under_its_own_python(programs: Pro
     programs.say("uvx")
     engine.build_with_mlflow(Path("/m"), "r/iris:7", mlflow_version="3.17.2", python_version="3.11.7")
     assert programs.calls[0][1] == [
-        *("--quiet", "--python", "3.11", "--from", "mlflow==3.17.2", "mlflow"),
+        *("--quiet", "--isolated", "--no-config", "--no-build", "--exclude-newer", engine.PACKAGES_UNTIL),
+        *("--python", "3.11", "--from", "mlflow==3.17.2", "mlflow"),
         *("models", "build-docker", "-m", "/m", "-n", "r/iris:7", "--env-manager", "local"),
     ]
 
@@ -74,13 +77,16 @@ def test_a_failed_build_names_the_program_and_its_status(programs: Programs) -> 
 def test_a_missing_program_is_named() -> None:
     with pytest.raises(BuildFailed, match="uvx is not on this runner"):
         engine.build_with_mlflow(Path("/m"), "r/iris:7", mlflow_version="3.17.2", python_version="3.11.7")
+    with pytest.raises(BuildFailed, match="uv is not on this runner"):
+        engine.check_mlflow("3.17.2", "3.11.7")
 
 
 def test_a_smoke_test_has_no_network_and_one_worker_unless_it_is_let(programs: Programs) -> None:
     programs.say("docker", "0123abc\n")
+    programs.say("docker info", MACHINE)
     engine.Container.start("r/iris:7", network=False)
     engine.Container.start("r/iris:7", network=True)
-    alone, connected = (call[1] for call in programs.calls)
+    alone, connected = (call[1] for call in programs.calls if call[1][0] == "run")
     assert alone[alone.index("--network") + 1] == "none"
     assert "--network" not in connected
     for arguments in (alone, connected):
@@ -88,13 +94,31 @@ def test_a_smoke_test_has_no_network_and_one_worker_unless_it_is_let(programs: P
         assert not {"--volume", "-v", "--mount", "--env-file", "--privileged"} & set(arguments)
 
 
+def test_what_a_job_starts_is_known_by_the_job(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(engine.RUN, "5f")
+    programs.say("docker", "0123abc\n")
+    programs.say("docker info", MACHINE)
+    engine.Container.start("r/iris:7", network=False)
+    arguments, environment = next((call[1], call[2]) for call in programs.calls if call[1][0] == "run")
+    assert arguments[arguments.index("--label") + 1] == f"{engine.CONTAINER_LABEL}=5f"
+    assert environment[engine.RUN] == "5f"
+
+
+def test_an_engine_that_does_not_answer_fails_the_smoke_test(programs: Programs) -> None:
+    programs.say("docker info", "0 0\n", status=1, err="Cannot connect to the Docker daemon")
+    with pytest.raises(SmokeTestFailed, match="Cannot connect"):
+        engine.Container.start("r/iris:7", network=False)
+
+
 def test_a_container_that_does_not_start_says_why(programs: Programs) -> None:
+    programs.say("docker info", MACHINE)
     programs.say("docker", status=125, err="no space left on device")
     with pytest.raises(SmokeTestFailed, match=r"did not start .no space left on device."):
         engine.Container.start("r/iris:7", network=False)
 
 
 def test_a_container_that_was_made_and_does_not_start_is_removed(programs: Programs) -> None:
+    programs.say("docker info", MACHINE)
     programs.say("docker", "0123abc\n", status=125, err="no such runtime")
     with pytest.raises(SmokeTestFailed, match="no such runtime"):
         engine.Container.start("r/iris:7", network=False)
@@ -120,6 +144,7 @@ def test_a_push_without_a_digest_is_no_push(programs: Programs) -> None:
 
 def test_what_a_container_prints_is_read_only_so_far(programs: Programs) -> None:
     programs.say("docker", "0123abc\n")
+    programs.say("docker info", MACHINE)
     container = engine.Container.start("r/iris:7", network=False)
     programs.say("docker", "x" * 1_000_000)
     _, said = container.python("pass", timeout=30)
@@ -128,6 +153,7 @@ def test_what_a_container_prints_is_read_only_so_far(programs: Programs) -> None
 
 def test_a_container_that_never_answers_is_given_up(programs: Programs) -> None:
     programs.say("docker", "0123abc\n")
+    programs.say("docker info", MACHINE)
     container = engine.Container.start("r/iris:7", network=False)
     (programs.folder / "docker").write_text(f"#!{sys.executable}\nimport time; time.sleep(60)\n")
     assert container.python("pass", timeout=0.5) == (124, "no answer within 0 s")

@@ -1,5 +1,6 @@
 import hashlib
 import stat
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from bridge.image.layered import build, engine
 from bridge.image.layered.plan import LayeredPlan
 from bridge.image.layered.requirements import Requirements
 from bridge.image.metadata import ModelMetadata
+from tests.unit.image.programs import Programs
 
 METADATA = ModelMetadata("3.17.2", "3.11.7", has_serving_example=True)
 PLAN = LayeredPlan(
@@ -65,18 +67,23 @@ def test_a_runner_without_uv_is_told_so(tmp_path: Path, monkeypatch: pytest.Monk
         engine._fill(tmp_path, PLAN)
 
 
-def test_a_secret_is_never_a_word_of_the_command_and_its_file_is_gone_afterwards() -> None:
-    with engine._secret_files({"index-url": "https://user:hush@private"}) as flags:
-        assert "hush" not in " ".join(flags)
-        file = Path(flags[1].partition("src=")[2])
-        assert file.read_text(encoding="utf-8") == "https://user:hush@private"
-        assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
-    assert not file.exists()
+def test_a_secret_reaches_docker_by_its_environment_and_neither_by_its_command_nor_by_a_file(
+    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for name in ("uv", "docker"):
+        programs.say(name)
+    engine.install(PLAN, tmp_path / "made", {"index-url": "https://user:hush@private", "ca": "certificate"})
+    ((_, arguments, environment, _),) = programs.calls
+    assert "hush" not in " ".join(arguments)
+    secrets = [word for before, word in pairwise(arguments) if before == "--secret"]
+    given = {word.partition(",env=")[0]: environment[word.partition(",env=")[2]] for word in secrets}
+    assert given == {"id=index-url": "https://user:hush@private", "id=ca": "certificate"}
 
 
-def test_a_secret_that_no_build_knows_is_refused() -> None:
-    with pytest.raises(BuildFailed, match="no secret that a build knows"), engine._secret_files({"token": "x"}):
-        pytest.fail("the build went on")
+def test_a_secret_that_no_build_knows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BuildFailed, match="no secret that a build knows"):
+        engine.install(PLAN, tmp_path / "made", {"token": "x"})
 
 
 def test_no_step_of_the_dockerfile_takes_a_secret_as_an_argument() -> None:

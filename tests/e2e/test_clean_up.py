@@ -1,0 +1,194 @@
+"""Steps that are killed as GitHub kills them leave nothing behind once the clean-up step has run, by a real engine."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from bridge.demo.stage import base_image, missing_for_images
+from bridge.image.builder import LAYERED, Builder
+from bridge.image.engine import CONTAINER_LABEL, IMAGE_LABEL, RUN
+from bridge.image.metadata import ModelMetadata
+from bridge.image.workspace import Plan, Workspace
+from tests.e2e.containers import Container, container, docker
+from tests.e2e.workshop import Workshop, by_hand, ended, steps
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
+_PYTHON = base_image().removeprefix("python:").removesuffix("-slim")
+_SECONDS = 60.0
+_SILENT = """
+import http.server, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        print("asked", flush=True)
+        time.sleep(600)
+http.server.ThreadingHTTPServer(("", 8000), Handler).serve_forever()
+"""
+
+
+@pytest.fixture(autouse=True)
+def tools() -> Iterator[None]:
+    """uv stands beside this Python."""
+    if lacking := missing_for_images():
+        pytest.skip(lacking)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+        yield
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """The workspace of a job whose download step is over."""
+    workspace = Workspace(tmp_path / "mlflow-bridge")
+    metadata = ModelMetadata("3.17.2", _PYTHON, has_serving_example=False)
+    plan = Plan("m", "1", "models:/m-1", "", "r.example/m", "ping", metadata, Builder(LAYERED, wheels_only=True))
+    workspace.write_plan(plan)
+    workspace.model.mkdir()
+    (workspace.model / "MLmodel").write_text("flavors: {python_function: {loader_module: nothing}}\n")
+    (workspace.model / "python_env.yaml").write_text("dependencies: [-r requirements.txt]\n")
+    (workspace.model / "requirements.txt").write_text("privately==1.0\n")
+    return workspace
+
+
+@contextmanager
+def step(name: str, workspace: Workspace, **variables: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Start a step of the job as the workflow does."""
+    env = os.environ | {"RUNNER_TEMP": str(workspace.folder.parent)} | variables
+    command = [sys.executable, "-m", "bridge", "image", name]
+    with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        yield process
+        process.kill()
+
+
+def end(process: "subprocess.Popen[bytes]", first: signal.Signals) -> None:
+    """Cancel a step as GitHub's runner does, beginning with the signal `first`."""
+    for number, grace in ((signal.SIGINT, 7.5), (signal.SIGTERM, 2.5), (signal.SIGKILL, _SECONDS)):
+        if number >= first or number == signal.SIGKILL:
+            process.send_signal(number)
+            try:
+                process.wait(grace)
+            except subprocess.TimeoutExpired:
+                continue
+            return
+
+
+def wait_until(true: Callable[[], object], seconds: float = _SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def clean_up(workspace: Workspace) -> None:
+    with step("clean-up", workspace) as process:
+        assert process.wait(_SECONDS) == 0
+
+
+def left(run: str) -> list[str]:
+    """Give what the job has on this machine: containers, images, and programs that carry its name."""
+    containers = docker("ps", "--all", "--quiet", "--filter", f"label={CONTAINER_LABEL}={run}")
+    images = docker("image", "ls", "--quiet", "--filter", f"label={IMAGE_LABEL}={run}")
+    return containers.stdout.split() + images.stdout.split() + _with(f"{RUN}={run}")
+
+
+def _with(text: str) -> list[str]:
+    """Give the processes that have the text in their environment."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if text.encode() in path.read_bytes():
+                found.append(str(path))
+    return found
+
+
+def built(run: str) -> str:
+    """Build an image of the job `run` whose container never answers; give its id."""
+    given = f'FROM {base_image()}\nCMD ["sleep", "600"]\n'
+    command = ["docker", "build", "--quiet", "--label", f"{IMAGE_LABEL}={run}", "-"]
+    return subprocess.run(command, input=given, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize("first", SIGNALS)
+def test_a_smoke_test_that_is_killed_leaves_no_container_no_image_and_no_program(
+    first: signal.Signals, workspace: Workspace
+) -> None:
+    run, other = workspace.run, uuid4().hex
+    workspace.write_image_id(built(run))
+    theirs = built(other)
+    with container(theirs, "--label", f"{CONTAINER_LABEL}={other}") as untouched:
+        with step("smoke-test", workspace) as process:
+            wait_until(lambda: docker("ps", "--quiet", "--filter", f"label={CONTAINER_LABEL}={run}").stdout)
+            end(process, first)
+        clean_up(workspace)
+        assert left(run) == []
+        assert untouched.state["Running"]
+        assert not workspace.model.exists()
+    docker("image", "rm", theirs)
+
+
+@contextmanager
+def silent_index() -> Iterator[Container]:
+    """Run a package index that answers nothing, in a container."""
+    with container(base_image(), command=["python", "-c", _SILENT]) as index:
+        yield index
+
+
+def address(index: Container) -> str:
+    where = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    return docker("inspect", "--format", where, index.name).stdout.strip()
+
+
+@pytest.mark.parametrize("first", SIGNALS)
+def test_a_build_with_secrets_that_is_killed_leaves_no_secret_and_goes_on_nowhere(
+    first: signal.Signals, workspace: Workspace
+) -> None:
+    run, password = workspace.run, uuid4().hex
+    with silent_index() as index:
+        url = f"http://user:{password}@{address(index)}:8000/simple"
+        with step("build", workspace, PIP_INDEX_URL=url) as process:
+            wait_until(lambda: "asked" in index.logs)
+            end(process, first)
+        clean_up(workspace)
+        assert left(run) == []
+        wait_until(lambda: not _with(password))
+    kept = [*Path("/dev/shm").rglob("*"), *workspace.folder.parent.rglob("*")]
+    assert [path for path in kept if path.is_file() and password.encode() in path.read_bytes()] == []
+    assert not workspace.image.exists()
+
+
+def test_a_run_that_is_cancelled_in_its_smoke_test_leaves_nothing_on_the_runner(workshop: Workshop) -> None:
+    """act kills the step at once where GitHub asks it first, and goes on with the steps that always run."""
+    number = workshop.register("silent", silent=True)
+    before = labelled()
+    with workshop.github() as github:
+        run = by_hand(github, model="silent", version=number)
+        wait_until(lambda: labelled() - before, seconds=300)
+        for process in acts(workshop.folder):
+            os.kill(process, signal.SIGINT)
+        run = ended(github, run)
+    assert steps(run, "build")["Smoke-test the image"] == "failure"
+    assert steps(run, "build")["Clean up the runner"] == "success"
+    assert labelled() == before
+    assert docker("image", "ls", "--quiet", f"{workshop.registry.host}/demo/silent").stdout == ""
+
+
+def labelled() -> set[str]:
+    """Give the containers of all jobs."""
+    return set(docker("ps", "--all", "--quiet", "--filter", f"label={CONTAINER_LABEL}").stdout.split())
+
+
+def acts(folder: Path) -> list[int]:
+    """Give the processes of act that execute runs of that folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (path / "comm").read_text() == "act\n" and (path / "cwd").readlink().is_relative_to(folder):
+                found.append(int(path.name))
+    return found
