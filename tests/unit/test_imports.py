@@ -25,7 +25,7 @@ ALLOWED = {
     "metrics": {"ledger", "github"},
     **dict.fromkeys(LOOPS, LOOPS | ADAPTERS | PURE | {"errors"}),
     **dict.fromkeys(SHELLS - LOOPS, SHELLS | ADAPTERS | PURE | {"errors", "settings", "metrics"}),
-    "image": {"image", "mlflow_api", "errors"} | PURE,
+    "image": {"image", "mlflow_api", "aside", "errors"} | PURE,
 }
 """Which rooms a room may import from; a room is a module or folder right below `bridge`."""
 
