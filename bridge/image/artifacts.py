@@ -69,7 +69,7 @@ class ModelArtifacts:
             listed += 1
             names: set[str] = set()
             for entry in _patiently(partial(self._mlflow.list_artifacts, self._at(folder))):
-                path = f"{folder}/{entry.name}".lstrip("/")
+                path = f"{folder}/{entry.name}" if folder else entry.name
                 _check_name(entry.name, path)
                 if entry.name in names:
                     raise UnsafeMetadata(f"the model has {path!r} twice: log the model again")
