@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, field_validator
 
 from bridge import __version__
 from bridge.errors import BridgeError
@@ -27,8 +27,8 @@ _TEST_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 """Seconds; while it tests a webhook, MLflow itself waits for the receiver, with retries."""
 
 
-_MAX_LISTING = 16_000_000
-"""Bytes of the list of one folder; 100,000 files with names of usual length."""
+_MAX_LISTING = 4_000_000
+"""Bytes of the list of one folder: some 30,000 files with names of usual length."""
 _MAX_ERROR = 65_536
 """Bytes of an error's body that are read."""
 
@@ -191,7 +191,7 @@ class ListedArtifact(BaseModel):
 
 
 class _ArtifactsAnswer(BaseModel):
-    files: tuple[ListedArtifact, ...] = ()
+    files: Annotated[tuple[ListedArtifact, ...], FailFast()] = ()
 
 
 class _WrittenWebhook(BaseModel):

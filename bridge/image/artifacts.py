@@ -124,7 +124,9 @@ def _path_below_the_proxy(uri: str, server: str) -> str:
     MLflow's own client sends its credentials to whatever host stands there (mlflow_artifacts_repo.py).
     """
     if len(uri) > _MAX_URI:
-        raise DirectArtifacts(f"the model's artifacts are at an address of {len(uri):,} characters: {_HINT}")
+        raise DirectArtifacts(
+            f"the model's artifacts are at an address of more than {_MAX_URI:,} characters: log the model again"
+        )
     try:
         parts = urlsplit(uri)
         host = httpx.URL(f"{httpx.URL(server).scheme}://{parts.netloc}") if parts.netloc else httpx.URL(server)
@@ -132,25 +134,28 @@ def _path_below_the_proxy(uri: str, server: str) -> str:
         while (decoded := unquote(path, errors="strict")) != path:  # as MLflow does with what it is asked for
             path = decoded
     except (ValueError, httpx.InvalidURL) as error:
-        raise DirectArtifacts(f"the model's artifacts are at {uri[:80]!r}, which is no address: {_HINT}") from error
+        raise DirectArtifacts(
+            f"the model's artifacts are at {uri[:80]!r}, which is no address: log the model again"
+        ) from error
     if parts.scheme != "mlflow-artifacts":
         raise DirectArtifacts(
-            f"the model's artifacts are at {parts.scheme or 'a path'}:, which a runner can't sign in to: {_HINT}"
+            f"the model's artifacts are at {parts.scheme or 'a path'}:, which a runner can't sign in to: start MLflow "
+            "with --artifacts-destination, so that new models go through its proxy, and log the model again"
         )
     if host != httpx.URL(server):
         raise DirectArtifacts(
             f"the model's artifacts are at the host {parts.netloc.rpartition('@')[2][:80]!r}, and MLflow's credentials "
-            f"are only sent to {server}: {_HINT}"
+            f"are only sent to {server}: register the model from an address without a host, or set MLFLOW_TRACKING_URI "
+            "to that host where it is the same MLflow"
         )
     if parts.query or parts.fragment:
-        raise DirectArtifacts(f"the model's artifacts are at {uri[:80]!r}, and ? and # can't be followed: {_HINT}")
+        raise DirectArtifacts(
+            f"the model's artifacts are at {uri[:80]!r}, whose ? or # is not followed: log the model again"
+        )
     names = [name for name in path.split("/") if name]
     for name in names:
         _check_name(name, "/".join(names))
     return "/".join(names)
-
-
-_HINT = "start MLflow with --artifacts-destination, so that new models go through its proxy, and log the model again"
 
 
 def _check_name(name: str, path: str) -> None:
