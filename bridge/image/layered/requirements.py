@@ -81,9 +81,7 @@ def _checked(file: str, line: str) -> str:
         raise UnsafeMetadata(f"{file} asks for {shown} and more, which is too long: log the model with shorter lines")
     try:
         requirement = Requirement(line)
-        if Requirement(str(requirement)) != requirement:  # a quote in a marker can become the end of its text
-            raise InvalidRequirement("it can't be written as it was read")
-    except (RecursionError, ValueError) as error:
+    except (InvalidRequirement, RecursionError) as error:
         raise UnsupportedModel(f"{file} asks for {shown}, which is no named package: {INSTEAD}") from error
     if requirement.url:
         raise UnsupportedModel(f"{file} asks for {shown}, which is fetched from an address of its own: {INSTEAD}")
