@@ -1,7 +1,8 @@
-"""MLflow's REST API, as far as we need it: versions, aliases, tags, webhooks.
+"""MLflow's REST API, as far as we need it: versions, aliases, tags, webhooks, and the files of its artifact proxy.
 
 Source: MLflow's "REST API" (2.0) and its protobuf files. Names travel in query parameters and JSON bodies alone, so
-that any Unicode is fine. Every method raises a `MlflowError` or one of its kinds, and nothing else.
+that any Unicode is fine. Every method raises a `MlflowError` or one of its kinds, and nothing else;
+`download_artifact` also OSError.
 """
 
 import re

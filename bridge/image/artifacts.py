@@ -68,7 +68,7 @@ class ModelArtifacts:
             folder = folders.pop()
             listed += 1
             names: set[str] = set()
-            for entry in _patiently(partial(self._mlflow.list_artifacts, self._at(folder))):
+            for entry in _with_retries(partial(self._mlflow.list_artifacts, self._at(folder))):
                 path = f"{folder}/{entry.name}" if folder else entry.name
                 _check_name(entry.name, path)
                 if entry.name in names:
@@ -107,7 +107,7 @@ class ModelArtifacts:
         file = to / path
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            _patiently(lambda: self._mlflow.download_artifact(self._at(path), file, size))
+            _with_retries(lambda: self._mlflow.download_artifact(self._at(path), file, size))
         except OSError as error:
             raise MlflowError(
                 f"the model's file {path[:200]!r} can't be written ({error.strerror}): check that the runner's disk "
@@ -169,7 +169,7 @@ def _check_name(name: str, path: str) -> None:
         )
 
 
-def _patiently(ask: Callable[[], _R]) -> _R:
+def _with_retries(ask: Callable[[], _R]) -> _R:
     """Give what `ask` gives, after retries where MLflow fails in a way that may be over soon."""
     for pause in _PAUSES:
         try:
