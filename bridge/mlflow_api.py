@@ -1,18 +1,21 @@
-"""MLflow's REST API, as far as we need it: versions, aliases, tags, webhooks.
+"""MLflow's REST API, as far as we need it: versions, aliases, tags, webhooks, and the files of its artifact proxy.
 
 Source: MLflow's "REST API" (2.0) and its protobuf files. Names travel in query parameters and JSON bodies alone, so
-that any Unicode is fine. Every method raises a `MlflowError` or one of its kinds, and nothing else.
+that any Unicode is fine. Every method raises a `MlflowError` or one of its kinds, and nothing else;
+`download_artifact` also OSError.
 """
 
 import re
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
+from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, field_validator
 
 from bridge import __version__
 from bridge.errors import BridgeError
@@ -25,6 +28,11 @@ _TEST_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 """Seconds; while it tests a webhook, MLflow itself waits for the receiver, with retries."""
 
 
+_MAX_LISTING = 4_000_000
+"""Bytes of the list of one folder: some 30,000 files with names of usual length."""
+_MAX_ERROR = 65_536
+"""Bytes of an error's body that are read."""
+
 _PAGE = 200
 """How many versions or models are asked for at once; each model brings its newest versions along."""
 
@@ -35,6 +43,10 @@ class MlflowError(BridgeError):
 
 class MlflowUnreachable(MlflowError):
     """No answer came from MLflow."""
+
+
+class MlflowBusy(MlflowError):
+    """MLflow answered 429 or 5xx: the same request may succeed later."""
 
 
 class MlflowRefused(MlflowError):
@@ -169,6 +181,20 @@ class _LoggedModelAnswer(BaseModel):
     model: _LoggedModel
 
 
+class ListedArtifact(BaseModel):
+    """A file or folder as MLflow lists it; `size` in bytes. MLflow leaves the size of an empty file out."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str = Field(validation_alias="path")
+    is_dir: bool = False
+    size: int = Field(default=0, ge=0, validation_alias="file_size")
+
+
+class _ArtifactsAnswer(BaseModel):
+    files: Annotated[tuple[ListedArtifact, ...], FailFast()] = ()
+
+
 class _WrittenWebhook(BaseModel):
     webhook_id: str
 
@@ -217,8 +243,10 @@ class MlflowApi:
         headers = {"User-Agent": f"mlflow-actions-bridge/{__version__}"}
         if token and not all(auth):
             headers["Authorization"] = f"Bearer {token}"
+        root = f"{str(url.copy_with(userinfo=b'')).rstrip('/')}/api/2.0"
+        self._artifacts = f"{root}/mlflow-artifacts/artifacts"
         self._client = httpx.Client(
-            base_url=f"{str(url.copy_with(userinfo=b'')).rstrip('/')}/api/2.0/mlflow/",
+            base_url=f"{root}/mlflow/",
             auth=auth if all(auth) else None,
             headers=headers,
             timeout=_TIMEOUT,
@@ -292,6 +320,81 @@ class MlflowApi:
         model_id = logged.group(1)
         answer = self._get(f"logged-models/{model_id}", _LoggedModelAnswer, f"logged model {model_id!r}")
         return answer.model.info.artifact_uri
+
+    def list_artifacts(self, path: str) -> tuple[ListedArtifact, ...]:
+        """Give what the server lists right below the folder `path` of its artifact proxy; the names are unchecked.
+
+        Source: "MLflow Tracking Server", "Using the Tracking Server for proxied artifact access".
+        """
+        what = f"the list of the folder {path!r} of its artifacts"
+        content = bytearray()
+        with self._artifact(self._artifacts, what, {"path": path}) as chunks:
+            for chunk in chunks:
+                content += chunk
+                if len(content) > _MAX_LISTING:
+                    raise MlflowError(
+                        f"MLflow at {self.server} sent more than {_MAX_LISTING:,} bytes for {what}: "
+                        "log the model with fewer files"
+                    )
+        try:
+            return _ArtifactsAnswer.model_validate_json(bytes(content)).files
+        except ValidationError as error:
+            raise MlflowError(
+                f"MLflow at {self.server} gave an answer for {what} that is not of its artifact proxy: "
+                "check MLFLOW_TRACKING_URI, and that MLflow serves artifacts"
+            ) from error
+
+    def download_artifact(self, path: str, to: Path, size: int) -> None:
+        """Write the file `path` of the artifact proxy to `to`, which has exactly `size` bytes then.
+
+        Raises `MlflowError` as soon as more than `size` bytes arrive, and OSError where `to` can't be written.
+        """
+        what = f"the file {path!r} of its artifacts"
+        received = 0
+        with self._artifact(f"{self._artifacts}/{quote(path)}", what) as chunks, to.open("wb") as file:
+            for chunk in chunks:
+                received += len(chunk)
+                if received > size:
+                    break
+                file.write(chunk)
+        if received != size:
+            raise MlflowError(
+                f"MLflow at {self.server} lists {what} with {size:,} bytes and sent "
+                f"{'more' if received > size else f'{received:,}'}: run the job again, or log the model again"
+            )
+
+    @contextmanager
+    def _artifact(self, url: str, what: str, query: Mapping[str, str] | None = None) -> Iterator[Iterator[bytes]]:
+        """Give the bytes of an answer as they arrive. An encoded answer is an error: it could expand without limit."""
+        try:
+            with self._client.stream("GET", url, params=query, headers={"Accept-Encoding": "identity"}) as answer:
+                if not answer.is_success:
+                    raise self._artifact_refusal(answer, what)
+                if answer.headers.get("content-encoding", "identity").lower() != "identity":
+                    raise MlflowError(
+                        f"MLflow at {self.server} sent {what} compressed, which was not asked for: "
+                        "switch compression off in the proxy before MLflow"
+                    )
+                yield answer.iter_raw()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise MlflowUnreachable(
+                f"MLflow at {self.server} did not send {what} ({type(error).__name__}): run the job again, and check "
+                "that this machine can reach MLflow"
+            ) from error
+
+    def _artifact_refusal(self, answer: httpx.Response, what: str) -> MlflowError:
+        body = bytearray()
+        for chunk in answer.iter_raw():
+            body += chunk
+            if len(body) > _MAX_ERROR:
+                break
+        refused = httpx.Response(answer.status_code, content=bytes(body[:_MAX_ERROR]))
+        if answer.status_code == 429 or answer.is_server_error:
+            return MlflowBusy(
+                f"MLflow at {self.server} could not send {what} ({answer.status_code} {_error(refused)[1]}): "
+                "run the job again, and check that MLflow serves artifacts"
+            )
+        return self._refusal(refused, what)
 
     def set_version_tag(self, name: str, version: str, key: str, value: str) -> None:
         """Set one tag on the version; what it held before is gone."""

@@ -1,103 +1,189 @@
-"""A model version's files, through MLflow's artifact proxy and with MLflow's own client."""
+"""A model version's files, through the artifact proxy of the tracking server and of no other host."""
 
+import asyncio
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
 
+import httpx
+
+from bridge.aside import aside
 from bridge.image.errors import DirectArtifacts, UnsafeMetadata
 from bridge.image.layered.requirements import DESCRIPTION
 from bridge.image.metadata import MLMODEL, PYTHON_ENV, ModelMetadata, read
-from bridge.mlflow_api import MlflowError
+from bridge.mlflow_api import MlflowApi, MlflowBusy, MlflowError, MlflowUnreachable
 
-_ADDRESS = re.compile(r"[#?%]")
+_UNSAFE_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\\#?%]")
+"""Control characters, and what can't be asked for: MLflow decodes a path twice and refuses `#` and backslashes."""
+_MAX_NAME = 255
+"""Bytes; the longest on Linux's file systems."""
+_MAX_PATH = 1024
+"""Bytes below the model, and so an end to folders inside each other; the longest key in S3."""
+_MAX_URI = 4096
+_MAX_FILES = 100_000
+_MAX_FOLDERS = 5_000
+_LISTING_SECONDS = 300.0
 _MAX_METADATA = 4_000_000
 """Bytes; the signature of a table with some ten thousand columns is the longest that is usual."""
+_AT_ONCE = 8
+"""Files that are downloaded in parallel."""
+_PAUSES = (1.0, 4.0, 10.0)
+"""Seconds before each retry."""
+
+_R = TypeVar("_R")
 
 
 class ModelArtifacts:
-    """The files below one artifact URI."""
+    """The files below one artifact URI. What MLflow lists is not believed: paths, sizes and numbers have limits."""
 
-    def __init__(self, uri: str, tracking_uri: str) -> None:
-        """Raises `DirectArtifacts` where the files would have to be fetched from a store of their own."""
-        scheme = urlsplit(uri).scheme
-        if scheme != "mlflow-artifacts":
-            raise DirectArtifacts(
-                f"the model's artifacts are at {scheme or 'a path'}:, which a runner can't sign in to: start MLflow "
-                "with --artifacts-destination, so that new models go through its proxy, and log the model again"
-            )
-        self._uri = uri.rstrip("/")
-        self._tracking_uri = tracking_uri
+    def __init__(self, uri: str, mlflow: MlflowApi) -> None:
+        """Raises `DirectArtifacts` unless the files come through the artifact proxy of this very MLflow."""
+        self._root = _path_below_the_proxy(uri, mlflow.server)
+        self._mlflow = mlflow
 
     def sizes(self) -> dict[str, int]:
         """Give each file's bytes by its path, without downloading any.
 
-        Raises `UnsafeMetadata` where a name would be read as part of an address, `MlflowError` where MLflow fails.
+        Raises `UnsafeMetadata` where a name or the number of files is not allowed, `MlflowError` where MLflow fails or
+        takes longer than five minutes.
         """
-        from mlflow.artifacts import list_artifacts
+        try:
+            return asyncio.run(asyncio.wait_for(aside(self._list), _LISTING_SECONDS))
+        except TimeoutError as error:
+            raise MlflowError(
+                f"the list of the model's files took MLflow longer than {_LISTING_SECONDS:.0f} s: "
+                "log the model with fewer files and folders"
+            ) from error
 
+    def _list(self) -> dict[str, int]:
         sizes: dict[str, int] = {}
         folders = [""]
+        listed = 0
         while folders:
             folder = folders.pop()
-            with self._translated(folder):
-                entries = list_artifacts(artifact_uri=self._below(folder), tracking_uri=self._tracking_uri)
-            for entry in entries:
-                path = f"{folder}/{_checked(entry.path.rsplit('/', 1)[-1])}".lstrip("/")
+            listed += 1
+            names: set[str] = set()
+            for entry in _with_retries(partial(self._mlflow.list_artifacts, self._at(folder))):
+                path = f"{folder}/{entry.name}" if folder else entry.name
+                _check_name(entry.name, path)
+                if entry.name in names:
+                    raise UnsafeMetadata(f"the model has {path!r} twice: log the model again")
+                names.add(entry.name)
                 if entry.is_dir:
                     folders.append(path)
                 else:
-                    sizes[path] = entry.file_size or 0
+                    sizes[path] = entry.size
+            if len(sizes) > _MAX_FILES or listed + len(folders) > _MAX_FOLDERS:
+                raise UnsafeMetadata(
+                    f"the model has more than {_MAX_FILES:,} files or {_MAX_FOLDERS:,} folders, of which the last is "
+                    f"{folder!r}: log the model with fewer"
+                )
         return sizes
 
     def describe(self, to: Path) -> dict[str, int]:
         """Download what the model says it needs into the folder `to`; give all its files' bytes, as `sizes` does."""
         sizes = self.sizes()
-        for name in DESCRIPTION:
-            if name in sizes:
-                self.download(to, name)
+        needed = {name: sizes[name] for name in DESCRIPTION if name in sizes}
+        for name, size in needed.items():
+            _check_metadata_size(name, size)
+        self.download(to, needed)
         return sizes
 
-    def download(self, to: Path, path: str = "") -> Path:
-        """Download one file, or everything, to somewhere in the folder `to`; give where. Raises `MlflowError`."""
-        from mlflow.artifacts import download_artifacts
+    def download(self, to: Path, sizes: Mapping[str, int]) -> None:
+        """Download the files of `sizes`, a part of what `sizes()` gave, to below the folder `to`.
 
-        to.mkdir(parents=True, exist_ok=True)
-        with self._translated(path):
-            return Path(
-                download_artifacts(artifact_uri=self._below(path), dst_path=str(to), tracking_uri=self._tracking_uri)
-            )
+        Each file has exactly the bytes that were listed. Raises `MlflowError`.
+        """
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for _ in pool.map(lambda item: self._download(to, *item), sizes.items()):
+                pass
 
-    @contextmanager
-    def _translated(self, path: str) -> Iterator[None]:
-        """Turn what MLflow's client raises into an error of ours."""
-        from mlflow.exceptions import MlflowException
-
+    def _download(self, to: Path, path: str, size: int) -> None:
+        file = to / path
         try:
-            yield
-        except (MlflowException, OSError) as error:
-            said = " ".join(str(error).split())[:300]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            _with_retries(lambda: self._mlflow.download_artifact(self._at(path), file, size))
+        except OSError as error:
             raise MlflowError(
-                f"{path or 'the model'} at {self._uri} can't be read through MLflow ({said}): check that MLflow serves "
-                "artifacts, that this sign-in may read them, and that the runner's disk has room"
+                f"the model's file {path[:200]!r} can't be written ({error.strerror}): check that the runner's disk "
+                "has room, and log the model again where the name is too long"
             ) from error
 
-    def _below(self, path: str) -> str:
-        return f"{self._uri}/{path}" if path else self._uri
+    def _at(self, path: str) -> str:
+        return f"{self._root}/{path}".strip("/")
 
 
-def _checked(name: str) -> str:
-    if _ADDRESS.search(name):
-        raise UnsafeMetadata(f"the model has a file or folder {name!r}, and # ? % can't be asked for: rename it")
-    return name
+def _path_below_the_proxy(uri: str, server: str) -> str:
+    """Give the path of an artifact URI, without the host, which is checked here and never used.
+
+    MLflow's own client sends its credentials to whatever host stands there (mlflow_artifacts_repo.py).
+    """
+    if len(uri) > _MAX_URI:
+        raise DirectArtifacts(
+            f"the model's artifacts are at an address of more than {_MAX_URI:,} characters: log the model again"
+        )
+    try:
+        parts = urlsplit(uri)
+        host = httpx.URL(f"{httpx.URL(server).scheme}://{parts.netloc}") if parts.netloc else httpx.URL(server)
+        path = parts.path
+        while (decoded := unquote(path, errors="strict")) != path:  # as MLflow does with what it is asked for
+            path = decoded
+    except (ValueError, httpx.InvalidURL) as error:
+        raise DirectArtifacts(
+            f"the model's artifacts are at {uri[:80]!r}, which is no address: log the model again"
+        ) from error
+    if parts.scheme != "mlflow-artifacts":
+        raise DirectArtifacts(
+            f"the model's artifacts are at {parts.scheme or 'a path'}:, which a runner can't sign in to: start MLflow "
+            "with --artifacts-destination, so that new models go through its proxy, and log the model again"
+        )
+    if host != httpx.URL(server):
+        raise DirectArtifacts(
+            f"the model's artifacts are at the host {parts.netloc.rpartition('@')[2][:80]!r}, and MLflow's credentials "
+            f"are only sent to {server}: register the model from an address without a host, or set MLFLOW_TRACKING_URI "
+            "to that host where it is the same MLflow"
+        )
+    if parts.query or parts.fragment:
+        raise DirectArtifacts(
+            f"the model's artifacts are at {uri[:80]!r}, whose ? or # is not followed: log the model again"
+        )
+    names = [name for name in path.split("/") if name]
+    for name in names:
+        _check_name(name, "/".join(names))
+    return "/".join(names)
+
+
+def _check_name(name: str, path: str) -> None:
+    """Raise `UnsafeMetadata` unless `name`, the last in `path`, means the same to MLflow and to a file system."""
+    if name in ("", ".", "..") or "/" in name or _UNSAFE_NAME.search(name):
+        raise UnsafeMetadata(f"the model has a file or folder {path[:200]!r}, whose name can't be used: rename it")
+    if len(name.encode()) > _MAX_NAME or len(path.encode()) > _MAX_PATH:
+        raise UnsafeMetadata(
+            f"the model has a file or folder {path[:200]!r}, whose name is longer than {_MAX_NAME} bytes or whose path "
+            f"is longer than {_MAX_PATH:,}: rename it"
+        )
+
+
+def _with_retries(ask: Callable[[], _R]) -> _R:
+    """Give what `ask` gives, after retries where MLflow fails in a way that may be over soon."""
+    for pause in _PAUSES:
+        try:
+            return ask()
+        except (MlflowUnreachable, MlflowBusy):
+            time.sleep(pause)
+    return ask()
 
 
 def metadata_in(folder: Path, *, java: bool = False) -> ModelMetadata:
     """Read and check the metadata of the model in `folder`. Raises as `bridge.image.metadata.read` does."""
     try:
         texts = [_read_small(folder / name) for name in (MLMODEL, PYTHON_ENV)]
-    except (FileNotFoundError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise UnsafeMetadata(
             f"the model has no readable {MLMODEL} with a {PYTHON_ENV} beside it: log it with a newer MLflow"
         ) from error
@@ -105,6 +191,10 @@ def metadata_in(folder: Path, *, java: bool = False) -> ModelMetadata:
 
 
 def _read_small(file: Path) -> str:
-    if file.stat().st_size > _MAX_METADATA:
-        raise UnsafeMetadata(f"{file.name} has more than {_MAX_METADATA:,} bytes: log the model with less in it")
+    _check_metadata_size(file.name, file.stat().st_size)
     return file.read_text(encoding="utf-8")
+
+
+def _check_metadata_size(name: str, size: int) -> None:
+    if size > _MAX_METADATA:
+        raise UnsafeMetadata(f"{name} has more than {_MAX_METADATA:,} bytes: log the model with less in it")

@@ -1,5 +1,6 @@
 """Step "download": the model's files, checked again, and the plan of what to make of them."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 from bridge.image import workflow
@@ -8,6 +9,7 @@ from bridge.image.builder import Builder
 from bridge.image.fetch import fetch
 from bridge.image.layered.registry import LayeredRepository
 from bridge.image.repository import image_to_keep, repository_of
+from bridge.image.resolve import check_disk
 from bridge.image.settings import ImageSettings
 from bridge.image.target import Target
 from bridge.image.workspace import Plan, Workspace
@@ -34,8 +36,8 @@ def download(settings: ImageSettings, workspace: Workspace) -> None:
             return
         if settings.push:
             write_status(mlflow, version, BUILDING, [repository.name], settings.run_url)
-        uri = mlflow.artifact_uri(version.name, version.version)
-    _download(ModelArtifacts(uri, settings.mlflow_tracking_uri), settings, workspace, builder, repository.name)
+        artifacts = ModelArtifacts(mlflow.artifact_uri(version.name, version.version), mlflow)
+        _download(artifacts, settings, workspace, builder, repository.name)
     metadata = metadata_in(workspace.model, java=settings.environment().install_java)
     workspace.write_plan(
         Plan(
@@ -56,14 +58,17 @@ def _download(
     artifacts: ModelArtifacts, settings: ImageSettings, workspace: Workspace, builder: Builder, repository: str
 ) -> None:
     """Download the model; for a build in layers, let the engine pull meanwhile."""
+    sizes = artifacts.sizes()
+    workspace.folder.mkdir(parents=True, exist_ok=True)
+    check_disk(sum(sizes.values()), shutil.disk_usage(workspace.folder).free)
     if not builder.layered:
-        artifacts.download(workspace.folder / "download").rename(workspace.model)
+        artifacts.download(workspace.model, sizes)
         return
     if settings.previous:
         workspace.write_pulled(f"{repository}@{settings.previous}")
     images, java = LayeredRepository(repository, settings.docker_config), settings.environment().install_java
     with ThreadPoolExecutor(1) as pool:
         pulled = pool.submit(fetch, artifacts, builder, images, settings.previous, java=java)
-        artifacts.download(workspace.folder / "download").rename(workspace.model)
+        artifacts.download(workspace.model, sizes)
         if previous := pulled.result():
             workspace.write_previous(previous)

@@ -7,9 +7,8 @@ into a Dockerfile, and its own version decides what gets installed on the runner
 import re
 from dataclasses import dataclass
 
-import yaml
-
 from bridge.image.errors import UnsafeMetadata, UnsupportedModel
+from bridge.image.model_yaml import mapping
 
 MLMODEL = "MLmodel"
 PYTHON_ENV = "python_env.yaml"
@@ -38,7 +37,7 @@ def read(mlmodel: str, python_env: str, *, java: bool = False) -> ModelMetadata:
     Raises `UnsafeMetadata` where a value must not reach a build, `UnsupportedModel` where MLflow's builder can't
     serve the model.
     """
-    model = _mapping(MLMODEL, mlmodel)
+    model = mapping(MLMODEL, mlmodel)
     flavors = model.get("flavors")
     if not isinstance(flavors, dict) or not isinstance(flavors.get("python_function"), dict):
         raise UnsupportedModel(
@@ -53,7 +52,7 @@ def read(mlmodel: str, python_env: str, *, java: bool = False) -> ModelMetadata:
     _check_environment(flavors["python_function"].get("env"))
     return ModelMetadata(
         mlflow_version=_release(MLMODEL, "mlflow_version", model.get("mlflow_version"), _MLFLOW_FLOOR),
-        python_version=_release(PYTHON_ENV, "python", _mapping(PYTHON_ENV, python_env).get("python"), _PYTHON_FLOOR),
+        python_version=_release(PYTHON_ENV, "python", mapping(PYTHON_ENV, python_env).get("python"), _PYTHON_FLOOR),
         has_serving_example=_has_serving_example(model.get("saved_input_example_info")),
     )
 
@@ -68,7 +67,11 @@ def _check_environment(env: object) -> None:
 
 
 def _has_serving_example(info: object) -> bool:
-    return isinstance(info, dict) and info.get("serving_input_path") == SERVING_EXAMPLE
+    if info is None:
+        return False
+    if not isinstance(info, dict):
+        raise UnsafeMetadata(f"{MLMODEL} says saved_input_example_info: {_shown(info)}, which is no map: log it again")
+    return info.get("serving_input_path") == SERVING_EXAMPLE
 
 
 def _release(file: str, key: str, value: object, floor: tuple[int, int, int]) -> str:
@@ -87,18 +90,8 @@ def _release(file: str, key: str, value: object, floor: tuple[int, int, int]) ->
 
 
 def _shown(value: object) -> str:
-    """Quote a text; of anything else name the kind alone, for YAML's aliases can make a few lines print without end."""
+    """Quote a text; of anything else name the kind alone, for it may be long."""
     return repr(value[:80]) if isinstance(value, str) else f"a {type(value).__name__}"
-
-
-def _mapping(file: str, text: str) -> dict[object, object]:
-    try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UnsafeMetadata(f"{file} is no YAML that can be read: log the model again") from error
-    if not isinstance(value, dict):
-        raise UnsafeMetadata(f"{file} holds no YAML mapping: log the model again")
-    return value
 
 
 def _dotted(version: tuple[int, int, int]) -> str:

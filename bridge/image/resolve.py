@@ -86,7 +86,7 @@ def _check_source(mlflow: MlflowApi, version: ModelVersion, settings: ImageSetti
 
     Gives the builder that can.
     """
-    artifacts = ModelArtifacts(mlflow.artifact_uri(version.name, version.version), settings.mlflow_tracking_uri)
+    artifacts = ModelArtifacts(mlflow.artifact_uri(version.name, version.version), mlflow)
     with tempfile.TemporaryDirectory() as folder:
         sizes = artifacts.describe(Path(folder))
         found = metadata_in(Path(folder), java=settings.environment().install_java)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bridge.demo.faults import Fault
+from tests.proof import models
 from tests.proof.__main__ import GROUNDS
 from tests.proof.crashes import Findings, Plan
 
@@ -19,6 +20,10 @@ def test_a_few_crashes_lose_nothing_and_build_nothing_twice(ground: str, tmp_pat
     assert found.accepted > 5
     assert found.faults
     assert found.tracebacks == 0
+
+
+def test_mutated_models_are_read_or_refused_by_an_error_of_ours_in_bounded_memory() -> None:
+    assert models.prove(seed=1, count=150)
 
 
 HOLDS = Findings(

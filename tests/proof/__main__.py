@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.postgres import Postgres
-from tests.proof import parity
+from tests.proof import models, parity
 from tests.proof.crashes import ROWS, Crashes, Findings, Plan
 
 
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--settle", type=float, default=Plan.settle, help="DISPATCH_SETTLE, in seconds")
     parser.add_argument("--late", type=float, default=Plan.late, help="how late runs are listed, where settle is 120")
     parser.add_argument("--reads", type=float, default=Plan.reads, help="how much of the faults meets what only reads")
-    parser.add_argument("--only", choices=["SQLite", "PostgreSQL", "images"], help="one of the three")
+    parser.add_argument("--only", choices=["SQLite", "PostgreSQL", "images", "models"], help="one of the four")
     parser.add_argument("--keep", type=Path, help="a new folder for ledger and logs, which stays")
     given = vars(parser.parse_args())
     only, keep = given.pop("only") or "", given.pop("keep")
@@ -49,7 +49,8 @@ def main() -> None:
             show(title, found[title])
     print(f"\n{plan}\nTo repeat: python -m tests.proof", *sys.argv[1:])
     same = parity.prove(parity.MODELS) if only in ("", "images") else True
-    sys.exit(not (same and all(each.holds for each in found.values())))
+    read = models.prove(plan.seed, 1_000) if only in ("", "models") else True
+    sys.exit(not (same and read and all(each.holds for each in found.values())))
 
 
 def show(title: str, found: Findings) -> None:

@@ -130,12 +130,6 @@ def test_of_the_secrets_of_a_package_index_all_steps_but_the_build_know_only_whe
     assert knowing == {"Build the image"}
 
 
-def test_a_models_files_come_through_mlflow_and_never_from_its_store(image: dict[str, Any]) -> None:
-    from mlflow.environment_variables import MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD as SETTING
-
-    assert image["env"][SETTING.name] == "false"
-
-
 def test_a_sign_in_to_read_lies_in_a_folder_of_its_own_which_is_gone_before_the_build(image: dict[str, Any]) -> None:
     build = {step["name"]: step for step in image["jobs"]["build"]["steps"]}
     reads = build["Sign in to the registry, to read"]

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from bridge.image.errors import InvalidInput, UnsafeMetadata, UnsupportedModel
 from bridge.image.layered.requirements import INSTEAD, Requirements
 from bridge.image.layered.requirements import read as read_requirements
 from bridge.image.metadata import MLMODEL, ModelMetadata
+from bridge.image.model_yaml import mapping
 
 RECIPE = "layered/4"
 """How images are made here; raised when the same model would give another image."""
@@ -127,14 +126,12 @@ def plan(
 
 
 def _flavors(text: str) -> dict[object, Any]:
-    try:
-        flavors = yaml.safe_load(text)["flavors"]
-        flavors["python_function"].get("loader_module")
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
-        raise UnsafeMetadata(f"{MLMODEL} names no python_function flavor: log the model with one") from error
+    flavors = mapping(MLMODEL, text).get("flavors")
+    if not isinstance(flavors, dict) or not isinstance(flavors.get("python_function"), dict):
+        raise UnsafeMetadata(f"{MLMODEL} names no python_function flavor: log the model with one")
     if java := sorted({"h2o", "johnsnowlabs", "spark"} & {str(flavor) for flavor in flavors}):
         raise UnsupportedModel(f"{MLMODEL} names the flavor {java[0]}, which needs Java: {INSTEAD}")
-    return dict(flavors)
+    return flavors
 
 
 def config(base: Base, layers: Sequence[Layer], labels: Mapping[str, str], created: str) -> bytes:

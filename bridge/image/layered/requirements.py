@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from bridge.image.errors import UnsafeMetadata, UnsupportedModel
 from bridge.image.metadata import MLMODEL, PYTHON_ENV
+from bridge.image.model_yaml import mapping
 
 REQUIREMENTS = "requirements.txt"
 CONSTRAINTS = "constraints.txt"
@@ -20,7 +20,11 @@ INSTEAD = "build it with `builder: mlflow`"
 
 _CONSTRAINED = re.compile(r"(-c|--constraint)[ =]?constraints\.txt")
 _COMMENT = re.compile(r"(^|\s)#.*")
-_OF_CONDA_ITSELF = re.compile(r"(python|pip)\s*([<>=!~ ].*)?")
+_OF_CONDA_ITSELF = re.compile(r"(python|pip)([\s<>=!~].*)?")
+_MAX_TEXT = 1_000_000
+"""Characters of one file; some ten thousand requirements."""
+_MAX_LINE = 1_000
+"""Characters of one requirement."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,13 @@ def read(texts: Mapping[str, str], mlflow_version: str) -> Requirements:
     install what is asked for.
     """
     _check_environment(texts.get(PYTHON_ENV, ""))
-    _check_conda(texts.get(CONDA, ""))
+    if CONDA in texts:
+        _check_conda(texts[CONDA])
     lines: list[str] = []
     constraints: tuple[str, ...] = ()
-    for line in _lines(texts.get(REQUIREMENTS, "")):
+    for line in _lines(REQUIREMENTS, texts):
         if _CONSTRAINED.fullmatch(line):
-            constraints = tuple(_checked(CONSTRAINTS, each) for each in _lines(texts.get(CONSTRAINTS, "")))
+            constraints = tuple(_checked(CONSTRAINTS, each) for each in _lines(CONSTRAINTS, texts))
         else:
             lines.append(_checked(REQUIREMENTS, line))
     if "mlflow" not in Requirements(tuple(lines)).names:
@@ -56,7 +61,10 @@ def read(texts: Mapping[str, str], mlflow_version: str) -> Requirements:
     return Requirements(tuple(lines), constraints)
 
 
-def _lines(text: str) -> Iterator[str]:
+def _lines(file: str, texts: Mapping[str, str]) -> Iterator[str]:
+    text = texts.get(file, "")
+    if len(text) > _MAX_TEXT:
+        raise UnsafeMetadata(f"{file} has more than {_MAX_TEXT:,} characters: log the model with fewer requirements")
     for line in text.splitlines():
         if said := _COMMENT.sub("", line).strip():
             yield said
@@ -69,9 +77,11 @@ def _checked(file: str, line: str) -> str:
         raise UnsafeMetadata(
             f"{file} has the option {shown}, and options of a model are not followed: {INSTEAD}, or log it without"
         )
+    if len(line) > _MAX_LINE:
+        raise UnsafeMetadata(f"{file} asks for {shown} and more, which is too long: log the model with shorter lines")
     try:
         requirement = Requirement(line)
-    except InvalidRequirement as error:
+    except (InvalidRequirement, RecursionError) as error:
         raise UnsupportedModel(f"{file} asks for {shown}, which is no named package: {INSTEAD}") from error
     if requirement.url:
         raise UnsupportedModel(f"{file} asks for {shown}, which is fetched from an address of its own: {INSTEAD}")
@@ -81,27 +91,17 @@ def _checked(file: str, line: str) -> str:
 
 
 def _check_environment(text: str) -> None:
-    asked = _mapping(PYTHON_ENV, text).get("dependencies")
+    asked = mapping(PYTHON_ENV, text).get("dependencies")
     if asked != [f"-r {REQUIREMENTS}"]:
         raise UnsupportedModel(f"{PYTHON_ENV} asks for more than its {REQUIREMENTS}: {INSTEAD}")
 
 
 def _check_conda(text: str) -> None:
     """Refuse what conda alone can install; python, pip and the list for pip say the same as the other files."""
-    asked = _mapping(CONDA, text).get("dependencies") or []
+    asked = mapping(CONDA, text).get("dependencies") or []
     for each in asked if isinstance(asked, list) else [asked]:
         if isinstance(each, dict) and set(each) == {"pip"}:
             continue
         if not (isinstance(each, str) and _OF_CONDA_ITSELF.fullmatch(each.split("::")[-1])):
             shown = repr(each[:80]) if isinstance(each, str) else f"a {type(each).__name__}"
             raise UnsupportedModel(f"{CONDA} asks for {shown}, which only conda installs: {INSTEAD}")
-
-
-def _mapping(file: str, text: str) -> dict[object, object]:
-    try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UnsafeMetadata(f"{file} is no YAML that can be read: log the model again") from error
-    if value is not None and not isinstance(value, dict):
-        raise UnsafeMetadata(f"{file} holds no YAML mapping: log the model again")
-    return value or {}

@@ -1,4 +1,4 @@
-"""What another run may have done meanwhile; the download itself is shown in tests/e2e."""
+"""What another run may have done meanwhile, and the disk; the download itself is shown in tests/integration."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import respx
 
 from bridge.image import download as downloading
 from bridge.image.download import download
-from bridge.image.errors import DirectArtifacts
+from bridge.image.errors import DirectArtifacts, DiskTooSmall
 from bridge.image.registry import RegistryImage
 from bridge.image.settings import ImageSettings
 from bridge.image.workspace import Workspace
@@ -81,3 +81,18 @@ def test_a_forced_build_is_made_though_the_image_is_there(
     with pytest.raises(DirectArtifacts):
         download(settings(force=True), Workspace(tmp_path / "work"))
     assert "\ntrue\n" in outputs.read_text()
+
+
+@pytest.mark.usefixtures("registry")
+@respx.mock
+def test_a_model_that_is_listed_as_larger_than_the_disk_is_not_downloaded(outputs: Path, tmp_path: Path) -> None:
+    mlflow()
+    api = f"{MLFLOW}/api/2.0"
+    uri = {"artifact_uri": "mlflow-artifacts:/1/model"}
+    respx.get(f"{api}/mlflow/model-versions/get-download-uri").respond(json=uri)
+    files = [{"path": name, "is_dir": False, "file_size": 10**15} for name in ("a", "b")]
+    respx.get(f"{api}/mlflow-artifacts/artifacts").respond(json={"files": files})
+    downloads = respx.get(path__startswith="/api/2.0/mlflow-artifacts/artifacts/")
+    with pytest.raises(DiskTooSmall):
+        download(settings(), Workspace(tmp_path / "work"))
+    assert not downloads.called

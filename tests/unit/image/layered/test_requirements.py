@@ -60,6 +60,44 @@ def test_what_is_no_named_package_is_left_to_the_other_builder(line: str) -> Non
         read(texts(line), MLFLOW)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"a; {'(' * 900}",
+        f"a; {'(' * 400}python_version > '3'{')' * 400}",
+        f"a=={'1' * 6_000}",
+        f"a=={'1' * 900}",
+        "a" * 100_000,
+        "a; python_version > 'x\"y'",
+        "a; os_name == 'x\" or os_name == \"y'",
+        f"a[{'b,' * 400}b]",
+        "a\0b",
+    ],
+)
+@pytest.mark.parametrize("file", ["requirements.txt", "constraints.txt"])
+def test_a_line_that_a_parser_could_fail_on_is_read_or_refused_by_the_name_of_its_file(file: str, line: str) -> None:
+    try:
+        found = read(
+            texts("-c constraints.txt") | {file: f"-c constraints.txt\n{line}" if file[0] == "r" else line}, MLFLOW
+        )
+    except BridgeError as error:
+        assert file in str(error)  # noqa: PT017  some are requirements
+    else:
+        assert found.names[0] == "mlflow"
+        assert all(str(Requirement(each)) == each for each in (*found.lines, *found.constraints))
+
+
+def test_a_file_with_too_many_requirements_is_refused_by_its_name() -> None:
+    with pytest.raises(UnsafeMetadata, match=r"requirements\.txt"):
+        read(texts("numpy\n" * 200_000), MLFLOW)
+
+
+def test_spaces_behind_pip_take_no_time_that_grows_with_their_square() -> None:
+    conda = yaml.safe_dump({"dependencies": ["pip" + " " * 300_000 + "\nx"]})
+    with pytest.raises(UnsupportedModel, match=r"conda\.yaml"):
+        read(texts("numpy", **{"conda.yaml": conda}), MLFLOW)
+
+
 def test_no_line_can_name_a_variable_of_the_builds() -> None:
     with pytest.raises(UnsafeMetadata, match="could stand for a secret"):
         read(texts('numpy; python_version > "${UV_DEFAULT_INDEX}"'), MLFLOW)

@@ -1,0 +1,61 @@
+"""The YAML of a model, read so that it can neither expand nor construct anything but plain values.
+
+Whoever logs a model writes its files. MLflow writes them with `yaml.safe_dump` and reads them with `yaml.safe_load`;
+what is accepted here means the same to both.
+"""
+
+import yaml
+
+from bridge.image.errors import UnsafeMetadata
+
+_MAX_NODES = 20_000
+"""Scalars, lists and maps in one file; MLflow keeps signatures and examples as text, and so has some hundred."""
+_MAX_DEPTH = 50
+_MAX_NUMBER = 100
+"""Characters of what isn't text, such as a number or a date."""
+_TAG = "tag:yaml.org,2002:"
+_PLAIN = {f"{_TAG}{kind}" for kind in ("bool", "float", "int", "null", "str", "timestamp")}
+
+
+def mapping(file: str, text: str) -> dict[object, object]:
+    """Give the map in `text`, the content of the model's file called `file`.
+
+    Raises `UnsafeMetadata`, which names the file, where `text` isn't one map of plain values within the limits.
+    """
+    try:
+        if problem := _problem(text):
+            raise UnsafeMetadata(f"{file} {problem}: log the model without that")
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ArithmeticError, RecursionError, TypeError, ValueError) as error:
+        raise UnsafeMetadata(f"{file} can't be read as YAML: log the model again") from error
+    if not isinstance(value, dict):
+        raise UnsafeMetadata(f"{file} holds no YAML map: log the model again")
+    return value
+
+
+def _problem(text: str) -> str:
+    """Give what is not allowed in `text`, before anything is constructed from it; empty where all is."""
+    resolver = yaml.resolver.Resolver()
+    nodes = depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if not isinstance(event, yaml.AliasEvent | yaml.ScalarEvent | yaml.CollectionStartEvent):
+            continue
+        nodes += 1
+        if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
+            return "has an anchor or an alias"
+        if event.tag is not None:
+            return "has a tag"
+        if isinstance(event, yaml.ScalarEvent):
+            event.value.encode()  # an escape can stand for half a character
+            tag = resolver.resolve(yaml.ScalarNode, event.value, event.implicit)  # type: ignore[no-untyped-call]
+            if tag not in _PLAIN:
+                return "has a merge key or another special value"
+            if tag != f"{_TAG}str" and len(event.value) > _MAX_NUMBER:
+                return f"has a number or date of {len(event.value):,} characters"
+        else:
+            depth += 1
+        if nodes > _MAX_NODES or depth > _MAX_DEPTH:
+            return f"has more than {_MAX_NODES:,} values, or more than {_MAX_DEPTH} inside each other"
+    return ""

@@ -1,0 +1,70 @@
+"""An HTTP server on 127.0.0.1 that answers what a test says, and keeps what it was asked."""
+
+import json
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+
+class Request(BaseHTTPRequestHandler):
+    """One GET request, and the ways to answer it."""
+
+    server: "EvilServer"
+
+    @property
+    def folder(self) -> str | None:
+        """The folder of MLflow's artifact proxy that is to be listed; None where something else is asked for."""
+        parts = urlsplit(self.path)
+        return parse_qs(parts.query, keep_blank_values=True)["path"][0] if "path=" in parts.query else None
+
+    def send(self, content: bytes, status: int = 200, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content_Length": str(len(content)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def list(self, *files: dict[str, Any]) -> None:
+        self.send(json.dumps({"files": files}).encode())
+
+    def do_GET(self) -> None:
+        self.server.asked.append((self.path, dict(self.headers)))
+        self.server.answer(self)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+class EvilServer(ThreadingHTTPServer):
+    """Use it as a context manager; without an `answer` it knows nothing (404)."""
+
+    daemon_threads = True
+
+    def __init__(self, answer: Callable[[Request], None] = lambda request: request.send(b"", 404)) -> None:
+        super().__init__(("127.0.0.1", 0), Request)
+        self.answer = answer
+        self.asked: list[tuple[str, dict[str, str]]] = []
+        """Path and headers of each request."""
+        self.stopping = threading.Event()
+        """For answers that wait."""
+        self.host = f"127.0.0.1:{self.server_address[1]}"
+        self.url = f"http://{self.host}"
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that has hung up is no fault."""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stopping.set()
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
