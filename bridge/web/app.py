@@ -49,7 +49,7 @@ def create_app(settings: Settings, since: float | None = None) -> FastAPI:
             app.state.bridge = state
             yield
 
-    app = FastAPI(title="MLflow actions bridge", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title="MLflow actions bridge", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.include_router(webhook.router)
     app.include_router(health.router)
     app.include_router(metrics.router)

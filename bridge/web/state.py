@@ -1,6 +1,6 @@
 """What the endpoints work with, made once by the application's lifespan."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from fastapi import Request
@@ -13,6 +13,7 @@ from bridge.loop import Loop
 from bridge.metrics import Metrics
 from bridge.reconciler import Reconciler
 from bridge.settings import Settings
+from bridge.web.bodies import Budget
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class State:
     dispatcher: Dispatcher
     follower: Follower
     reconciler: Reconciler | None
+    unverified: Budget = field(default_factory=Budget)
 
     @property
     def loops(self) -> tuple[Loop, ...]:

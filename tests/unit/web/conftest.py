@@ -20,6 +20,7 @@ from bridge.settings import Settings
 from bridge.signature import sign
 from bridge.web.app import create_app
 from bridge.web.state import State
+from bridge.web.webhook import WebhookFirst
 
 SECRET, PREVIOUS, TOKEN = "sentinel-secret", "sentinel-previous", "ghp_sentinel"
 
@@ -33,8 +34,9 @@ class Bridge:
         self._portal = portal
         self._client = client
 
-    def get(self, path: str) -> httpx.Response:
-        return self._portal.call(self._client.get, path)
+    def get(self, path: str, **sent: Any) -> httpx.Response:
+        """Ask for it, with headers or a password where they are given."""
+        return self._portal.call(lambda: self._client.get(path, **sent))
 
     @property
     def state(self) -> State:
@@ -52,11 +54,12 @@ class Bridge:
         self,
         content: bytes | AsyncIterator[bytes],
         headers: Sequence[tuple[bytes, bytes]] | Mapping[str, str] | None = None,
+        path: str = "/webhook",
     ) -> httpx.Response:
         """Post to the webhook just so."""
 
         async def post() -> httpx.Response:
-            return await self._client.post("/webhook", content=content, headers=headers)
+            return await self._client.post(path, content=content, headers=headers)
 
         return self._portal.call(post)
 
@@ -102,7 +105,7 @@ def bridge(tmp_path: Path, github: respx.Route) -> Iterator[Bridge]:
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(app.router.lifespan_context(app)),
         portal.wrap_async_context_manager(
-            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bridge")
+            httpx.AsyncClient(transport=httpx.ASGITransport(WebhookFirst(app)), base_url="http://bridge")
         ) as client,
     ):
         yield Bridge(portal, client, tmp_path / "ledger.db", app)
