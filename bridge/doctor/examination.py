@@ -54,7 +54,12 @@ async def _bridge(settings: Settings) -> Finding:
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
         return unknown("bridge", about, "no bridge answers on this machine", "start `mlflow-bridge serve`, if it is to")
     if degraded:
-        return warning("bridge", about, f"it runs, and says: {'; '.join(map(str, degraded))}", "mend what it names")
+        return warning(
+            "bridge",
+            about,
+            f"it runs, and reports: {', '.join(map(str, degraded))}",
+            "sign in to its status page, or to /ready, as admin: there is each reason with its fix",
+        )
     return ok("bridge", about, "it runs, and has nothing to complain of")
 
 

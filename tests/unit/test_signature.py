@@ -118,6 +118,5 @@ def test_a_delivery_too_old_or_too_far_ahead_is_refused(age: float, said: str) -
 @pytest.mark.parametrize("secret", ["", "s"])
 def test_without_a_secret_nothing_fits_and_it_says_why(secret: str) -> None:
     signed = sign(secret, ID, STAMP.timestamp, b"{}").encode()
-    for signature in (signed, None, b""):
-        with pytest.raises(SignatureMismatch, match="MLFLOW_WEBHOOK_SECRET is not set"):
-            verify(STAMP, signature, b"{}", ())
+    with pytest.raises(SignatureMismatch, match="MLFLOW_WEBHOOK_SECRET is not set"):
+        verify(STAMP, signed, b"{}", ())
