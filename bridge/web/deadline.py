@@ -4,6 +4,7 @@ uvicorn's own time-outs begin after an answer ("Settings", `--timeout-keep-alive
 """
 
 import asyncio
+import socket
 from typing import Final
 
 import h11
@@ -12,6 +13,20 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 SECONDS: Final = 10.0
 """MLflow sends some hundred bytes at once; the longest body that we take passes in that time at 1 Mbit/s."""
+
+MAX_HEAD: Final = 16 * 1024
+"""Bytes of a request's head, two of nginx' "large_client_header_buffers"; for uvicorn's `h11_max_incomplete_event_size`.
+
+h11 compares it with what is incomplete alone: so it gets no more than that at a time.
+"""
+
+MAX_HEADERS: Final = 100
+"""MLflow sends some ten, a browser behind a proxy some thirty; each costs some hundred bytes as long as it is held."""
+
+_UNREAD: Final = 32 * 1024
+"""Bytes of a connection that the system keeps for us, and so the most that one read gives: of a thousand connections
+all may have something to read at once. A body of the largest size still arrives in 7 s over a way of 200 ms.
+"""
 
 _ARRIVING: Final = (h11.IDLE, h11.SEND_BODY)
 
@@ -31,12 +46,18 @@ class DeadlineProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for the first request."""
         super().connection_made(transport)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UNREAD)
         self._watch()
         self._look_after(self.seconds)
 
     def data_received(self, data: bytes) -> None:
-        """Go on waiting, or be content."""
-        super().data_received(data)
+        """Go on waiting, or be content; of more than `MAX_HEADERS` headers only one more is kept, to be refused."""
+        for at in range(0, len(data), MAX_HEAD):
+            if self.transport.is_closing():
+                return
+            super().data_received(data[at : at + MAX_HEAD])
+            if self.headers:
+                del self.headers[MAX_HEADERS + 1 :]
         self._watch()
 
     def on_response_complete(self) -> None:

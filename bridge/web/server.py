@@ -13,14 +13,11 @@ from bridge.ledger import Ledger, LedgerUnavailable
 from bridge.settings import Settings, SettingsInvalid, load
 from bridge.web import logs
 from bridge.web.app import create_app
-from bridge.web.deadline import DeadlineProtocol
+from bridge.web.deadline import MAX_HEAD, DeadlineProtocol
 from bridge.web.webhook import WebhookFirst
 
 _GRACE: Final = 3
 """Seconds that open connections have to end in when the process is told to stop."""
-
-_MAX_HEAD: Final = 16 * 1024
-"""Bytes of a request's head that are read, as in nginx' "large_client_header_buffers" two of 8 KiB."""
 
 _log = structlog.get_logger(__name__)
 
@@ -39,7 +36,7 @@ def serve(since: float | None = None) -> None:
         WebhookFirst(create_app(settings, since)),
         http=DeadlineProtocol,
         ws="none",  # a connection that is upgraded would have no deadline
-        h11_max_incomplete_event_size=_MAX_HEAD,
+        h11_max_incomplete_event_size=MAX_HEAD,
         host=settings.host,
         port=settings.port,
         log_config=None,

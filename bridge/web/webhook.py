@@ -19,15 +19,13 @@ from bridge.signature import DELIVERY_ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEA
 from bridge.web import answers
 from bridge.web.answers import BodyCutOff, BodyTooLarge, Misframed, TooManyHeaders, Word
 from bridge.web.bodies import Body
+from bridge.web.deadline import MAX_HEADERS
 from bridge.web.description import WEBHOOK
 from bridge.web.state import State
 
 PATH: Final = "/webhook"
 MAX_BODY: Final = 1024 * 1024
 """Bytes. MLflow's events are some hundred; descriptions and tags may make them longer."""
-
-MAX_HEADERS: Final = 100
-"""MLflow sends some ten, a browser behind a proxy some thirty; each costs some hundred bytes as long as it is held."""
 
 router = APIRouter()
 _log = structlog.get_logger(__name__)

@@ -20,6 +20,7 @@ from bridge.web import webhook
 from bridge.web.answers import RETRY_AFTER
 from bridge.web.app import create_app
 from bridge.web.bodies import BUDGET
+from bridge.web.deadline import MAX_HEADERS
 from tests.unit.web.conftest import PREVIOUS, SECRET, TOKEN, Bridge, settings
 
 VERSION: dict[str, object] = {"name": "iris", "version": "7", "source": "models:/m-1", "run_id": None, "tags": {}}
@@ -183,7 +184,7 @@ def test_a_request_whose_end_two_readers_see_differently_is_refused_on_every_pat
 
 
 def test_more_headers_than_anybody_sends_are_refused(bridge: Bridge) -> None:
-    answer = bridge.get("/health", headers=[(f"X-{number}", "") for number in range(webhook.MAX_HEADERS)])
+    answer = bridge.get("/health", headers=[(f"X-{number}", "") for number in range(MAX_HEADERS)])
     assert (answer.status_code, answer.headers["Connection"]) == (431, "close")
 
 
