@@ -15,9 +15,9 @@ SECONDS: Final = 10.0
 """MLflow sends some hundred bytes at once; the longest body that we take passes in that time at 1 Mbit/s."""
 
 MAX_HEAD: Final = 16 * 1024
-"""Bytes of a request's head, two of nginx' "large_client_header_buffers"; for uvicorn's `h11_max_incomplete_event_size`.
+"""Bytes of a request's head, two of nginx' "large_client_header_buffers": uvicorn's `h11_max_incomplete_event_size`.
 
-h11 compares it with what is incomplete alone: so it gets no more than that at a time.
+h11 compares only what is incomplete with it, so it gets no more than that at a time.
 """
 
 MAX_HEADERS: Final = 100
