@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 from fastapi import FastAPI
 
-from bridge import __version__, connections
+from bridge import __version__, connections, weak_settings
 from bridge.dispatcher import Dispatcher
 from bridge.follower import Follower
 from bridge.github import GithubApi
@@ -119,6 +119,8 @@ def _found(seen: Metrics, dispatcher: Dispatcher) -> None:
 
 def _tell_start(settings: Settings) -> None:
     _log.info("bridge started", repositories=settings.repositories, github=settings.github_api_url)
+    for each in weak_settings.find(settings):
+        _log.warning("weak setting", setting=each.setting, reason=each.problem, fix=each.fix)
     if not settings.reconciles:
         _log.warning("no reconciler: what no delivery told stays unknown without MLFLOW_TRACKING_URI")
     elif not settings.webhook_secrets:
