@@ -22,10 +22,12 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from dotenv import dotenv_values
 
+from bridge import weak_settings
 from bridge.demo.processes import free_port
 from bridge.demo.stage import base_image
-from bridge.settings import Settings
+from bridge.settings import Settings, load
 from tests.e2e.containers import ROOT, Images, also_called, docker
 
 PROFILES = {
@@ -196,6 +198,22 @@ def test_what_is_built_here_is_never_pulled_and_what_is_pulled_has_a_version(com
             tag = service["image"].rpartition(":")[2]
             assert re.fullmatch(r"[0-9]+(\.[0-9]+)+|RELEASE\.[0-9TZ-]+", tag), service["image"]
     assert pulled == {"rustfs", "minio", "postgres"}
+
+
+def test_the_commands_of_the_page_give_every_secret_a_value_that_nobody_else_can_read(
+    compose: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(ROOT / ".env.example", tmp_path)
+    subprocess.run(["sh", "-e", "-c", PAGE.partition("```sh\n")[2].partition("```")[0]], cwd=tmp_path, check=True)
+    file = tmp_path / ".env"
+    given = dotenv_values(file)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert len({given[name] for name in SECRETS}) == len(SECRETS)
+    environment = compose.services({name: value or "" for name, value in given.items()})["bridge-demo"]["environment"]
+    monkeypatch.chdir(tmp_path)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value or "")
+    assert {weakness.setting for weakness in weak_settings.find(load())} == set()
 
 
 def test_no_secret_has_a_value_of_its_own(compose: Stack) -> None:
