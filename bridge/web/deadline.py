@@ -36,7 +36,8 @@ _log = structlog.get_logger(__name__)
 class DeadlineProtocol(H11Protocol):
     """uvicorn's protocol, which cuts a connection unless a whole request arrives within `seconds`.
 
-    They count from the connection's start, and from each answer on; an answer may take as long as it likes.
+    They count from the connection's start, and from each answer on; an answer may take as long as it likes. Who doesn't
+    read an answer for as long is cut off, too.
     """
 
     seconds = SECONDS
@@ -65,6 +66,16 @@ class DeadlineProtocol(H11Protocol):
         super().on_response_complete()
         self._watch()
 
+    def pause_writing(self) -> None:
+        """Begin to wait for the client to read."""
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        """Wait for that no more."""
+        super().resume_writing()
+        self._watch()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
         if self._look:
@@ -72,7 +83,7 @@ class DeadlineProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def _watch(self) -> None:
-        if self.conn.their_state not in _ARRIVING:
+        if self.conn.their_state not in _ARRIVING and not self.flow.write_paused:
             self._waiting_since = None
         elif self._waiting_since is None:
             self._waiting_since = self.loop.time()
@@ -87,6 +98,8 @@ class DeadlineProtocol(H11Protocol):
             self._look_after(self.seconds - waited)
             return
         _log.warning(
-            "connection cut", reason=f"its request had not arrived whole after {self.seconds:g} s", peer=self.client
+            "connection cut",
+            reason=f"its request had not arrived, or its answer was not read, after {self.seconds:g} s",
+            peer=self.client,
         )
         self.transport.abort()

@@ -122,15 +122,15 @@ def stack(images: Images) -> Iterator[Stack]:
     stood_in = {"RUSTFS_IMAGE": images.s3, "POSTGRES_IMAGE": images.postgres}
     tag = base.replace("/", "-")
     found = Stack(base.partition("/")[0], {**own, **stood_in, **SECRETS, "MLFLOW_IMAGE": tag})
-    with ExitStack() as names:
+    with ExitStack() as names:  # `run` builds again, too
         names.enter_context(also_called(base, f"ghcr.io/mlflow/mlflow:{tag}"))
         names.enter_context(also_called(base_image(), "python:3.11-slim"))
         found.run("--profile", "demo", "build")
-    try:
-        found.run("--profile", "demo", "up", "--detach", "--no-build")
-        yield found
-    finally:
-        found.run("--profile", "*", "down", "--volumes", "--timeout", "5")
+        try:
+            found.run("--profile", "demo", "up", "--detach", "--no-build")
+            yield found
+        finally:
+            found.run("--profile", "*", "down", "--volumes", "--timeout", "5")
 
 
 def until(found: Callable[[], Any], stack: Stack) -> Any:
