@@ -314,7 +314,7 @@ class Settings(RouteSettings):
 
 def is_loopback(url: str) -> bool:
     """Tell whether the address is this machine's own."""
-    host = urlsplit(url).hostname or ""
+    host = _parts(url)[1]
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

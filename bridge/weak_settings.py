@@ -37,7 +37,9 @@ def find(settings: Settings) -> Iterator[Weakness]:
     ):
         text = secret.get_secret_value() if secret else None
         if text is not None and (len(text) < length or len(set(text)) < DISTINCT):
-            problem = f"it is easy to guess: shorter than {length} characters, or fewer than {DISTINCT} different ones"
+            problem = (
+                f"it is easy to guess, with fewer than {length} characters or fewer than {DISTINCT} different ones"
+            )
             yield Weakness(setting, problem, "set it to a long random text, such as `openssl rand -hex 24` gives")
     if not settings.allow_plain_http:
         for setting, url in _credentials_go_to(settings):
@@ -61,7 +63,7 @@ def _credentials_go_to(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _is_plain_http(url: str) -> bool:
-    return urlsplit(url).scheme == "http" and not is_loopback(url)
+    return url.lower().startswith("http://") and not is_loopback(url)
 
 
 def _others_may_read(file: Path) -> bool:

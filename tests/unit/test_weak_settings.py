@@ -74,6 +74,7 @@ def test_http_to_mlflow_without_credentials_is_not_weak_and_to_github_it_always_
     assert weak(mlflow_tracking_uri="http://mlflow.example.com") == []
     assert weak(github_api_url="http://ghes.example.com/api/v3") == ["GITHUB_API_URL"]
     assert weak(github_api_url="http://127.0.0.1:9000") == []
+    assert weak(github_api_url="http://[") == ["GITHUB_API_URL"]  # which is no address at all
 
 
 @pytest.mark.parametrize(("mode", "is_weak"), [(0o644, True), (0o602, True), (0o640, False), (0o600, False)])
