@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import resource
 import socket
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import httpx
 import pytest
 
 from bridge.demo.processes import BridgeServer
-from tests.integration.deliveries import VALID, rows, signed
+from tests.integration.deliveries import VALID, post, rows, signed, until
 
 SENDERS = 1_000
 BODY = 1024 * 1024
@@ -181,3 +182,27 @@ def test_heads_of_very_many_headers_cost_little(bridge: BridgeServer) -> None:
     print(f"peak: {peak(bridge)} KiB")
     assert peak(bridge) < LIMIT
     assert httpx.get(f"{bridge.url}/health", trust_env=False, timeout=30).status_code == 200
+
+
+def test_strangers_learn_no_repository_no_word_of_githubs_and_no_interface(
+    settings: dict[str, str], folder: Path
+) -> None:
+    with BridgeServer(settings | {"GITHUB_REPOSITORY": "owner/sentinel"}, folder) as bridge:
+        assert post(bridge.url, VALID[0]).status_code == 202
+
+        def get(path: str, password: str = "") -> httpx.Response:
+            auth = ("admin", password) if password else None
+            return httpx.get(f"{bridge.url}{path}", auth=auth, trust_env=False, timeout=30)
+
+        until(lambda: get("/ready").json()["degraded"] != [])
+        assert get("/ready").json() == {"degraded": ["repository-paused"]}
+        (reason,) = get("/ready", PASSWORD).json()["degraded"]
+        assert "owner/sentinel" in reason
+        assert 'mlflow_bridge_lane_paused{route="environment"} 1.0' in get("/metrics").text
+        for path in ("/ready", "/metrics"):
+            assert not [word for word in ("sentinel", "owner/", "Not Found", "404") if word in get(path).text]
+        assert [get(path).status_code for path in ("/openapi.json", "/docs", "/redoc")] == [401, 404, 404]
+        for path in ("/", "/ready", "/openapi.json"):
+            assert get(path, "wrong").status_code == 401
+        peers = [line.get("peer") for line in map(json.loads, bridge.log.read_text().splitlines())]
+        assert peers.count("127.0.0.1") == 3
