@@ -204,7 +204,7 @@ _POSTGRES = """\
 FROM {base}
 RUN apt-get update -qq \\
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null
-RUN mkdir -p /var/lib/postgresql/data && chown postgres:postgres /var/lib/postgresql/data
+RUN install --directory --owner postgres --group postgres --mode 3777 /var/lib/postgresql/data /var/run/postgresql
 COPY serve /
 USER postgres
 CMD ["sh", "/serve"]
