@@ -1,12 +1,13 @@
 """What this process tells Prometheus: what it saw itself, and what ledger and GitHub say at the moment of asking.
 
-Figures of the ledger are the same from every replica; the others are each process's own.
+Figures of the ledger are the same from every replica; the others are each process's own. Anybody may read them: labels
+name routes, never repositories or models, and hold no words of GitHub's.
 """
 
 import asyncio
 import math
-import re
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -14,16 +15,14 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from bridge import __version__
 from bridge.github import Quota
-from bridge.ledger import Figures, State
+from bridge.ledger import LANE, Figures, State
+from bridge.routing import Route
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
 _TO_DISPATCH: Final = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 6 * 3600, 24 * 3600)
 _TO_END: Final = (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 2 * 3600, 6 * 3600, 24 * 3600)
 """Seconds."""
-
-_GITHUBS_WORDS: Final = re.compile(r" \(.*\)", re.DOTALL)
-"""What a reason quotes from an answer: it differs from one to the next, and each would be a time series of its own."""
 
 
 class Metrics:
@@ -32,7 +31,8 @@ class Metrics:
     Whoever asks the ledger for figures holds `asking`; `told_at` (monotonic seconds) is when it last answered.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._routes = routes
         self.asking = asyncio.Lock()
         self.told_at = 0.0
         self._registry = CollectorRegistry()
@@ -48,7 +48,7 @@ class Metrics:
         self._to_end = self._histogram("run_end", "the end of its run", _TO_END, "state")
         self._dispatches = self._gauge("dispatches", "Dispatches in the ledger by their state.", "state")
         self._oldest = self._gauge("oldest_pending_seconds", "Age of the oldest dispatch that waits; 0 without one.")
-        self._paused = self._gauge("lane_paused", "1 for each lane on which nothing goes to GitHub.", "lane", "reason")
+        self._paused = self._gauge("lane_paused", "1 for each route by which nothing goes to GitHub.", "route")
         self._ledger_up = self._gauge("ledger_up", "Whether the ledger could be read for this answer.")
         self._quota = self._gauge("github_requests_remaining", "Requests that GitHub still takes before the reset.")
         self._limit = self._gauge("github_requests_limit", "Requests that GitHub takes an hour.")
@@ -77,8 +77,10 @@ class Metrics:
             self._dispatches.labels(state).set(figures.dispatches.get(state, 0) if figures else math.nan)
         self._ledger_up.set(figures is not None)
         self._oldest.set((figures.oldest_pending or 0.0) if figures else math.nan)
-        for lane, reason in figures.paused.items() if figures else ():
-            self._paused.labels(lane, _GITHUBS_WORDS.sub("", reason)).set(1)
+        paused = figures.paused if figures else {}
+        for route in self._routes:
+            if LANE in paused or route.repository in paused:
+                self._paused.labels(route.name).set(1)
 
     def github(self, quota: Quota | None, token_expires_at: float | None) -> None:
         """Take over what GitHub's last answer told; None is unknown, or no end."""

@@ -1,9 +1,10 @@
 """The settings of the serving process, from the environment and `.env`, read once."""
 
+import ipaddress
 import ssl
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, StringConstraints, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -20,8 +21,14 @@ _Version = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2
 
 _Kind = TypeVar("_Kind", bound="RouteSettings")
 
+_KNOWN: Final = "its secret is a sample of the documentation, which everybody knows"
+
 _SQLITE: Final = "sqlite:///"
 _POSTGRESQL: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
+
+
+_SAMPLES: Final = frozenset({"a-long-random-text", "another-one", "for-this-network-alone", "demo", "password"})
+"""Secrets that the documentation and compose.yaml show, or showed in an earlier release: everybody knows them."""
 
 
 class SettingsInvalid(BridgeError):
@@ -115,6 +122,10 @@ class Settings(RouteSettings):
     mlflow_tracking_username: str | None = Field(default=None, description="give the user's name at MLflow")
     mlflow_tracking_password: SecretStr | None = Field(default=None, description="give that user's password")
     mlflow_tracking_token: SecretStr | None = Field(default=None, description="give a token of MLflow's")
+    allow_plain_http: bool = Field(
+        default=False,
+        description="give true where MLflow and GitHub are asked by http inside one private network",
+    )
     mlflow_tracking_server_cert_path: Path | None = Field(
         default=None, description="give a file or folder of CA certificates that this process may read"
     )
@@ -180,6 +191,26 @@ class Settings(RouteSettings):
         default=None, description="set it to the password of the user admin at the status page, or leave it out"
     )
     log_format: Literal["json", "console"] = Field(default="json", description="give json or console")
+
+    @field_validator(
+        "mlflow_tracking_password",
+        "mlflow_tracking_token",
+        "mlflow_webhook_secret",
+        "mlflow_webhook_secret_previous",
+        "admin_password",
+    )
+    @classmethod
+    def _is_no_sample(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and secret.get_secret_value().strip() in _SAMPLES:
+            raise ValueError(_KNOWN)
+        return secret
+
+    @field_validator("mlflow_tracking_uri", "database_url")
+    @classmethod
+    def _holds_no_sample(cls, url: str | None) -> str | None:
+        if url is not None and _password(url) in _SAMPLES and not is_loopback(url):
+            raise ValueError(_KNOWN)
+        return url
 
     @field_validator("mlflow_tracking_uri")
     @classmethod
@@ -281,6 +312,15 @@ class Settings(RouteSettings):
         return self.mlflow_tracking_uri is not None and self.reconcile_interval > 0
 
 
+def is_loopback(url: str) -> bool:
+    """Tell whether the address is this machine's own."""
+    host = _parts(url)[1]
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def load() -> Settings:
     """Read the settings; raises `SettingsInvalid` with everything that is missing or wrong at once."""
     return _load(Settings)
@@ -330,6 +370,14 @@ def _parts(url: str) -> tuple[str, str, str]:
     except ValueError:
         return "", "", ""
     return parts.scheme, parts.hostname or "", parts.path
+
+
+def _password(url: str) -> str | None:
+    """Give the password in an address, decoded."""
+    try:
+        return unquote(urlsplit(url).password or "")
+    except ValueError:
+        return None
 
 
 def _fits_a_header(token: SecretStr) -> SecretStr:

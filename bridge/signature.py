@@ -21,6 +21,7 @@ MAX_AHEAD = 60
 
 _DELIVERY_ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TIMESTAMP = re.compile(rb"[0-9]{1,12}")
+_SIGNATURE = re.compile(rb"v1,[A-Za-z0-9+/]{43}=")
 
 
 class MalformedStamp(BridgeError):
@@ -58,21 +59,32 @@ def stamp(delivery_id: bytes | None, timestamp: bytes | None) -> Stamp:
     return Stamp(delivery_id.decode("ascii"), int(timestamp), b"%b.%b." % (delivery_id, timestamp))
 
 
-def verify(stamp: Stamp, signature: bytes | None, body: bytes, secrets: Sequence[str]) -> None:
+def claim(signature: bytes | None) -> bytes:
+    """Give the signature header, which has MLflow's form; decided without the body.
+
+    Raises `SignatureMissing` or `SignatureMismatch`.
+    """
+    if not signature:
+        raise SignatureMissing(
+            "X-MLflow-Signature is missing, so MLflow has no secret for this webhook: "
+            "register the webhook with the bridge's MLFLOW_WEBHOOK_SECRET"
+        )
+    if not _SIGNATURE.fullmatch(signature):
+        raise SignatureMismatch(
+            "X-MLflow-Signature is not a signature of MLflow's: only MLflow's webhooks are accepted here"
+        )
+    return signature
+
+
+def verify(stamp: Stamp, signature: bytes, body: bytes, secrets: Sequence[str]) -> None:
     """Return only where `signature` was made over this delivery with one of `secrets`.
 
-    Raises `SignatureMissing` or `SignatureMismatch`. Every secret is compared, in constant time; without any secret
-    nothing fits.
+    Raises `SignatureMismatch`. Every secret is compared, in constant time; without any secret nothing fits.
     """
     if not secrets:
         raise SignatureMismatch(
             "MLFLOW_WEBHOOK_SECRET is not set, so the bridge takes no deliveries: set it to the webhook's secret, "
             "or delete the webhook"
-        )
-    if not signature:
-        raise SignatureMissing(
-            "X-MLflow-Signature is missing, so MLflow has no secret for this webhook: "
-            "register the webhook with the bridge's MLFLOW_WEBHOOK_SECRET"
         )
     fits = [hmac.compare_digest(_signature(secret, stamp.signed, body), signature) for secret in secrets]
     if not any(fits):

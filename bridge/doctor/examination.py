@@ -11,7 +11,7 @@ from typing import Final
 
 import httpx
 
-from bridge import connections
+from bridge import connections, weak_settings
 from bridge.aside import aside
 from bridge.doctor import clock, ledger, repository, webhook
 from bridge.doctor.findings import Finding, failed, ok, told, unknown, warning
@@ -36,6 +36,7 @@ async def examine(url: str | None = None) -> tuple[Settings | None, list[Finding
     except SettingsInvalid as error:
         return None, [told("settings", "", problem) for problem in error.problems]
     findings = [ok("settings", "", "they are complete, and each is of its form")]
+    findings += [warning("settings", each.setting, each.problem, each.fix) for each in weak_settings.find(settings)]
     findings.append(ledger.judge(await asyncio.to_thread(ledger.look, settings.database_url)))
     findings.append(await _bridge(settings))
     findings += await _github(settings)
@@ -54,7 +55,12 @@ async def _bridge(settings: Settings) -> Finding:
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
         return unknown("bridge", about, "no bridge answers on this machine", "start `mlflow-bridge serve`, if it is to")
     if degraded:
-        return warning("bridge", about, f"it runs, and says: {'; '.join(map(str, degraded))}", "mend what it names")
+        return warning(
+            "bridge",
+            about,
+            f"it runs, and reports: {', '.join(map(str, degraded))}",
+            "sign in to its status page, or to /ready, as admin: there is each reason with its fix",
+        )
     return ok("bridge", about, "it runs, and has nothing to complain of")
 
 

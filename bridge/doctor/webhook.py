@@ -3,7 +3,6 @@
 Source: MLflow 3.17's `mlflow.webhooks.delivery` and `mlflow.utils.validation`, for what it refuses and in which words.
 """
 
-import ipaddress
 import json
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -13,6 +12,7 @@ from bridge.doctor.findings import Finding, failed, ok, warning
 from bridge.events import Kind
 from bridge.mlflow_api import Webhook, WebhookTest
 from bridge.routing import Route
+from bridge.settings import is_loopback
 from bridge.signature import MAX_AHEAD
 
 CHECK: Final = "webhook"
@@ -59,7 +59,7 @@ def judge(webhook: Webhook, events: Sequence[str]) -> list[Finding]:
         findings.append(failed(CHECK, about, "it is disabled, so that MLflow delivers nothing", _again(webhook)))
     if missing := [event for event in events if event not in webhook.events]:
         findings.append(failed(CHECK, about, f"it lacks the events {', '.join(missing)}", _again(webhook)))
-    if urlsplit(webhook.url).scheme == "http" and not _is_loopback(webhook.url):
+    if urlsplit(webhook.url).scheme == "http" and not is_loopback(webhook.url):
         said = "MLflow delivers over http: whoever listens on the way reads the models' names"
         findings.append(
             warning(CHECK, about, said, "put a proxy with TLS before the bridge, and take its https address")
@@ -149,11 +149,3 @@ def _body(text: str | None) -> dict[str, object]:
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

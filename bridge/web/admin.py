@@ -5,6 +5,7 @@ our own pages, and from programs: by `Sec-Fetch-Site`, or by `Origin` where a br
 that OWASP's cheat sheet on cross-site request forgery calls Fetch Metadata, with its fallback).
 """
 
+import asyncio
 import binascii
 import secrets
 from base64 import b64decode
@@ -21,6 +22,11 @@ from bridge.errors import BridgeError
 from bridge.web.state import State
 
 USER: Final = "admin"
+
+DELAY: Final = 1.0
+"""Seconds until a wrong password is answered: each connection can guess once in it."""
+
+_SIGN_IN: Final = f"sign in as {USER} with the password that ADMIN_PASSWORD holds"
 
 _SAFE: Final = frozenset({"GET", "HEAD"})
 
@@ -47,15 +53,35 @@ class _Admin(SecurityBase):
         self.scheme_name = "admin"
 
     async def __call__(self, request: Request) -> None:
-        password = State.of(request).settings.admin_password
-        if password is None:
+        if State.of(request).settings.admin_password is None:
             raise NoPage("there is no status page here: set ADMIN_PASSWORD to have one")
-        check(request.headers.get("authorization", ""), password.get_secret_value())
+        if not await is_admin(request):
+            raise NotSignedIn(_SIGN_IN)
         if request.method not in _SAFE:
             check_origin(request.headers)
 
 
 admin: Final = _Admin()
+
+
+async def is_admin(request: Request) -> bool:
+    """Tell whether the administrator asks; False where no password is given, or none is set.
+
+    Raises `NotSignedIn` for a wrong one, after `DELAY`: nobody is locked out, for behind a proxy all peers are one.
+    """
+    state, given = State.of(request), request.headers.get("authorization", "")
+    password = state.settings.admin_password
+    if password is None or not given.lower().startswith("basic "):
+        return False
+    try:
+        check(given, password.get_secret_value())
+    except NotSignedIn:
+        _log.warning("sign-in refused", reason="user or password is wrong", peer=request.client and request.client.host)
+        if not state.guesses.locked():
+            async with state.guesses:
+                await asyncio.sleep(DELAY)
+        raise
+    return True
 
 
 def check(authorization: str, password: str) -> None:
@@ -68,9 +94,7 @@ def check(authorization: str, password: str) -> None:
     right_user = secrets.compare_digest(user, USER.encode())
     right_word = secrets.compare_digest(word, password.encode())
     if scheme.lower() != "basic" or not (right_user and right_word):
-        if authorization:
-            _log.warning("sign-in refused", reason="user or password is wrong")
-        raise NotSignedIn(f"sign in as {USER} with the password that ADMIN_PASSWORD holds")
+        raise NotSignedIn(_SIGN_IN)
 
 
 def check_origin(headers: Mapping[str, str]) -> None:

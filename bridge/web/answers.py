@@ -11,9 +11,18 @@ from bridge.events import UnsupportedEvent
 from bridge.ledger import LedgerUnavailable
 from bridge.payload import PayloadTooLarge
 from bridge.signature import MalformedStamp, SignatureMismatch, SignatureMissing, StaleTimestamp
+from bridge.web.bodies import TooManyBodies
 
 RETRY_AFTER: Final = 2
 """Seconds. MLflow's three retries wait this long each, and its user with them."""
+
+
+class TooManyHeaders(BridgeError):
+    """The request's head is larger than any that we know."""
+
+
+class Misframed(BridgeError):
+    """It is not clear where the request ends."""
 
 
 class BodyTooLarge(BridgeError):
@@ -36,17 +45,20 @@ class Word(StrEnum):
 
 
 REFUSALS: Final[Mapping[type[BridgeError], int]] = {
-    BodyTooLarge: 413,
-    BodyCutOff: 400,
+    TooManyHeaders: 431,
+    Misframed: 400,
     MalformedStamp: 400,
+    BodyTooLarge: 413,
     SignatureMissing: 401,
+    TooManyBodies: 503,
+    BodyCutOff: 400,
     SignatureMismatch: 401,
     StaleTimestamp: 400,
     UnsupportedEvent: 422,
     PayloadTooLarge: 422,
     LedgerUnavailable: 503,
 }
-"""In the order of the checks in `bridge.web.webhook.receive`."""
+"""In the order of the checks in `bridge.web.webhook`."""
 
 TAKEN: Final[Mapping[Word, int]] = {
     Word.TEST: 200,
@@ -58,7 +70,7 @@ TAKEN: Final[Mapping[Word, int]] = {
 
 def word(error: BridgeError) -> Word:
     """Say what becomes of a delivery that met this error: MLflow sends it again where we are `unavailable`."""
-    return Word.UNAVAILABLE if isinstance(error, LedgerUnavailable) else Word.REFUSED
+    return Word.UNAVAILABLE if isinstance(error, LedgerUnavailable | TooManyBodies) else Word.REFUSED
 
 
 def taken(word: Word, delivery_id: str) -> JSONResponse:
@@ -66,14 +78,18 @@ def taken(word: Word, delivery_id: str) -> JSONResponse:
     return JSONResponse({"status": word, "delivery_id": delivery_id}, TAKEN[word])
 
 
-def refused(error: BridgeError, delivery_id: str | None) -> JSONResponse:
-    """Answer a delivery that is not taken, with the reason, which MLflow shows to whoever tests a webhook."""
+def refused(error: BridgeError, delivery_id: str | None, *, close: bool) -> JSONResponse:
+    """Answer a delivery that is not accepted, with the reason, which MLflow shows to whoever tests a webhook.
+
+    `close` where the body has not been read to its end.
+    """
     code = next(code for kind, code in REFUSALS.items() if isinstance(error, kind))
     headers = {}
     detail = str(error)
-    if code == 413:
-        headers["Connection"] = "close"  # the rest of the body is not read
+    if close:
+        headers["Connection"] = "close"
     if code == 503:
         headers["Retry-After"] = str(RETRY_AFTER)
+    if isinstance(error, LedgerUnavailable):
         detail = "the bridge can't write the delivery down just now: send it again"
     return JSONResponse({"status": word(error), "delivery_id": delivery_id, "detail": detail}, code, headers)

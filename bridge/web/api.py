@@ -1,9 +1,9 @@
-"""The status page's JSON: `/api/versions`, `/api/deliveries`."""
+"""The status page's JSON: `/api/versions`, `/api/deliveries`, and the description of all that is answered."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from pydantic import AfterValidator, BaseModel
 
 from bridge.events import Kind
@@ -11,11 +11,11 @@ from bridge.ledger import Attempt, Listed, Sending, State, Story, Wanted
 from bridge.web import replaying
 from bridge.web.admin import admin
 from bridge.web.answers import Word
-from bridge.web.refusals import Refusal, RefusingRoute
+from bridge.web.refusals import NOT_SIGNED_IN, Refusal, RefusingRoute
 from bridge.web.state import State as Parts
 
 _REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"model": Refusal, "description": "User or password is missing or wrong"},
+    **NOT_SIGNED_IN,
     404: {"model": Refusal, "description": "There is no such thing, or no ADMIN_PASSWORD"},
     422: {"model": Refusal, "description": "A parameter is not of its form"},
     503: {"model": Refusal, "description": "The ledger can't be used just now"},
@@ -25,7 +25,7 @@ _REPLAY_REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     409: {"model": Refusal, "description": "No route wants the delivery any more"},
 }
 
-router = APIRouter(prefix="/api", dependencies=[Depends(admin)], route_class=RefusingRoute, responses=_REFUSALS)
+router = APIRouter(dependencies=[Depends(admin)], route_class=RefusingRoute, responses=_REFUSALS)
 
 
 def _storable(text: str | None) -> str | None:
@@ -138,27 +138,34 @@ async def _wanted(
     return Wanted(state, search, model, version, before, limit)
 
 
-@router.get("/versions")
+@router.get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request) -> dict[str, Any]:
+    """Give the OpenAPI description."""
+    app: FastAPI = request.app
+    return app.openapi()
+
+
+@router.get("/api/versions")
 async def versions(request: Request, wanted: Annotated[Wanted, Depends(_wanted)]) -> Versions:
     """List model versions, those first that were last told of or replayed."""
     part = await Parts.of(request).ledger.listed(wanted)
     return Versions(versions=[_version(row) for row in part.rows], next=part.next)
 
 
-@router.get("/deliveries")
+@router.get("/api/deliveries")
 async def deliveries(request: Request, wanted: Annotated[Wanted, Depends(_wanted)]) -> Deliveries:
     """List deliveries, those first that came or were replayed last; `state` is that of the last dispatch."""
     part = await Parts.of(request).ledger.told(wanted)
     return Deliveries(deliveries=[_delivery(row) for row in part.rows], next=part.next)
 
 
-@router.get("/deliveries/{delivery_id}")
+@router.get("/api/deliveries/{delivery_id}")
 async def delivery(request: Request, delivery_id: str) -> Delivery:
     """Give one delivery with all that became of it."""
     return _delivery(await replaying.find(Parts.of(request), delivery_id))
 
 
-@router.post("/deliveries/{delivery_id}/replay", status_code=202, responses=_REPLAY_REFUSALS)
+@router.post("/api/deliveries/{delivery_id}/replay", status_code=202, responses=_REPLAY_REFUSALS)
 async def replay(request: Request, delivery_id: str) -> Replayed:
     """Send the delivery again: new dispatches, with new ids, by the routes as they are now."""
     _, sent = await replaying.replay(Parts.of(request), delivery_id)

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 from fastapi import FastAPI
 
-from bridge import __version__, connections
+from bridge import __version__, connections, weak_settings
 from bridge.dispatcher import Dispatcher
 from bridge.follower import Follower
 from bridge.github import GithubApi
@@ -21,6 +21,7 @@ from bridge.mlflow_api import MlflowApi
 from bridge.reconciler import Reconciler
 from bridge.settings import Settings
 from bridge.web import api, health, metrics, pages, webhook
+from bridge.web.probe import Probe
 from bridge.web.state import State
 
 _DRAIN: Final = 5.0
@@ -49,7 +50,15 @@ def create_app(settings: Settings, since: float | None = None) -> FastAPI:
             app.state.bridge = state
             yield
 
-    app = FastAPI(title="MLflow actions bridge", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="MLflow actions bridge",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
     app.include_router(webhook.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
@@ -80,7 +89,7 @@ async def _running(settings: Settings, since: float | None) -> AsyncIterator[Sta
 def _state(
     settings: Settings, ledger: Ledger, github: GithubApi, mlflow: MlflowApi | None, since: float | None
 ) -> State:
-    seen = Metrics()
+    seen = Metrics(settings.routes)
     dispatcher = Dispatcher(
         ledger,
         github,
@@ -100,7 +109,7 @@ def _state(
             since=since,
             taken=partial(_found, seen, dispatcher),
         )
-    return State(settings, ledger, github, seen, dispatcher, follower, reconciler)
+    return State(settings, ledger, github, seen, dispatcher, follower, reconciler, Probe(ledger))
 
 
 def _found(seen: Metrics, dispatcher: Dispatcher) -> None:
@@ -110,6 +119,8 @@ def _found(seen: Metrics, dispatcher: Dispatcher) -> None:
 
 def _tell_start(settings: Settings) -> None:
     _log.info("bridge started", repositories=settings.repositories, github=settings.github_api_url)
+    for each in weak_settings.find(settings):
+        _log.warning("weak setting", setting=each.setting, reason=each.problem, fix=each.fix)
     if not settings.reconciles:
         _log.warning("no reconciler: what no delivery told stays unknown without MLFLOW_TRACKING_URI")
     elif not settings.webhook_secrets:

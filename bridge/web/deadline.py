@@ -4,6 +4,7 @@ uvicorn's own time-outs begin after an answer ("Settings", `--timeout-keep-alive
 """
 
 import asyncio
+import socket
 from typing import Final
 
 import h11
@@ -13,6 +14,20 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 SECONDS: Final = 10.0
 """MLflow sends some hundred bytes at once; the longest body that we take passes in that time at 1 Mbit/s."""
 
+MAX_HEAD: Final = 16 * 1024
+"""Bytes of a request's head, two of nginx' "large_client_header_buffers": uvicorn's `h11_max_incomplete_event_size`.
+
+h11 compares only what is incomplete with it, so it gets no more than that at a time.
+"""
+
+MAX_HEADERS: Final = 100
+"""MLflow sends some ten, a browser behind a proxy some thirty; each costs some hundred bytes as long as it is held."""
+
+_UNREAD: Final = 32 * 1024
+"""Bytes of a connection that the system keeps for us, and so the most that one read gives: of a thousand connections
+all may have something to read at once. A body of the largest size still arrives in 7 s over a way of 200 ms.
+"""
+
 _ARRIVING: Final = (h11.IDLE, h11.SEND_BODY)
 
 _log = structlog.get_logger(__name__)
@@ -21,7 +36,8 @@ _log = structlog.get_logger(__name__)
 class DeadlineProtocol(H11Protocol):
     """uvicorn's protocol, which cuts a connection unless a whole request arrives within `seconds`.
 
-    They count from the connection's start, and from each answer on; an answer may take as long as it likes.
+    They count from the connection's start, and from each answer on; an answer may take as long as it likes. Who doesn't
+    read an answer for as long is cut off, too.
     """
 
     seconds = SECONDS
@@ -31,17 +47,33 @@ class DeadlineProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for the first request."""
         super().connection_made(transport)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UNREAD)
         self._watch()
         self._look_after(self.seconds)
 
     def data_received(self, data: bytes) -> None:
-        """Go on waiting, or be content."""
-        super().data_received(data)
+        """Go on waiting, or be content; of more than `MAX_HEADERS` headers only one more is kept, to be refused."""
+        for at in range(0, len(data), MAX_HEAD):
+            if self.transport.is_closing():
+                return
+            super().data_received(data[at : at + MAX_HEAD])
+            if self.headers:
+                del self.headers[MAX_HEADERS + 1 :]
         self._watch()
 
     def on_response_complete(self) -> None:
         """Begin to wait for the next request, of which a part may be there already."""
         super().on_response_complete()
+        self._watch()
+
+    def pause_writing(self) -> None:
+        """Begin to wait for the client to read."""
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        """Wait for that no more."""
+        super().resume_writing()
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -51,7 +83,7 @@ class DeadlineProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def _watch(self) -> None:
-        if self.conn.their_state not in _ARRIVING:
+        if self.conn.their_state not in _ARRIVING and not self.flow.write_paused:
             self._waiting_since = None
         elif self._waiting_since is None:
             self._waiting_since = self.loop.time()
@@ -66,6 +98,8 @@ class DeadlineProtocol(H11Protocol):
             self._look_after(self.seconds - waited)
             return
         _log.warning(
-            "connection cut", reason=f"its request had not arrived whole after {self.seconds:g} s", peer=self.client
+            "connection cut",
+            reason=f"its request had not arrived, or its answer was not read, after {self.seconds:g} s",
+            peer=self.client,
         )
         self.transport.abort()

@@ -1,15 +1,37 @@
 """`GET /health` and `GET /ready`: whether the process lives, and whether it can accept."""
 
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from bridge.ledger import LANE, LedgerUnavailable
+from bridge.web.admin import is_admin
+from bridge.web.refusals import NOT_SIGNED_IN, RefusingRoute
 from bridge.web.state import State
 
-router = APIRouter()
+router = APIRouter(route_class=RefusingRoute)
+
+
+class Kind(StrEnum):
+    """What anybody may know of a fault."""
+
+    LEDGER_UNAVAILABLE = "ledger-unavailable"
+    GITHUB_PAUSED = "github-paused"
+    REPOSITORY_PAUSED = "repository-paused"
+    LOOP_STOPPED = "loop-stopped"
+    RUNS_NOT_VISIBLE = "runs-not-visible"
+    MLFLOW_UNREACHABLE = "mlflow-unreachable"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that is wrong; `reason` may hold names, and words of GitHub's or of a database's."""
+
+    kind: Kind
+    reason: str
 
 
 @router.get("/health")
@@ -18,25 +40,37 @@ async def health() -> dict[str, str]:
     return {"status": "healthy"}
 
 
-@router.get("/ready")
+@router.get("/ready", responses=NOT_SIGNED_IN)
 async def ready(request: Request) -> JSONResponse:
-    """Answer 503 only where this process can't accept; what else is wrong is named under `degraded`."""
+    """Answer 503 only where this process can't accept; what else is wrong is named under `degraded`.
+
+    The administrator gets each reason, everybody else its kind alone.
+    """
     state = State.of(request)
+    full = await is_admin(request)
+    problem = await state.probe.problem()
     try:
-        await state.ledger.write_bookmark("ready", str(time.time()))  # only a write tells that it can be written
-        paused = await state.ledger.paused()
+        paused = {} if problem else await state.ledger.paused()
     except LedgerUnavailable as error:
-        return JSONResponse({"degraded": [str(error)]}, 503)
-    return JSONResponse({"degraded": list(degraded(state, paused))})
+        problem = error
+    if problem:
+        return JSONResponse(_answer([Fault(Kind.LEDGER_UNAVAILABLE, str(problem))], full=full), 503)
+    return JSONResponse(_answer(degraded(state, paused), full=full))
 
 
-def degraded(state: State, paused: Mapping[str, str]) -> Iterator[str]:
-    """Say what is wrong, where this process can accept all the same; `paused` is why which lane is."""
+def degraded(state: State, paused: Mapping[str, str]) -> Iterator[Fault]:
+    """Give what is wrong, where this process can accept all the same; `paused` is why which lane is."""
     for lane, reason in paused.items():
-        yield f"nothing goes to {'GitHub' if lane == LANE else lane}: {reason}"
+        kind, where = (Kind.GITHUB_PAUSED, "GitHub") if lane == LANE else (Kind.REPOSITORY_PAUSED, lane)
+        yield Fault(kind, f"nothing goes to {where}: {reason}")
     for loop in state.loops:
         if not loop.running:
-            yield f"the {loop.name} has stopped: restart the bridge"
-    yield from state.follower.problems.values()
+            yield Fault(Kind.LOOP_STOPPED, f"the {loop.name} has stopped: restart the bridge")
+    for reason in state.follower.problems.values():
+        yield Fault(Kind.RUNS_NOT_VISIBLE, reason)
     if state.reconciler and state.reconciler.problem:
-        yield state.reconciler.problem
+        yield Fault(Kind.MLFLOW_UNREACHABLE, state.reconciler.problem)
+
+
+def _answer(faults: Iterable[Fault], *, full: bool) -> dict[str, list[str]]:
+    return {"degraded": list(dict.fromkeys(fault.reason if full else fault.kind for fault in faults))}

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, Final, Literal
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 _ENCODER: Final = json.JSONEncoder(default=repr)
 
@@ -41,8 +41,17 @@ def configure(form: Literal["json", "console"]) -> None:
 
 def _rendering(form: Literal["json", "console"]) -> list[Processor]:
     if form == "console":
-        return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        return [_printable, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_json)]
+
+
+def _printable(_logger: object, _method: str, line: EventDict) -> EventDict:
+    """Escape what would move a terminal's cursor or end the line: names come from whoever may register a model."""
+    return {name: _escaped(value) if isinstance(value, str) else value for name, value in line.items()}
+
+
+def _escaped(text: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _json(line: Mapping[str, Any], **_kwargs: object) -> str:

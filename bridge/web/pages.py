@@ -167,7 +167,7 @@ def _shown(story: Story, row: Listed, now: float) -> dict[str, Any]:
 
 
 async def _troubles(parts: Parts) -> list[str]:
-    return list(health.degraded(parts, await parts.ledger.paused()))
+    return [fault.reason for fault in health.degraded(parts, await parts.ledger.paused())]
 
 
 def _page(template: str, status: int = 200, more: dict[str, str] | None = None, **values: Any) -> Response:

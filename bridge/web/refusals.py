@@ -48,6 +48,11 @@ class Refusal(BaseModel):
     detail: str
 
 
+NOT_SIGNED_IN: Final[dict[int | str, dict[str, Any]]] = {
+    401: {"model": Refusal, "description": "User or password is missing or wrong"}
+}
+
+
 def headers(code: int) -> dict[str, str]:
     """Give what goes with an answer of that status; nothing of ours is kept by browsers and proxies."""
     found = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}

@@ -13,7 +13,7 @@ from bridge.ledger import Ledger, LedgerUnavailable
 from bridge.settings import Settings, SettingsInvalid, load
 from bridge.web import logs
 from bridge.web.app import create_app
-from bridge.web.deadline import DeadlineProtocol
+from bridge.web.deadline import MAX_HEAD, DeadlineProtocol
 from bridge.web.webhook import WebhookFirst
 
 _GRACE: Final = 3
@@ -35,6 +35,8 @@ def serve(since: float | None = None) -> None:
     uvicorn.run(
         WebhookFirst(create_app(settings, since)),
         http=DeadlineProtocol,
+        ws="none",  # a connection that is upgraded would have no deadline
+        h11_max_incomplete_event_size=MAX_HEAD,
         host=settings.host,
         port=settings.port,
         log_config=None,

@@ -1,7 +1,8 @@
 """What the endpoints work with, made once by the application's lifespan."""
 
-from dataclasses import dataclass
-from typing import Self
+import asyncio
+from dataclasses import dataclass, field
+from typing import Final, Self
 
 from fastapi import Request
 
@@ -13,6 +14,11 @@ from bridge.loop import Loop
 from bridge.metrics import Metrics
 from bridge.reconciler import Reconciler
 from bridge.settings import Settings
+from bridge.web.bodies import Budget
+from bridge.web.probe import Probe
+
+GUESSES: Final = 1_000
+"""Wrong passwords that wait at once: about as many requests as one process can answer in that second."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,10 @@ class State:
     dispatcher: Dispatcher
     follower: Follower
     reconciler: Reconciler | None
+    probe: Probe
+    unverified: Budget = field(default_factory=Budget)
+    guesses: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(GUESSES))
+    """Held while a wrong password waits for its answer."""
 
     @property
     def loops(self) -> tuple[Loop, ...]:

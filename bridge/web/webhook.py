@@ -1,4 +1,7 @@
-"""`POST /webhook`: a delivery of MLflow's is checked, written down, and only then answered."""
+"""`POST /webhook`: a delivery of MLflow's is checked, written down, and only then answered.
+
+What the headers decide is decided before the body is read.
+"""
 
 import time
 from collections.abc import Mapping
@@ -14,7 +17,9 @@ from bridge.events import Event
 from bridge.ledger import Accepted, Duplicate
 from bridge.signature import DELIVERY_ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, Stamp
 from bridge.web import answers
-from bridge.web.answers import BodyCutOff, BodyTooLarge, Word
+from bridge.web.answers import BodyCutOff, BodyTooLarge, Misframed, TooManyHeaders, Word
+from bridge.web.bodies import Body
+from bridge.web.deadline import MAX_HEADERS
 from bridge.web.description import WEBHOOK
 from bridge.web.state import State
 
@@ -27,14 +32,26 @@ _log = structlog.get_logger(__name__)
 
 
 class WebhookFirst:
-    """The application, with `POST /webhook` answered ahead of its layers: these take as long as all that we do."""
+    """The application, with the checks of every request's head before it.
+
+    `POST /webhook` is answered ahead of its layers: these take as long as all that we do.
+    """
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or hand on."""
-        if scope["type"] == "http" and (scope["method"], scope["path"]) == ("POST", PATH):
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            _check_head(scope)
+        except BridgeError as error:
+            _log.warning("request refused", kind=type(error).__name__, reason=str(error), peer=scope.get("client"))
+            await answers.refused(error, None, close=True)(scope, receive, send)
+            return
+        if (scope["method"], scope["path"]) == ("POST", PATH):
             scope["app"] = self._app
             response = await webhook(Request(scope, receive))
             await response(scope, receive, send)
@@ -45,27 +62,29 @@ class WebhookFirst:
 @router.post(PATH, status_code=202, openapi_extra=WEBHOOK)
 async def webhook(request: Request) -> Response:
     """Take a delivery of MLflow's. 202 says that it is written down and will be dispatched."""
-    state, delivery_id = State.of(request), None
+    state, delivery_id, whole = State.of(request), None, False
     try:
         headers = _headers(request)
-        body = await _body(request, headers)
         stamp = signature.stamp(headers.get(DELIVERY_ID_HEADER), headers.get(TIMESTAMP_HEADER))
         delivery_id = stamp.delivery_id
-        word = await receive(state, stamp, headers.get(SIGNATURE_HEADER), body)
+        if _announced(headers) > MAX_BODY:
+            raise _too_large()
+        claimed = signature.claim(headers.get(SIGNATURE_HEADER))
+        with state.unverified.body() as arriving:
+            await _read(request, arriving)
+            whole, body = True, bytes(arriving)
+            signature.verify(stamp, claimed, body, state.settings.webhook_secrets)
+        word = await receive(state, stamp, body)
         state.metrics.delivery(word)
         return answers.taken(word, delivery_id)
     except BridgeError as error:
         state.metrics.delivery(answers.word(error), type(error).__name__)
         _log.warning("delivery refused", delivery_id=delivery_id, kind=type(error).__name__, reason=str(error))
-        return answers.refused(error, delivery_id)
+        return answers.refused(error, delivery_id, close=not whole)
 
 
-async def receive(state: State, stamp: Stamp, signed: bytes | None, body: bytes) -> Word:
-    """Check the delivery in the order that the design promises, and accept it.
-
-    Raises one of `answers.REFUSALS`.
-    """
-    signature.verify(stamp, signed, body, state.settings.webhook_secrets)
+async def receive(state: State, stamp: Stamp, body: bytes) -> Word:
+    """Check what a delivery with a right signature says, and accept it; raises one of `answers.REFUSALS`."""
     signature.check_age(stamp, time.time(), state.settings.max_timestamp_age)
     event = events.parse(body)
     word = Word.TEST if event.is_test else await _accept(state, stamp.delivery_id, event)
@@ -99,20 +118,30 @@ def _headers(request: Request) -> dict[bytes, bytes | None]:
     return headers
 
 
-async def _body(request: Request, headers: Mapping[bytes, bytes | None]) -> bytes:
-    """Give the whole body; raises `BodyTooLarge` as soon as it is known to be, without reading on."""
-    if _announced(headers) > MAX_BODY:
-        raise _too_large()
-    body, more = bytearray(), True
+def _check_head(scope: Scope) -> None:
+    """Refuse a head of which a proxy may see another end than we do; h11 itself refuses what is no HTTP at all.
+
+    Source: RFC 9112, "Message Body Length" and "Transfer-Encoding". h11 takes the chunks where both are given.
+    """
+    names = [name for name, _ in scope["headers"]]
+    if len(names) > MAX_HEADERS:
+        raise TooManyHeaders(f"the request has more than {MAX_HEADERS} headers: send fewer")
+    if b"transfer-encoding" in names and (b"content-length" in names or scope["http_version"] != "1.1"):
+        raise Misframed("Transfer-Encoding is given with Content-Length or with HTTP/1.0: send Content-Length alone")
+
+
+async def _read(request: Request, body: Body) -> None:
+    """Read the whole body; raises `BodyTooLarge` as soon as it is known to be, without reading on."""
+    more = True
     while more:
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise BodyCutOff("the sender went away before the body was whole: it may send it again")
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY:
+        part = message.get("body", b"")
+        if len(body) + len(part) > MAX_BODY:
             raise _too_large()
+        body.add(part)
         more = message.get("more_body", False)
-    return bytes(body)
 
 
 def _too_large() -> BodyTooLarge:

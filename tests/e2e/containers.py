@@ -204,24 +204,24 @@ _POSTGRES = """\
 FROM {base}
 RUN apt-get update -qq \\
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null
+RUN install --directory --owner postgres --group postgres --mode 3777 /var/lib/postgresql/data /var/run/postgresql
 COPY serve /
+USER postgres
 CMD ["sh", "/serve"]
 """
 _SERVE_POSTGRES = """\
 set -eu
 data=/var/lib/postgresql/data
 programs=$(echo /usr/lib/postgresql/*/bin)
-mkdir -p $data && chown postgres $data && chmod 700 $data
-as_postgres() { setpriv --reuid postgres --regid postgres --init-groups "$@"; }
+chmod 700 $data
 if [ ! -s $data/PG_VERSION ]; then
   printf %s "$POSTGRES_PASSWORD" >/tmp/password
-  chown postgres /tmp/password
-  as_postgres "$programs/initdb" --pgdata $data --username "$POSTGRES_USER" --pwfile /tmp/password \\
+  "$programs/initdb" --pgdata $data --username "$POSTGRES_USER" --pwfile /tmp/password \\
     --encoding UTF8 --locale C --no-sync >/dev/null
   echo "host all all all scram-sha-256" >>$data/pg_hba.conf
-  echo "create database $POSTGRES_DB" | as_postgres "$programs/postgres" --single -D $data postgres >/dev/null
+  echo "create database $POSTGRES_DB" | "$programs/postgres" --single -D $data postgres >/dev/null
 fi
-exec setpriv --reuid postgres --regid postgres --init-groups "$programs/postgres" -D $data -c listen_addresses='*'
+exec "$programs/postgres" -D $data -c listen_addresses='*'
 """
 
 

@@ -4,7 +4,6 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import httpx
 
@@ -25,17 +24,20 @@ jobs: {}
 """
 
 
+_PASSWORD = "sentinel-password-of-the-page"
+
+
 class QuickBridge(BridgeServer):
     """`mlflow-bridge serve`, by `tests.integration.quick`."""
 
     def __init__(self, env: Mapping[str, str], folder: Path, *options: str) -> None:
-        super().__init__({"PYTHONPATH": str(ROOT), **env}, folder)
+        super().__init__({"PYTHONPATH": str(ROOT), "ADMIN_PASSWORD": _PASSWORD, **env}, folder)
         self._command = [sys.executable, "-m", "tests.integration.quick", "serve", *options]
 
     def degraded(self) -> list[str]:
-        """Give what `/ready` says is wrong."""
-        said: dict[str, Any] = httpx.get(f"{self.url}/ready", trust_env=False, timeout=30).json()
-        return list(said["degraded"])
+        """Give what `/ready` says to the administrator is wrong."""
+        answer = httpx.get(f"{self.url}/ready", auth=("admin", _PASSWORD), trust_env=False, timeout=30)
+        return list(answer.json()["degraded"])
 
     def wait_for(self, said: str) -> None:
         """Wait until the log says so."""

@@ -5,16 +5,18 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 
-from bridge.web.deadline import DeadlineProtocol
+from bridge.web.deadline import MAX_HEADERS, DeadlineProtocol
 
 HEAD = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n\r\n"
 WHOLE = HEAD + b"x" * 40
+LARGE = 64 * 1024 * 1024
+"""Bytes, more than the system keeps of an answer that nobody reads."""
 SLOW = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -34,6 +36,16 @@ async def echo(request: Request) -> int:
 async def slow() -> str:
     await asyncio.sleep(3 * Quick.seconds)
     return "done"
+
+
+@app.get("/large")
+async def large() -> Response:
+    return Response(b"x" * LARGE)
+
+
+@app.get("/headers")
+async def headers(request: Request) -> int:
+    return len(request.scope["headers"])
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +124,24 @@ def test_a_connection_that_sends_whole_requests_is_kept_as_long_as_it_does(conne
 def test_an_answer_may_take_longer_than_the_deadline(connection: socket.socket) -> None:
     for _ in range(2):
         assert asked(connection, SLOW) == "200"
+
+
+@pytest.mark.parametrize("number", [10, MAX_HEADERS, MAX_HEADERS + 1, 3_000])
+def test_no_more_headers_are_kept_than_are_needed_to_refuse_them(connection: socket.socket, number: int) -> None:
+    connection.sendall(
+        b"GET /headers HTTP/1.1\r\nConnection: close\r\nHost: x\r\n" + b"a:\r\n" * (number - 2) + b"\r\n"
+    )
+    received = b""
+    while part := connection.recv(65_536):
+        received += part
+    assert int(received.split()[-1]) == min(number, MAX_HEADERS + 1)
+
+
+def test_who_does_not_read_the_answers_to_many_requests_loses_the_connection(connection: socket.socket) -> None:
+    connection.sendall(2 * b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    time.sleep(4 * Quick.seconds)
+    received = 0
+    with suppress(OSError):
+        while part := connection.recv(1_048_576):
+            received += len(part)
+    assert received < LARGE

@@ -181,6 +181,17 @@ def test_a_right_set_up_is_found_to_be_right_and_nothing_is_started(
     assert github.runs == ()
 
 
+def test_weak_settings_have_a_row_each_and_fail_nothing(doctor: Doctor, webhook: str, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("")
+    (tmp_path / ".env").chmod(0o644)
+    seen = doctor(ADMIN_PASSWORD="sentinel")
+    weak = [each for each in seen.findings if each["check"] == "settings" and each["state"] == "warning"]
+    assert seen.status == 0
+    assert {each["about"] for each in weak} == {"ADMIN_PASSWORD", ".env"}
+    assert all(each["mend"] for each in weak)
+    assert "sentinel" not in str(weak)
+
+
 def test_an_apps_right_set_up_with_a_route_of_either_kind_is_found_to_be_right(
     doctor: Doctor, webhook: str, other_github: MakeGithub, tmp_path: Path
 ) -> None:

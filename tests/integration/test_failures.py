@@ -108,7 +108,7 @@ def test_a_full_disk_is_named_and_what_was_accepted_goes_out_once_there_is_room(
     assert sender.send().status_code == 202
     with full_disk(bridge):
         assert is_told_to_come_again(sender.refused())
-        until(lambda: get(bridge, "/ready").status_code == 503)  # its write is small, and may still have room
+        until(lambda: get(bridge, "/ready").status_code == 503, 30)  # its write is small, and may still have room
         assert get(bridge, "/health").status_code == 200
     assert any("disk" in reason and "DATABASE_URL" in reason for reason in said(bridge))
     until(sender.is_taken_again)
@@ -195,7 +195,6 @@ def test_a_bridge_outlives_its_postgresql(
         until(sender.is_taken_again)
         until(lambda: sender.accepted <= set(dispatched(github)), 30)
         assert sorted(dispatched(github)) == sorted(sender.accepted)
-        assert get(bridge, "/ready").status_code == 200
         assert "Traceback" not in bridge.log.read_text()
 
 

@@ -1,5 +1,6 @@
 """The process around the application: how it starts, and what it says where it can't."""
 
+import json
 import os
 import subprocess
 import sys
@@ -44,6 +45,19 @@ def test_the_process_starts_small_and_stops_when_told(bridge: BridgeServer) -> N
     assert resident < 100 * 1024
     bridge.stop()
     assert "Finished server process" in bridge.log.read_text()
+
+
+def test_a_weak_setting_is_a_warning_at_the_start(settings: dict[str, str], folder: Path) -> None:
+    with BridgeServer(settings | {"ADMIN_PASSWORD": "sentinel"}, folder) as bridge:
+        lines = [json.loads(line) for line in bridge.log.read_text().splitlines()]
+    found = [(line["level"], line["setting"]) for line in lines if line["event"] == "weak setting"]
+    assert ("warning", "ADMIN_PASSWORD") in found
+
+
+def test_a_sample_of_the_documentation_ends_the_process_with_status_2(tmp_path: Path, settings: dict[str, str]) -> None:
+    ended = serve(tmp_path, **settings | {"MLFLOW_WEBHOOK_SECRET": "a-long-random-text"})
+    assert ended.returncode == 2
+    assert [line.split()[0] for line in ended.stderr.splitlines()] == ["MLFLOW_WEBHOOK_SECRET"]
 
 
 @pytest.mark.parametrize("form", ["json", "console"])

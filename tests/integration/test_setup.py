@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import subprocess
 import sys
 import time
@@ -75,6 +76,8 @@ def test_by_the_guide_alone_eight_commands_lead_from_a_clone_to_a_build_that_has
             "https://bridge.example.com": f"http://127.0.0.1:{port}",
             "https://mlflow.example.com": mlflow_server.url,
             "github_pat_…": TOKEN,
+            "a-long-random-text": secrets.token_hex(24),
+            "another-one": secrets.token_hex(24),
             "iris": model,
         }
         newcomer = Newcomer(tmp_path, env, names)

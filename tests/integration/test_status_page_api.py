@@ -16,7 +16,7 @@ from bridge.demo.github import LoopbackGitHub
 from bridge.demo.processes import BridgeServer
 from tests.integration.conftest import REPOSITORY, SECRET, TOKEN
 from tests.integration.deliveries import VALID, post
-from tests.integration.test_openapi import CHECKS, api
+from tests.integration.test_openapi import CHECKS, api, description
 
 PASSWORD = "sentinel-password"
 SIGNED_IN = {"Authorization": "Basic " + b64encode(f"admin:{PASSWORD}".encode()).decode()}
@@ -45,6 +45,11 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BridgeServer]:
 @settings(max_examples=50, deadline=None)
 def test_every_answer_is_one_that_the_description_names(case: Case[Any], running: BridgeServer) -> None:
     case.call_and_validate(running.url, checks=CHECKS, headers=SIGNED_IN)
+
+
+def test_the_description_is_the_administrators_alone(running: BridgeServer) -> None:
+    assert httpx.get(f"{running.url}/openapi.json", trust_env=False).status_code == 401
+    assert httpx.get(f"{running.url}/openapi.json", headers=SIGNED_IN, trust_env=False).json() == description()
 
 
 def test_what_was_delivered_is_given_and_replayed(running: BridgeServer) -> None:

@@ -22,9 +22,10 @@ ALLOWED = {
     **dict.fromkeys(ADAPTERS, PURE | {"errors"}),
     "ledger": {"ledger"} | PURE | {"errors"},
     **dict.fromkeys(("github_app", "github_repository"), {"github"} | PURE | {"errors"}),
-    "metrics": {"ledger", "github"},
+    "metrics": {"ledger", "github", "routing"},
+    "weak_settings": {"settings"},
     **dict.fromkeys(LOOPS, LOOPS | ADAPTERS | PURE | {"errors"}),
-    **dict.fromkeys(SHELLS - LOOPS, SHELLS | ADAPTERS | PURE | {"errors", "settings", "metrics"}),
+    **dict.fromkeys(SHELLS - LOOPS, SHELLS | ADAPTERS | PURE | {"errors", "settings", "weak_settings", "metrics"}),
     "image": {"image", "mlflow_api", "aside", "errors"} | PURE,
 }
 """Which rooms a room may import from; a room is a module or folder right below `bridge`."""

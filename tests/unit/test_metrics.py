@@ -6,13 +6,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from bridge.github import Quota
 from bridge.ledger import Figures, State
 from bridge.metrics import Metrics
+from bridge.routing import Route
 
 NOTHING = Figures({}, None, {})
+ROUTES = (Route("all", "owner/models", "t"), Route("fraud", "owner/fraud", "t"))
 
 
 @pytest.fixture
 def metrics() -> Metrics:
-    return Metrics()
+    return Metrics(ROUTES)
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -59,11 +61,22 @@ def test_without_anything_pending_the_oldest_is_0_seconds_old(metrics: Metrics) 
     assert value(metrics, "oldest_pending_seconds") == 0
 
 
-def test_a_paused_lane_shows_its_reason_without_githubs_words_and_goes_when_it_is_over(metrics: Metrics) -> None:
-    said = "GitHub refuses (403 No (really) no, request ABCD:1234): give GITHUB_TOKEN the permission contents=write"
-    metrics.tell(Figures({}, None, {"github": said}))
-    reason = "GitHub refuses: give GITHUB_TOKEN the permission contents=write"
-    assert value(metrics, "lane_paused", lane="github", reason=reason) == 1
+def paused(metrics: Metrics) -> set[str]:
+    """Give the routes by which nothing goes out."""
+    return {route.name for route in ROUTES if value(metrics, "lane_paused", route=route.name)}
+
+
+@pytest.mark.parametrize(
+    ("lane", "routes"),
+    [("github", {"all", "fraud"}), ("owner/fraud", {"fraud"}), ("owner/gone", set())],
+)
+def test_a_pause_shows_by_its_routes_alone_and_goes_when_it_is_over(
+    metrics: Metrics, lane: str, routes: set[str]
+) -> None:
+    metrics.tell(Figures({}, None, {lane: "GitHub refuses (403 sentinel-words): give the permission"}))
+    assert paused(metrics) == routes
+    for secret in ("owner/", "sentinel", "GitHub refuses"):
+        assert secret.encode() not in metrics.text()
     metrics.tell(NOTHING)
     assert b"mlflow_bridge_lane_paused{" not in metrics.text()
 
@@ -89,7 +102,7 @@ def test_githubs_quota_and_the_tokens_end_are_told_once_they_are_known(metrics: 
 
 def test_two_applications_share_no_metrics(metrics: Metrics) -> None:
     metrics.delivery("submitted")
-    assert value(Metrics(), "deliveries_total", outcome="submitted", error="") is None
+    assert value(Metrics(ROUTES), "deliveries_total", outcome="submitted", error="") is None
 
 
 def test_every_name_of_ours_begins_alike_and_has_a_description(metrics: Metrics) -> None:

@@ -3,7 +3,7 @@
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,6 +20,7 @@ from bridge.settings import Settings
 from bridge.signature import sign
 from bridge.web.app import create_app
 from bridge.web.state import State
+from bridge.web.webhook import WebhookFirst
 
 SECRET, PREVIOUS, TOKEN = "sentinel-secret", "sentinel-previous", "ghp_sentinel"
 
@@ -30,11 +31,12 @@ class Bridge:
     def __init__(self, portal: BlockingPortal, client: httpx.AsyncClient, database: Path, app: FastAPI) -> None:
         self.database = database
         self._app = app
-        self._portal = portal
+        self.portal = portal
         self._client = client
 
-    def get(self, path: str) -> httpx.Response:
-        return self._portal.call(self._client.get, path)
+    def get(self, path: str, **sent: Any) -> httpx.Response:
+        """Ask for it, with headers or a password where they are given."""
+        return self.portal.call(lambda: self._client.get(path, **sent))
 
     @property
     def state(self) -> State:
@@ -44,7 +46,7 @@ class Bridge:
 
     def stop(self, loop: Loop) -> None:
         """Stop the loop, and wait until it has ended."""
-        self._portal.call(loop.stop)
+        self.portal.call(loop.stop)
         while loop.running:
             time.sleep(0.01)
 
@@ -52,13 +54,14 @@ class Bridge:
         self,
         content: bytes | AsyncIterator[bytes],
         headers: Sequence[tuple[bytes, bytes]] | Mapping[str, str] | None = None,
+        path: str = "/webhook",
     ) -> httpx.Response:
         """Post to the webhook just so."""
 
         async def post() -> httpx.Response:
-            return await self._client.post("/webhook", content=content, headers=headers)
+            return await self._client.post(path, content=content, headers=headers)
 
-        return self._portal.call(post)
+        return self.portal.call(post)
 
     def post(self, body: bytes, **headers: str | None) -> httpx.Response:
         """Post a body that is signed as it should be, but for the headers that are given."""
@@ -95,14 +98,21 @@ def github() -> Iterator[respx.Route]:
         yield mock.post("https://api.github.com/repos/owner/models/dispatches").respond(503)
 
 
-@pytest.fixture
-def bridge(tmp_path: Path, github: respx.Route) -> Iterator[Bridge]:
-    app = create_app(settings(tmp_path / "ledger.db"))
+@contextmanager
+def opened(portal: BlockingPortal, chosen: Settings, database: Path) -> Iterator[Bridge]:
+    """Start a bridge with these settings."""
+    app = create_app(chosen)
     with (
-        start_blocking_portal() as portal,
         portal.wrap_async_context_manager(app.router.lifespan_context(app)),
         portal.wrap_async_context_manager(
-            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bridge")
+            httpx.AsyncClient(transport=httpx.ASGITransport(WebhookFirst(app)), base_url="http://bridge")
         ) as client,
     ):
-        yield Bridge(portal, client, tmp_path / "ledger.db", app)
+        yield Bridge(portal, client, database, app)
+
+
+@pytest.fixture
+def bridge(tmp_path: Path, github: respx.Route) -> Iterator[Bridge]:
+    database = tmp_path / "ledger.db"
+    with start_blocking_portal() as portal, opened(portal, settings(database), database) as bridge:
+        yield bridge

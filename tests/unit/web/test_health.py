@@ -1,11 +1,42 @@
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import httpx
 import pytest
 import respx
+from anyio.from_thread import start_blocking_portal
+from pydantic import SecretStr
 
 from bridge.ledger import Ledger, LedgerUnavailable
-from tests.unit.web.conftest import Bridge
+from bridge.web import probe
+from tests.unit.web.conftest import Bridge, opened, settings
 from tests.unit.web.test_webhook import CREATED
+
+AUTH = ("admin", "sentinel-password")
+
+
+@pytest.fixture
+def bridge(tmp_path: Path, github: respx.Route) -> Iterator[Bridge]:
+    """A bridge with an administrator."""
+    chosen = settings(tmp_path / "ledger.db").model_copy(update={"admin_password": SecretStr(AUTH[1])})
+    with start_blocking_portal() as portal, opened(portal, chosen, tmp_path / "ledger.db") as bridge:
+        yield bridge
+
+
+def ready(bridge: Bridge, auth: tuple[str, str] | None = None) -> tuple[int, list[str]]:
+    """Give the status, and what is wrong."""
+    answer: httpx.Response = bridge.get("/ready", **({"auth": auth} if auth else {}))
+    assert set(answer.json()) == {"degraded"}
+    return answer.status_code, answer.json()["degraded"]
+
+
+def until_degraded(bridge: Bridge) -> None:
+    until = time.monotonic() + 5
+    while not ready(bridge)[1]:
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 def test_health_says_that_the_process_lives(bridge: Bridge) -> None:
@@ -14,63 +45,95 @@ def test_health_says_that_the_process_lives(bridge: Bridge) -> None:
 
 
 def test_a_bridge_without_trouble_is_ready_and_not_degraded(bridge: Bridge) -> None:
-    answer = bridge.get("/ready")
-    assert (answer.status_code, answer.json()) == (200, {"degraded": []})
+    assert ready(bridge) == ready(bridge, AUTH) == (200, [])
 
 
-def test_a_paused_lane_is_ready_but_degraded_with_its_reason(bridge: Bridge, github: respx.Route) -> None:
-    github.respond(401, json={"message": "Bad credentials"})
+@pytest.mark.parametrize(("status", "kind"), [(401, "github-paused"), (404, "repository-paused")])
+def test_what_github_refuses_is_named_to_the_administrator_and_its_kind_to_anybody(
+    bridge: Bridge, github: respx.Route, status: int, kind: str
+) -> None:
+    github.respond(status, json={"message": "sentinel-words"})
     bridge.post(CREATED)
-    until = time.monotonic() + 5
-    while not bridge.get("/ready").json()["degraded"] and time.monotonic() < until:
-        time.sleep(0.02)
-    answer = bridge.get("/ready")
-    assert answer.status_code == 200
-    assert answer.json()["degraded"] == [
-        "nothing goes to GitHub: GitHub refuses (401 Bad credentials): "
-        "renew GITHUB_TOKEN, or check GITHUB_APP_ID and its key"
-    ]
+    until_degraded(bridge)
+    assert ready(bridge) == (200, [kind])
+    code, (reason,) = ready(bridge, AUTH)
+    assert code == 200
+    assert f"{status} sentinel-words" in reason
+    assert ("owner/models" in reason) == (status == 404)
 
 
-def test_a_repository_that_refuses_is_degraded_by_its_name(bridge: Bridge, github: respx.Route) -> None:
-    github.respond(404, json={"message": "Not Found"})
-    bridge.post(CREATED)
-    until = time.monotonic() + 5
-    while not bridge.get("/ready").json()["degraded"] and time.monotonic() < until:
-        time.sleep(0.02)
-    assert bridge.get("/ready").json()["degraded"] == [
-        "nothing goes to owner/models: GitHub refuses (404 Not Found): "
-        "check that the repository exists and that the token or App reaches it with contents=write; "
-        "of a route with a workflow, that its file is there, with actions=write"
-    ]
+def test_runs_that_cannot_be_followed_are_named_to_the_administrator_and_their_kind_to_anybody(bridge: Bridge) -> None:
+    bridge.state.follower.problems |= {"owner/models": "sentinel-1", "owner/others": "sentinel-2"}
+    assert ready(bridge) == (200, ["runs-not-visible"])
+    assert ready(bridge, AUTH) == (200, ["sentinel-1", "sentinel-2"])
 
 
-def test_a_dispatcher_that_has_stopped_is_degraded(bridge: Bridge) -> None:
-    bridge.stop(bridge.state.dispatcher)
-    assert bridge.get("/ready").json() == {"degraded": ["the dispatcher has stopped: restart the bridge"]}
-
-
-def test_runs_that_cannot_be_followed_are_degraded_with_the_mend(bridge: Bridge) -> None:
-    bridge.state.follower.problems["owner/models"] = "the runs of owner/models can't be seen: give actions=read"
-    answer = bridge.get("/ready")
-    assert answer.status_code == 200
-    assert answer.json() == {"degraded": ["the runs of owner/models can't be seen: give actions=read"]}
-
-
-def test_every_loop_that_has_stopped_is_degraded(bridge: Bridge) -> None:
+def test_every_loop_that_has_stopped_is_named_to_the_administrator(bridge: Bridge) -> None:
     for loop in bridge.state.loops:
         bridge.stop(loop)
-    assert bridge.get("/ready").json()["degraded"] == [
-        "the dispatcher has stopped: restart the bridge",
-        "the follower has stopped: restart the bridge",
-    ]
+    assert ready(bridge) == (200, ["loop-stopped"])
+    _, reasons = ready(bridge, AUTH)
+    assert [reason.split()[1] for reason in reasons] == ["dispatcher", "follower"]
 
 
-def test_a_ledger_that_cannot_be_used_is_not_ready(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+class Writes:
+    """Counts the ledger's probe writes, each of which fails as long as there is a `problem`."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.problem: LedgerUnavailable | None = None
+
+    async def write(self, *_: object) -> None:
+        self.count += 1
+        if self.problem:
+            raise self.problem
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> Writes:
+    found = Writes()
+    monkeypatch.setattr(Ledger, "write_bookmark", found.write)
+    return found
+
+
+def test_a_ledger_that_cannot_be_used_is_not_ready_and_its_details_are_the_administrators(
+    bridge: Bridge, writes: Writes
+) -> None:
+    writes.problem = LedgerUnavailable("sentinel of a database")
+    assert ready(bridge) == (503, ["ledger-unavailable"])
+    assert ready(bridge, AUTH) == (503, ["sentinel of a database"])
+
+
+def test_a_ledger_that_cannot_be_read_is_not_ready(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(*_: object) -> None:
-        raise LedgerUnavailable("the ledger can't be used (x): check the disk")
+        raise LedgerUnavailable("sentinel of a database")
 
-    with monkeypatch.context() as patched:
-        patched.setattr(Ledger, "write_bookmark", fail)
-        answer = bridge.get("/ready")
-    assert (answer.status_code, answer.json()) == (503, {"degraded": ["the ledger can't be used (x): check the disk"]})
+    monkeypatch.setattr(Ledger, "paused", fail)
+    assert ready(bridge) == (503, ["ledger-unavailable"])
+
+
+@pytest.mark.parametrize("problem", [None, LedgerUnavailable("x")])
+def test_however_many_ask_the_ledger_is_written_once_in_ten_seconds(
+    bridge: Bridge, writes: Writes, problem: LedgerUnavailable | None
+) -> None:
+    writes.problem = problem
+    with ThreadPoolExecutor(10) as threads:
+        answers = list(threads.map(bridge.get, ["/ready"] * 50))
+    assert {answer.status_code for answer in answers} == {503 if problem else 200}
+    assert writes.count == 1
+
+
+def test_a_ledger_that_can_be_written_again_is_ready_after_the_next_probe(
+    bridge: Bridge, writes: Writes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "INTERVAL", 0.0)
+    writes.problem = LedgerUnavailable("x")
+    assert ready(bridge)[0] == 503
+    writes.problem = None
+    assert ready(bridge)[0] == 200
+
+
+def test_without_a_password_nobody_gets_more_than_the_kind(tmp_path: Path, github: respx.Route) -> None:
+    with start_blocking_portal() as portal, opened(portal, settings(tmp_path / "l.db"), tmp_path / "l.db") as bridge:
+        bridge.state.follower.problems["owner/models"] = "sentinel"
+        assert ready(bridge, ("admin", "")) == (200, ["runs-not-visible"])

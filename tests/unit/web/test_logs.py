@@ -74,3 +74,10 @@ def test_on_a_console_it_is_text() -> None:
     assert "dispatched" in line
     assert "delivery_id=8f" in line
     assert "\x1b" not in line  # not a terminal
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "a\nb", "\x9b2J", "a\u202eb", "a\u2028b", "\r"])
+def test_a_name_can_not_move_a_terminals_cursor_or_end_its_line(text: str) -> None:
+    for code in (f"log.info('delivery', model={text!r})", f"logging.getLogger('uvicorn.error').info({text!r})"):
+        (line,) = logged(code, form="console")
+        assert line.isprintable()

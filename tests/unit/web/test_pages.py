@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import uuid4
 
 import httpx
@@ -19,13 +20,23 @@ from bridge.settings import Settings
 from bridge.web import admin, wording
 from bridge.web.admin import CrossSite, NotSignedIn
 from bridge.web.app import create_app
+from bridge.web.state import GUESSES
+from bridge.web.webhook import WebhookFirst
 from tests.integration.deliveries import body
 from tests.unit.web.conftest import SECRET, Bridge, settings
 from tests.unit.web.test_webhook import CREATED
 
 PASSWORD = "sentinel pässword: 密"
 AUTH = ("admin", PASSWORD.encode())
-PATHS = ("/", "/version?model=a&version=1", "/static/page.css", "/api/versions", "/api/deliveries", "/api/deliveries/x")
+PATHS = (
+    "/",
+    "/version?model=a&version=1",
+    "/static/page.css",
+    "/api/versions",
+    "/api/deliveries",
+    "/api/deliveries/x",
+    "/openapi.json",
+)
 CSP = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'"
 
 
@@ -38,7 +49,7 @@ class Page(Bridge):
         async def send() -> httpx.Response:
             return await self._client.request(method, path, headers=named, auth=AUTH if signed_in else None)
 
-        return self._portal.call(send)
+        return self.portal.call(send)
 
     def register(self, model: str, version: str = "1") -> str:
         """Deliver a version's event; give the delivery's id."""
@@ -53,7 +64,7 @@ def opened(portal: BlockingPortal, chosen: Settings, database: Path) -> Iterator
     with (
         portal.wrap_async_context_manager(app.router.lifespan_context(app)),
         portal.wrap_async_context_manager(
-            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bridge")
+            httpx.AsyncClient(transport=httpx.ASGITransport(WebhookFirst(app)), base_url="http://bridge")
         ) as client,
     ):
         yield Page(portal, client, database, app)
@@ -65,6 +76,18 @@ def page(tmp_path: Path, github: respx.Route) -> Iterator[Page]:
     chosen = settings(database).model_copy(update={"admin_password": SecretStr(PASSWORD), "mlflow_tracking_uri": None})
     with start_blocking_portal() as portal:
         yield from opened(portal, chosen, database)
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that an answer was put off, each put off by none."""
+    found: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        found.append(seconds)
+
+    monkeypatch.setattr("bridge.web.admin.asyncio", SimpleNamespace(sleep=sleep))
+    return found
 
 
 def links(answer: httpx.Response) -> list[str]:
@@ -107,6 +130,29 @@ class TestSignIn:
         with pytest.raises(NotSignedIn, match="ADMIN_PASSWORD") as refused:
             admin.check(given, PASSWORD)
         assert "sentinel" not in str(refused.value)
+
+    @pytest.mark.parametrize("path", ["/", "/ready", "/api/versions", "/openapi.json"])
+    def test_a_wrong_password_waits_for_its_answer_and_is_logged_with_its_peer(
+        self, page: Page, path: str, waits: list[float], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert page.get(path, auth=("admin", f"{PASSWORD}?")).status_code == 401
+        assert waits == [admin.DELAY]
+        assert "127.0.0.1" in "".join(capsys.readouterr())
+
+    def test_nobody_else_waits_and_nobody_is_locked_out(self, page: Page, waits: list[float]) -> None:
+        for _ in range(20):
+            page.get("/", auth=("admin", "wrong"))
+        del waits[:]
+        assert page.ask("/").status_code == 200
+        assert page.ask("/", signed_in=False).status_code == 401
+        assert page.ask("/ready", signed_in=False).status_code == 200
+        assert waits == []
+
+    def test_only_so_many_wrong_passwords_wait_at_once(self, page: Page, waits: list[float]) -> None:
+        for _ in range(GUESSES):
+            page.portal.call(page.state.guesses.acquire)
+        assert page.get("/", auth=("admin", "wrong")).status_code == 401
+        assert waits == []
 
     def test_a_password_may_hold_colons_and_any_letter(self) -> None:
         admin.check("basic " + base64.b64encode(f"admin:{PASSWORD}".encode()).decode(), PASSWORD)
@@ -331,7 +377,7 @@ class TestApi:
                 assert second.rows("select count(*) from dispatches") == [(1,)]
 
     def test_the_password_is_in_no_answer(self, page: Page) -> None:
-        for path in (*PATHS, "/openapi.json"):
+        for path in PATHS:
             assert "sentinel" not in page.ask(path).text
             assert SECRET not in page.ask(path).text
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,6 +19,8 @@ from bridge.signature import sign
 from bridge.web import webhook
 from bridge.web.answers import RETRY_AFTER
 from bridge.web.app import create_app
+from bridge.web.bodies import BUDGET
+from bridge.web.deadline import MAX_HEADERS
 from tests.unit.web.conftest import PREVIOUS, SECRET, TOKEN, Bridge, settings
 
 VERSION: dict[str, object] = {"name": "iris", "version": "7", "source": "models:/m-1", "run_id": None, "tags": {}}
@@ -82,15 +84,17 @@ def test_both_secrets_are_taken_during_a_rotation(bridge: Bridge) -> None:
 
 TOO_LONG = b"x" * (webhook.MAX_BODY + 1)
 NO_EVENT = b"{}"
+WRONG = f"v1,{'A' * 43}="
 
 
 @pytest.mark.parametrize(
     ("wrong", "status"),
     [
         # Each line is wrong in one more way than the one below it, and is answered for its first.
-        ((TOO_LONG, {"delivery_id": "x", "signature": "v1,x", "timestamp": "x"}), 413),
-        ((NO_EVENT, {"delivery_id": "x", "signature": "v1,x", "timestamp": "1"}), 400),
+        ((TOO_LONG, {"delivery_id": "x", "signature": "v1,x", "timestamp": "x"}), 400),
+        ((TOO_LONG, {"signature": "v1,x", "timestamp": "1"}), 413),
         ((NO_EVENT, {"signature": "v1,x", "timestamp": "1"}), 401),
+        ((NO_EVENT, {"signature": WRONG, "timestamp": "1"}), 401),
         ((NO_EVENT, {"timestamp": "1"}), 400),
         ((NO_EVENT, {}), 422),
         ((body("model_version_tag.deleted", TAG), {}), 422),
@@ -124,6 +128,16 @@ def signed(late: int = 0) -> dict[str, str | None]:
     return {"delivery_id": delivery_id, "signature": sign(SECRET, delivery_id, then, CREATED), "timestamp": str(then)}
 
 
+def named(headers: Mapping[str, str | None]) -> dict[str, str]:
+    """Give MLflow's headers by their names."""
+    return {f"X-MLflow-{name.replace('_', '-')}": value for name, value in headers.items() if value is not None}
+
+
+async def endless() -> AsyncIterator[bytes]:
+    for _ in range(64):
+        yield b"x" * 65_536
+
+
 def test_a_header_that_comes_twice_is_refused(bridge: Bridge) -> None:
     delivery_id, now = str(uuid4()), int(time.time())
     headers = [
@@ -136,16 +150,89 @@ def test_a_header_that_comes_twice_is_refused(bridge: Bridge) -> None:
     assert bridge.send(CREATED, twice).status_code == 401
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"delivery_id": "x"}, 400),
+        ({"timestamp": "soon"}, 400),
+        ({"signature": None}, 401),
+        ({"signature": "v1,x"}, 401),
+        ({"signature": WRONG[:-1]}, 401),
+    ],
+)
+def test_a_request_that_its_headers_rule_out_has_its_body_never_read(
+    bridge: Bridge, headers: dict[str, str | None], status: int
+) -> None:
+    read: list[bytes] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(4):
+            read.append(CREATED)
+            yield CREATED
+
+    answer = bridge.send(body(), named(signed() | headers))
+    assert (answer.status_code, answer.headers["Connection"]) == (status, "close")
+    assert read == []
+
+
+@pytest.mark.parametrize("path", ["/webhook", "/health", "/", "/nowhere", "/openapi.json"])
+def test_a_request_whose_end_two_readers_see_differently_is_refused_on_every_path(bridge: Bridge, path: str) -> None:
+    headers = named(signed()) | {"Content-Length": "5", "Transfer-Encoding": "chunked"}
+    for answer in (bridge.get(path, headers=headers), bridge.send(CREATED, headers, path)):
+        assert (answer.status_code, answer.headers["Connection"]) == (400, "close")
+    assert bridge.rows("select count(*) from deliveries") == [(0,)]
+
+
+def test_more_headers_than_anybody_sends_are_refused(bridge: Bridge) -> None:
+    answer = bridge.get("/health", headers=[(f"X-{number}", "") for number in range(MAX_HEADERS)])
+    assert (answer.status_code, answer.headers["Connection"]) == (431, "close")
+
+
+@pytest.mark.parametrize("path", ["/webhook/", "//webhook", "/health/", "/api/versions/"])
+def test_a_path_that_is_none_of_ours_is_not_redirected_to_whatever_host_was_asked_for(
+    bridge: Bridge, path: str
+) -> None:
+    for answer in (bridge.get(path, headers={"Host": "evil.example"}), bridge.send(CREATED, {}, path)):
+        assert answer.status_code in (404, 405)
+        assert "Location" not in answer.headers
+
+
+def test_a_body_past_the_budget_is_to_be_sent_again_and_a_delivery_of_usual_size_is_accepted_all_the_same(
+    bridge: Bridge,
+) -> None:
+    large = body("model_version.created", {**VERSION, "source": "x" * 10_000})
+    budget = bridge.state.unverified
+    budget.reserve(BUDGET)
+    answer = bridge.post(large)
+    assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
+    assert answer.headers["Retry-After"] == str(RETRY_AFTER)
+    assert bridge.post(CREATED).status_code == 202
+
+
+class Gone(Exception):
+    """The sender's connection breaks."""
+
+
+def test_the_budget_is_given_back_however_a_request_ends(bridge: Bridge) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"x" * 100_000
+        raise Gone
+
+    large = b"x" * 100_000
+    bridge.post(large)  # no event
+    bridge.send(large, named(signed() | {"signature": WRONG}))
+    bridge.send(endless(), named(signed()))
+    with pytest.raises(Gone):
+        bridge.send(broken(), named(signed()))
+    bridge.state.unverified.reserve(BUDGET)
+
+
 def test_a_body_of_exactly_the_limit_is_read(bridge: Bridge) -> None:
     assert bridge.post(b"x" * webhook.MAX_BODY).status_code == 422
 
 
 def test_a_body_that_announces_no_length_is_read_no_further_than_the_limit(bridge: Bridge) -> None:
-    async def chunked() -> AsyncIterator[bytes]:
-        for _ in range(64):
-            yield b"x" * 65_536
-
-    answer = bridge.send(chunked())
+    answer = bridge.send(endless(), named(signed()))
     assert answer.status_code == 413
     assert answer.headers["Connection"] == "close"
 

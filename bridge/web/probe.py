@@ -1,0 +1,33 @@
+"""Whether the ledger can be written, asked rarely enough that anybody may ask us."""
+
+import asyncio
+import math
+import time
+from typing import Final
+
+from bridge.ledger import Ledger, LedgerUnavailable
+
+INTERVAL: Final = 10.0
+"""Seconds between two writes: as often as the image's HEALTHCHECK asks."""
+
+
+class Probe:
+    """Writes at most once every `INTERVAL` seconds, however many ask; the others get the last result."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._writing = asyncio.Lock()
+        self._written_at = -math.inf
+        self._problem: LedgerUnavailable | None = None
+
+    async def problem(self) -> LedgerUnavailable | None:
+        """Give why the ledger can't be written; None where it can."""
+        async with self._writing:
+            if time.monotonic() - self._written_at >= INTERVAL:
+                try:
+                    await self._ledger.write_bookmark("ready", str(time.time()))  # only a write shows that it works
+                    self._problem = None
+                except LedgerUnavailable as error:
+                    self._problem = error
+                self._written_at = time.monotonic()
+        return self._problem
