@@ -4,29 +4,48 @@ Source: MLflow's "REST API" (2.0) and its protobuf files. Names travel in query 
 that any Unicode is fine. Every method raises a `MlflowError` or one of its kinds, and nothing else.
 """
 
+import base64
+import json
 import re
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, InstanceOf, ValidationError, field_validator
 
-from bridge import __version__
+from bridge import __version__, reading
 from bridge.errors import BridgeError
+from bridge.reading import AnswerTooLarge, AnswerUnreadable
+from bridge.text import Text, clean, read_json
 
 _LOGGED_MODEL = re.compile(r"models:/(m-[0-9A-Za-z]+)")
 _TIMEOUT = httpx.Timeout(30.0, connect=10.0)
-"""Seconds."""
+"""Seconds without a byte."""
 
-_TEST_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
-"""Seconds; while it tests a webhook, MLflow itself waits for the receiver, with retries."""
+_SECONDS = 60.0
+"""For a whole call: a long list may take MLflow's database some time."""
 
+_TEST_SECONDS = 90.0
+"""The same; while it tests a webhook, MLflow itself waits for the receiver, with retries."""
 
 _PAGE = 200
 """How many versions or models are asked for at once; each model brings its newest versions along."""
+
+_PAGES = 5_000
+"""How far a list is read: a million versions or models, with whole pages."""
+
+_TOO_LARGE = 100
+"""How many answers for one list may be too large: so many entries of that size are more than MLflow itself can list."""
+
+_TIMES = range(253_370_764_800_000)
+"""Milliseconds of the years 1970 to 9998."""
+
+Name = InstanceOf[str]
+"""The name of a model, version or alias, whatever it holds: it is never altered, and whoever stores it checks it."""
 
 
 class MlflowError(BridgeError):
@@ -45,18 +64,26 @@ class MlflowNotFound(MlflowError):
     """MLflow has no such model, version or alias."""
 
 
+class MlflowAnswerTooLarge(MlflowError):
+    """MLflow's answer has more bytes than are read."""
+
+
+class MlflowAnswerUnreadable(MlflowError):
+    """The answer isn't of MLflow's REST API."""
+
+
 class ModelVersion(BaseModel):
     """A model version as MLflow tells of it; `version` is text, as everywhere in MLflow's API."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    name: str
-    version: str
-    source: str | None = None
-    run_id: str | None = None
-    status: str = "READY"
-    tags: dict[str, str] = Field(default_factory=dict)
-    aliases: tuple[str, ...] = ()
+    name: Name
+    version: Name
+    source: Text | None = None
+    run_id: Text | None = None
+    status: Text = "READY"
+    tags: dict[Text, Text] = Field(default_factory=dict)
+    aliases: tuple[Name, ...] = ()
 
     @field_validator("tags", mode="before")
     @classmethod
@@ -74,11 +101,11 @@ class RecentVersion(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    name: str
-    version: str
-    created: int = Field(validation_alias="creation_timestamp")
-    source: str | None = None
-    run_id: str | None = None
+    name: Name
+    version: Name
+    created: Annotated[int, Field(ge=_TIMES.start, lt=_TIMES.stop)] = Field(validation_alias="creation_timestamp")
+    source: Text | None = None
+    run_id: Text | None = None
 
     @field_validator("source", "run_id", mode="before")
     @classmethod
@@ -91,13 +118,21 @@ class RegisteredModel(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    name: str
-    aliases: dict[str, str] = Field(default_factory=dict)
+    name: Name
+    aliases: dict[Name, Name] = Field(default_factory=dict)
 
     @field_validator("aliases", mode="before")
     @classmethod
     def _pairs(cls, aliases: object) -> object:
         return _by_key(aliases, "alias", "version")
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An entry of one of MLflow's lists that can't be read; those after it are given all the same."""
+
+    entry: str
+    fault: str
 
 
 class WebhookTest(BaseModel):
@@ -143,13 +178,10 @@ class _ModelAnswer(BaseModel):
     registered_model: RegisteredModel
 
 
-class _VersionsAnswer(BaseModel):
-    model_versions: tuple[RecentVersion, ...] = ()
-    next_page_token: str | None = None
-
-
-class _ModelsAnswer(BaseModel):
-    registered_models: tuple[RegisteredModel, ...] = ()
+class _Page(BaseModel):
+    entries: tuple[Any, ...] = Field(
+        (), validation_alias=AliasChoices("model_versions", "registered_models", "webhooks")
+    )
     next_page_token: str | None = None
 
 
@@ -177,11 +209,6 @@ class _WebhookAnswer(BaseModel):
     webhook: _WrittenWebhook
 
 
-class _WebhooksAnswer(BaseModel):
-    webhooks: tuple[Webhook, ...] = ()
-    next_page_token: str | None = None
-
-
 class _TestAnswer(BaseModel):
     result: WebhookTest
 
@@ -191,6 +218,7 @@ class _Nothing(BaseModel):
 
 
 _Answer = TypeVar("_Answer", bound=BaseModel)
+_Entry = TypeVar("_Entry", RecentVersion, RegisteredModel, Webhook)
 
 
 class MlflowApi:
@@ -222,6 +250,7 @@ class MlflowApi:
             auth=auth if all(auth) else None,
             headers=headers,
             timeout=_TIMEOUT,
+            limits=httpx.Limits(max_keepalive_connections=0),  # `reading` has to know each call's connection
             verify=_trust(cert_path),
         )
 
@@ -254,32 +283,21 @@ class MlflowApi:
         answer = self._get("registered-models/get", _ModelAnswer, f"model {name!r}", {"name": name})
         return answer.registered_model.aliases
 
-    def recent_versions(self, since: int) -> Iterator[RecentVersion]:
+    def recent_versions(self, since: int) -> Iterator[RecentVersion | Skipped]:
         """Give the versions made at `since` (milliseconds by MLflow's clock) or later, newest first.
 
         A version may be given twice where another one is made meanwhile, and left out where one is deleted meanwhile.
         MLflow can only order by time, not filter by it; it leaves prompts out.
         """
-        query = {"order_by": "creation_timestamp DESC", "max_results": str(_PAGE)}
-        while True:
-            answer = self._get("model-versions/search", _VersionsAnswer, "the list of model versions", query)
-            for version in answer.model_versions:
-                if version.created < since:
-                    return
-                yield version
-            if not answer.next_page_token:
+        path, order = "model-versions/search", {"order_by": "creation_timestamp DESC"}
+        for version in self._entries(path, RecentVersion, "the list of model versions", _PAGE, order):
+            if isinstance(version, RecentVersion) and version.created < since:
                 return
-            query["page_token"] = answer.next_page_token
+            yield version
 
-    def registered_models(self) -> Iterator[RegisteredModel]:
+    def registered_models(self) -> Iterator[RegisteredModel | Skipped]:
         """Give all models with their aliases, by name; one may be left out where another is deleted meanwhile."""
-        query = {"max_results": str(_PAGE)}
-        while True:
-            answer = self._get("registered-models/search", _ModelsAnswer, "the list of registered models", query)
-            yield from answer.registered_models
-            if not answer.next_page_token:
-                return
-            query["page_token"] = answer.next_page_token
+        return self._entries("registered-models/search", RegisteredModel, "the list of registered models", _PAGE)
 
     def artifact_uri(self, name: str, version: str) -> str:
         """Give where the version's files lie; a `models:/m-…` is followed to the logged model's own address."""
@@ -300,13 +318,12 @@ class MlflowApi:
 
     def webhooks(self) -> Iterator[Webhook]:
         """Give all webhooks, newest first."""
-        query = {"max_results": "100"}
-        while True:
-            answer = self._get("webhooks", _WebhooksAnswer, "the list of webhooks", query)
-            yield from answer.webhooks
-            if not answer.next_page_token:
-                return
-            query["page_token"] = answer.next_page_token
+        for webhook in self._entries("webhooks", Webhook, "the list of webhooks", 100):
+            if isinstance(webhook, Skipped):
+                raise MlflowAnswerUnreadable(
+                    f"MLflow at {self.server} has a webhook that can't be read ({webhook.fault}): delete it there"
+                )
+            yield webhook
 
     def create_webhook(self, name: str, url: str, events: Iterable[str], secret: str, *, active: bool = True) -> str:
         """Register a webhook for events such as `model_version.created`; give its id.
@@ -336,29 +353,59 @@ class MlflowApi:
 
     def test_webhook(self, webhook_id: str, event: str) -> WebhookTest:
         """Let MLflow send its test event of that kind, and give what the receiver answered."""
-        path, what = f"webhooks/{webhook_id}/test", f"webhook {webhook_id!r}"
-        return self._post(path, _TestAnswer, what, {"event": _event(event)}, _TEST_TIMEOUT).result
+        path, body = f"webhooks/{webhook_id}/test", {"event": _event(event)}
+        request = self._client.build_request("POST", path, json=body, timeout=_TEST_SECONDS)
+        return self._call(request, _TestAnswer, f"webhook {webhook_id!r}", _TEST_SECONDS).result
+
+    def _entries(
+        self, path: str, shape: type[_Entry], what: str, most: int, query: Mapping[str, str] | None = None
+    ) -> Iterator[_Entry | Skipped]:
+        """Give the entries of a list over all of its pages.
+
+        A page that is too large is asked for in smaller ones; a single entry that is too large is passed over.
+        """
+        size, token, passed, too_large = most, "", 0, 0
+        for _ in range(_PAGES):
+            page = dict(query or {}, max_results=str(size)) | ({"page_token": token} if token else {})
+            try:
+                answer = self._get(path, _Page, what, page)
+            except MlflowAnswerTooLarge as error:
+                too_large += 1
+                if too_large > _TOO_LARGE:
+                    raise
+                if size > 1:
+                    size = max(size // 10, 1)
+                    continue
+                yield Skipped(f"entry {passed + 1} of {what}", str(error))
+                passed += 1
+                token = _page_token(passed)
+                continue
+            size = min(size * 10, most)
+            for entry in answer.entries:
+                yield _entry(shape, entry)
+            passed += len(answer.entries)
+            token = answer.next_page_token or ""
+            if not token:
+                return
+        raise MlflowError(f"MLflow at {self.server} gives {what} without an end: check MLFLOW_TRACKING_URI")
 
     def _get(self, path: str, shape: type[_Answer], what: str, query: Mapping[str, str] | None = None) -> _Answer:
         return self._call(self._client.build_request("GET", path, params=_encodable(query or {}, what)), shape, what)
 
-    def _post(
-        self,
-        path: str,
-        shape: type[_Answer],
-        what: str,
-        body: Mapping[str, Any],
-        timeout: httpx.Timeout = _TIMEOUT,
-    ) -> _Answer:
-        request = self._client.build_request("POST", path, json=_encodable(body, what), timeout=timeout)
-        return self._call(request, shape, what)
+    def _post(self, path: str, shape: type[_Answer], what: str, body: Mapping[str, Any]) -> _Answer:
+        return self._call(self._client.build_request("POST", path, json=_encodable(body, what)), shape, what)
 
-    def _call(self, request: httpx.Request, shape: type[_Answer], what: str) -> _Answer:
+    def _call(self, request: httpx.Request, shape: type[_Answer], what: str, seconds: float | None = None) -> _Answer:
         try:
-            answer = self._client.send(request)
-        except httpx.HTTPError as error:
+            answer = reading.ask_blocking(self._client, request, seconds=seconds or _SECONDS)
+        except AnswerTooLarge as error:
+            raise MlflowAnswerTooLarge(
+                f"MLflow at {self.server} gave {error} for {what}: shorten its tags and descriptions"
+            ) from error
+        except (AnswerUnreadable, httpx.HTTPError) as error:
+            cause = error if isinstance(error, AnswerUnreadable) else type(error).__name__
             raise MlflowUnreachable(
-                f"MLflow at {self.server} can't be reached ({type(error).__name__}): check MLFLOW_TRACKING_URI, and "
+                f"MLflow at {self.server} can't be reached ({cause}): check MLFLOW_TRACKING_URI, and "
                 "that this machine can reach it (GitHub's hosted runners can't reach a private MLflow: use a "
                 "self-hosted one)"
             ) from error
@@ -366,16 +413,16 @@ class MlflowApi:
         if not answer.is_success:
             raise self._refusal(answer, what)
         try:
-            return shape.model_validate_json(answer.content)
-        except ValidationError as error:
-            raise MlflowError(
+            return shape.model_validate(read_json(answer.content))
+        except ValueError as error:
+            raise MlflowAnswerUnreadable(
                 f"MLflow at {self.server} gave an answer for {what} that is not of MLflow's REST API: "
                 "check that MLFLOW_TRACKING_URI is MLflow's own address, not a sign-in page's"
             ) from error
 
     def _refusal(self, answer: httpx.Response, what: str) -> MlflowError:
         code, said = _error(answer)
-        if answer.status_code == 403 and "Invalid Host header" in answer.text:
+        if answer.status_code == 403 and b"Invalid Host header" in answer.content:
             return MlflowRefused(
                 f"MLflow at {self.server} refuses the host name it was called by (403 Invalid Host header): "
                 f"start it with --allowed-hosts {self._host}"
@@ -447,7 +494,7 @@ def _event(event: str) -> dict[str, str]:
 
 def _by_key(pairs: object, key: str, value: str) -> object:
     """Turn MLflow's list of pairs into a dict; what is no such list is left for pydantic to refuse."""
-    if isinstance(pairs, list) and all(isinstance(pair, dict) and key in pair for pair in pairs):
+    if isinstance(pairs, list) and all(isinstance(pair, dict) and isinstance(pair.get(key), str) for pair in pairs):
         return {pair[key]: pair.get(value, "") for pair in pairs}
     return pairs
 
@@ -455,9 +502,28 @@ def _by_key(pairs: object, key: str, value: str) -> object:
 def _error(answer: httpx.Response) -> tuple[str, str]:
     """Give MLflow's error code and message, in one line; empty where the answer isn't MLflow's."""
     try:
-        body = answer.json()
+        body = read_json(answer.content)
     except ValueError:
         return "", ""
     if not isinstance(body, dict):
         return "", ""
-    return str(body.get("error_code", "")), " ".join(str(body.get("message", "")).split())[:300]
+    return _words(body, "error_code"), _words(body, "message")
+
+
+def _words(body: Mapping[str, object], name: str) -> str:
+    words = body.get(name)
+    return " ".join(clean(words).split())[:300] if isinstance(words, str) else ""
+
+
+def _entry(shape: type[_Entry], listed: object) -> _Entry | Skipped:
+    try:
+        return shape.model_validate(listed)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        named = [_words(listed, name) for name in ("name", "version")] if isinstance(listed, dict) else []
+        return Skipped(f"the entry {' '.join(named)!r}", clean(f"{'.'.join(map(str, first['loc']))}: {first['msg']}"))
+
+
+def _page_token(passed: int) -> str:
+    """Give the token of the page that begins behind so many entries, as MLflow's `SearchUtils` makes it."""
+    return base64.b64encode(json.dumps({"offset": passed}).encode()).decode()
