@@ -37,6 +37,8 @@ def degraded(state: State, paused: Mapping[str, str]) -> Iterator[str]:
     for loop in state.loops:
         if not loop.running:
             yield f"the {loop.name} has stopped: restart the bridge"
+        if loop.failing:
+            yield f"the {loop.name} has failed several times in a row: check the bridge's log"
     yield from state.follower.problems.values()
     if state.reconciler and state.reconciler.problem:
         yield state.reconciler.problem
