@@ -142,8 +142,8 @@ class WebhookTest(BaseModel):
 
     success: bool = False
     status: int | None = Field(default=None, validation_alias="response_status")
-    body: str | None = Field(default=None, validation_alias="response_body")
-    error: str | None = Field(default=None, validation_alias="error_message")
+    body: Text | None = Field(default=None, validation_alias="response_body")
+    error: Text | None = Field(default=None, validation_alias="error_message")
 
 
 class Webhook(BaseModel):
@@ -152,8 +152,8 @@ class Webhook(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: str = Field(validation_alias="webhook_id")
-    name: str
-    url: str
+    name: Text
+    url: Text
     events: tuple[str, ...] = ()
     status: str = "ACTIVE"
 
