@@ -4,13 +4,14 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar, Final
 
 import structlog
 
 from bridge.github import ActionsUnreadable, GithubApi, LookFailed
 from bridge.lease import Lease
-from bridge.ledger import LANE, LEASE, Lane, Ledger, Pending
+from bridge.ledger import LANE, LEASE, Lane, Ledger, Pending, Unstorable
 from bridge.loop import Loop
 from bridge.retry import (
     MAX_DELAY,
@@ -112,14 +113,23 @@ class Dispatcher(Loop):
             dispatch = begun
             decision = await self._send(dispatch, lane)
         now = self._clock()
-        written = await self._ledger.settle(dispatch, decision, holder, now=now, lane_next_at=now + self._interval)
+        settle = partial(self._ledger.settle, dispatch, holder=holder, now=now, lane_next_at=now + self._interval)
+        try:
+            written = await settle(decision)
+        except Unstorable as error:
+            decision = Reject(f"GitHub's answer can't be recorded ({error}): check the repository's runs")
+            written = await settle(decision)
         _report(dispatch, decision, now, written=written)
         if written and isinstance(decision, Sent):
             self._dispatched(now - dispatch.created_at)
 
     async def _send(self, dispatch: Pending, lane: Lane) -> Decision:
+        try:
+            outcome = await self._ask(dispatch)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:  # no answer raises: it is what was stored
+            return Reject(f"the dispatch can't be read ({type(error).__name__}): replay the delivery")
         return decide(
-            await self._ask(dispatch),
+            outcome,
             attempts=dispatch.attempts,
             pauses=lane.pauses,
             now=self._clock(),

@@ -5,13 +5,15 @@ and however often, it is one delivery. Times are Unix seconds.
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Self
 from uuid import UUID, uuid5
 
 from bridge.errors import BridgeError
-from bridge.events import Event, Kind, UnsupportedEvent, parse
+from bridge.events import Event, Kind, parse
+from bridge.text import read_json
 
 GRACE: Final = 120.0
 """Seconds that MLflow's own delivery has, with all of its retries, before anybody looks for it."""
@@ -53,9 +55,12 @@ class Watermark:
     def read(cls, text: str) -> Self:
         """Read what `write` wrote; raises `BookmarkUnreadable`."""
         try:
-            return cls(**{name: float(json.loads(text)[name]) for name in ("floor", "reached", "seen")})
+            read = cls(**{name: float(read_json(text)[name]) for name in ("floor", "reached", "seen")})
         except (ValueError, TypeError, KeyError) as error:
             raise BookmarkUnreadable(_unreadable("versions")) from error
+        if not all(map(math.isfinite, (read.floor, read.reached, read.seen))):
+            raise BookmarkUnreadable(_unreadable("versions"))
+        return read
 
     def write(self) -> str:
         """Give it as text."""
@@ -83,9 +88,12 @@ class Move:
 def read_aliases(text: str) -> dict[str, dict[str, str]]:
     """Read what `write_aliases` wrote; raises `BookmarkUnreadable`."""
     try:
-        return {model: dict(aliases) for model, aliases in json.loads(text).items()}
+        read = {model: dict(aliases) for model, aliases in read_json(text).items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise BookmarkUnreadable(_unreadable("aliases")) from error
+    if not all(isinstance(version, str) for aliases in read.values() for version in aliases.values()):
+        raise BookmarkUnreadable(_unreadable("aliases"))
+    return read
 
 
 def write_aliases(aliases: Aliases) -> str:
@@ -111,13 +119,13 @@ def with_moves(last: Aliases, done: Iterable[Move]) -> dict[str, dict[str, str]]
     return aliases
 
 
-def version_event(model: str, version: str, source: str | None, run_id: str | None) -> Event | None:
-    """Give the event that MLflow would have sent; None where its delivery would have been refused."""
+def version_event(model: str, version: str, source: str | None, run_id: str | None) -> Event:
+    """Give the event that MLflow would have sent; raises `UnsupportedEvent` where its delivery would be refused."""
     return _event(Kind.VERSION_CREATED, {"name": model, "version": version, "source": source, "run_id": run_id})
 
 
-def alias_event(move: Move) -> Event | None:
-    """Give the event that MLflow would have sent; None where its delivery would have been refused."""
+def alias_event(move: Move) -> Event:
+    """Give the event that MLflow would have sent; raises `UnsupportedEvent` where its delivery would be refused."""
     return _event(Kind.ALIAS_CREATED, {"name": move.model, "version": move.version, "alias": move.alias})
 
 
@@ -131,13 +139,10 @@ def alias_delivery_id(move: Move, follows: str | None) -> str:
     return _id(Kind.ALIAS_CREATED, move.model, move.alias, move.version, follows or "")
 
 
-def _event(kind: Kind, data: Mapping[str, str | None]) -> Event | None:
+def _event(kind: Kind, data: Mapping[str, str | None]) -> Event:
     """Let it in by the door that deliveries come through, with its checks."""
     entity, _, action = kind.partition(".")
-    try:
-        return parse(json.dumps({"entity": entity, "action": action, "data": data}).encode())
-    except UnsupportedEvent:
-        return None
+    return parse(json.dumps({"entity": entity, "action": action, "data": data}).encode())
 
 
 def _id(*said: str) -> str:

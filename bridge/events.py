@@ -11,12 +11,17 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringCo
 from pydantic_core import PydanticCustomError
 
 from bridge.errors import BridgeError
+from bridge.text import Text
 
 DEFAULT_WORKSPACE: Final = "default"
 
 
 class UnsupportedEvent(BridgeError):
-    """The body is no event, or one of a kind that the bridge doesn't take."""
+    """The body is no event, or one of a kind that the bridge doesn't take; `fault` names the field that is wrong."""
+
+    def __init__(self, message: str, fault: str = "") -> None:
+        self.fault = fault
+        super().__init__(message)
 
 
 class Kind(StrEnum):
@@ -46,9 +51,6 @@ class Event:
     is_test: bool = False
 
 
-_Text = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]*$")]
-"""MLflow lets names hold anything; only NUL can be kept by no database but SQLite."""
-
 LONGEST_NAME: Final = 1200
 """Bytes (UTF-8) of a model's name, and of an alias's: PostgreSQL keeps both in one entry of an index, of 2,704 at most.
 
@@ -56,7 +58,10 @@ MLflow's own columns hold 256 characters, but SQLite holds nobody to that.
 """
 
 
-def _short(name: str) -> str:
+def _storable(name: str) -> str:
+    """Give the name as it is: a changed one could be that of another model."""
+    if "\0" in name:
+        raise PydanticCustomError("nul", "it holds a NUL, which can't be stored, give it another one")
     if len(name.encode()) > LONGEST_NAME:
         raise PydanticCustomError(
             "too_long", "it is longer than {longest} bytes, give it a shorter one", {"longest": LONGEST_NAME}
@@ -64,9 +69,9 @@ def _short(name: str) -> str:
     return name
 
 
-_Name = Annotated[_Text, AfterValidator(_short)]
+_Name = Annotated[str, StringConstraints(min_length=1), AfterValidator(_storable)]
 
-_Optional = Annotated[_Text | None, BeforeValidator(lambda value: None if value == "" else value)]
+_Optional = Annotated[Text | None, BeforeValidator(lambda value: None if value == "" else value)]
 
 _Version = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,17}$")]
 
@@ -94,7 +99,7 @@ class _AliasCreated(BaseModel):
 class _TagSet(BaseModel):
     model: _Name = Field(validation_alias="name")
     version: _Version
-    tag: _Text = Field(validation_alias="key")
+    tag: _Name = Field(validation_alias="key")
 
 
 _SHAPES: Final[dict[Kind, type[BaseModel]]] = {
@@ -154,7 +159,7 @@ def _kind(envelope: _Envelope) -> Kind:
 def _unreadable(what: str, error: ValidationError) -> UnsupportedEvent:
     """Name the first field that is wrong, never its value."""
     first = error.errors(include_input=False, include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "the whole"
+    fault = f"{'.'.join(str(part) for part in first['loc']) or 'the whole'}: {first['msg']}"
     return UnsupportedEvent(
-        f"the body is not {what} ({field}: {first['msg']}): only MLflow's model registry webhooks are taken here"
+        f"the body is not {what} ({fault}): only MLflow's model registry webhooks are taken here", fault
     )

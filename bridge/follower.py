@@ -12,9 +12,9 @@ from bridge import runs
 from bridge.aside import aside
 from bridge.github import GithubApi, LookFailed
 from bridge.lease import Lease
-from bridge.ledger import FOLLOWER, Ledger
+from bridge.ledger import FOLLOWER, Ledger, LedgerUnavailable, Unstorable
 from bridge.loop import Loop
-from bridge.mlflow_api import MlflowApi, MlflowError, MlflowNotFound, MlflowRefused
+from bridge.mlflow_api import MlflowAnswerTooLarge, MlflowApi, MlflowError, MlflowNotFound, MlflowRefused
 from bridge.retry import Answer, delay, pause
 from bridge.runs import Open, Run, RunState, State
 
@@ -42,7 +42,8 @@ class Follower(Loop):
     """Asks for each repository's runs once every `interval` seconds, and writes down what became of its dispatches.
 
     At a run's end the image that MLflow's tags name goes into the ledger, where there is an `mlflow`; `ended` is told
-    the run's state and the seconds since the delivery. `problems` says by repository why runs can't be followed now.
+    the run's state and the seconds since the delivery. `problems` says by repository why runs can't be followed now,
+    and by dispatch why its run isn't followed any more.
     """
 
     name: ClassVar[str] = FOLLOWER
@@ -83,7 +84,7 @@ class Follower(Loop):
             await self._read_images()
             for repository, dispatches in _by_repository(await self._due(now)).items():
                 if self._not_before.get(repository, 0.0) <= now and not self.stopping:
-                    await self._look(repository, dispatches)
+                    await self._guarded_look(repository, dispatches)
         return self._interval
 
     async def end(self) -> None:
@@ -92,11 +93,24 @@ class Follower(Loop):
 
     async def _due(self, now: float) -> Sequence[Open]:
         """Give what is under way, and every `LOOK_AGAIN` seconds also what may have been run again."""
-        known = await self._ledger.open_dispatches(now=now)
+        known = [each for each in await self._ledger.open_dispatches(now=now) if each.id not in self.problems]
         if now >= self._looked_again + LOOK_AGAIN:
             self._looked_again = now
             return known
         return [dispatch for dispatch in known if dispatch.state in runs.UNDER_WAY]
+
+    async def _guarded_look(self, repository: str, dispatches: Sequence[Open]) -> None:
+        """Look; whatever goes wrong with this repository is nobody else's trouble."""
+        try:
+            await self._look(repository, dispatches)
+        except LedgerUnavailable:
+            raise
+        except Exception as error:
+            _log.exception("runs can't be followed", repository=repository)
+            self._not_before[repository] = self._clock() + LOOK_AGAIN
+            self.problems[repository] = (
+                f"the runs of {repository} can't be followed ({type(error).__name__}): check the bridge's log"
+            )
 
     async def _look(self, repository: str, dispatches: Sequence[Open]) -> None:
         asked = self._clock()
@@ -153,8 +167,19 @@ class Follower(Loop):
         self._unread |= {(each.model, each.version): None for each, seen in changes if seen.state in _ENDED}
         await self._read_images()
         for dispatch, seen in changes:
-            if written := await self._ledger.settle_run(dispatch.id, seen):
-                self._report(dispatch, written)
+            try:
+                written = await self._ledger.settle_run(dispatch.id, seen)
+            except LedgerUnavailable:
+                raise
+            except Exception as error:  # this dispatch's alone
+                _log.exception("run can't be recorded", dispatch_id=dispatch.id, delivery_id=dispatch.delivery_id)
+                self.problems[dispatch.id] = (
+                    f"the run of the dispatch {dispatch.id} can't be recorded ({type(error).__name__}): "
+                    "check the bridge's log, then replay its delivery"
+                )
+            else:
+                if written:
+                    self._report(dispatch, written)
 
     def _report(self, dispatch: Open, seen: RunState) -> None:
         tell = _log.error if seen.state in (State.FAILED, State.UNSEEN) else _log.info
@@ -181,7 +206,11 @@ class Follower(Loop):
             except MlflowRefused as error:  # perhaps this model's alone
                 refused.add(model)
                 _log.warning("images of a model are not read from MLflow yet", model=model, reason=str(error))
+            except (MlflowAnswerTooLarge, Unstorable) as error:  # it would be so the next time
+                del self._unread[model, version]
+                _log.error("an image can't be read from MLflow", model=model, version=version, reason=str(error))
             except MlflowError as error:
+                self._unread[model, version] = self._unread.pop((model, version))  # first the others, the next time
                 _log.warning("images are not read from MLflow yet", count=len(self._unread), reason=str(error))
                 return
             else:

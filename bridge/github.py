@@ -15,11 +15,14 @@ from typing import Any, Final, Protocol, Self
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from bridge import __version__
+from bridge import __version__, reading
 from bridge.errors import BridgeError
 from bridge.payload import workflow_inputs
-from bridge.retry import Answer, NotSent, Outcome, Unanswered, is_rate_limit
+from bridge.reading import AnswerUnreadable
+from bridge.retry import Answer, NotSent, Outcome, Unanswered, is_rate_limit, number
 from bridge.runs import Run as Run
+from bridge.runs import RunId
+from bridge.text import Text, clean, read_json
 
 API_VERSION: Final = "2022-11-28"
 """The newest that GitHub Enterprise Server knows."""
@@ -32,7 +35,7 @@ _HEADERS: Final = {
     "User-Agent": f"mlflow-actions-bridge/{__version__}",
 }
 _TIMEOUT: Final = httpx.Timeout(15.0, connect=10.0)
-"""Seconds. GitHub itself cuts a request off after 10 s."""
+"""Seconds without a byte. GitHub itself cuts a request off after 10 s; `reading` limits the whole."""
 
 _NEVER_LEFT: Final = (
     httpx.ConnectError,
@@ -126,12 +129,12 @@ class Page:
 
 
 class _Runs(BaseModel):
-    workflow_runs: tuple[Run, ...]
+    workflow_runs: tuple[Any, ...]
 
 
 class _Started(BaseModel):
-    workflow_run_id: int
-    html_url: str | None = None
+    workflow_run_id: RunId
+    html_url: Text | None = None
 
 
 class GithubApi:
@@ -145,7 +148,7 @@ class GithubApi:
         self.token_expires_at: float | None = None
         self._credential = credential
         self._asks_for_run = api_version < _TELLS_RUNS
-        self._pages: OrderedDict[str, tuple[str, tuple[Run, ...]]] = OrderedDict()
+        self._pages: OrderedDict[str, tuple[str, Page]] = OrderedDict()
         self._client = httpx.AsyncClient(
             base_url=f"{url.rstrip('/')}/",
             headers={**_HEADERS, "X-GitHub-Api-Version": api_version},
@@ -202,9 +205,8 @@ class GithubApi:
 
         Each page is asked for when it is wanted. Raises `LookFailed`.
         """
-        for number in range(1, _PAGES + 1):
-            runs = await self._list(repository, since, number)
-            page = Page(runs, is_last=len(runs) < _PER_PAGE)
+        for each in range(1, _PAGES + 1):
+            page = await self._list(repository, since, each)
             yield page
             if page.is_last:
                 return
@@ -216,8 +218,8 @@ class GithubApi:
             return None
         content = _content(repository, answer)
         try:
-            return Run.model_validate_json(content)
-        except ValidationError as error:
+            return Run.model_validate(read_json(content))
+        except ValueError as error:
             raise LookFailed(Answer(502, message="an answer that is no run")) from error
 
     async def ask(
@@ -237,11 +239,14 @@ class GithubApi:
             more["Content-Type"] = "application/json"
         return await self._send(method, repository, path, query=query, content=content, headers=more)
 
-    async def _list(self, repository: str, since: float | None, page: int) -> tuple[Run, ...]:
-        """Give one page of the list, from memory where GitHub says that it hasn't changed."""
+    async def _list(self, repository: str, since: float | None, page: int) -> Page:
+        """Give one page of the list, from memory where GitHub says that it hasn't changed.
+
+        A run that can't be read is left out: the others of its repository are followed all the same.
+        """
         query = {"per_page": str(_PER_PAGE), "page": str(page)} | _created(since)
         question = json.dumps([repository, query])
-        etag, known = self._pages.get(question, ("", ()))
+        etag, known = self._pages.get(question, ("", Page((), is_last=True)))
         answer = await self._send(
             "GET", repository, "actions/runs", query=query, headers={"If-None-Match": etag} if etag else {}
         )
@@ -250,15 +255,18 @@ class GithubApi:
             return known
         content = _content(repository, answer)
         try:
-            runs = _Runs.model_validate_json(content).workflow_runs
-        except ValidationError as error:
+            listed = _Runs.model_validate(read_json(content)).workflow_runs
+        except ValueError as error:
             raise LookFailed(Answer(502, message="an answer that is no list of runs")) from error
+        found = Page(tuple(run for each in listed if (run := _run(each))), is_last=len(listed) < _PER_PAGE)
+        if listed and not found.runs:
+            raise LookFailed(Answer(502, message="an answer that is no list of runs"))
         if isinstance(answer, httpx.Response) and "etag" in answer.headers:
-            self._remember(question, answer.headers["etag"], runs)
-        return runs
+            self._remember(question, answer.headers["etag"], found)
+        return found
 
-    def _remember(self, question: str, etag: str, runs: tuple[Run, ...]) -> None:
-        self._pages[question] = (etag, runs)
+    def _remember(self, question: str, etag: str, page: Page) -> None:
+        self._pages[question] = (etag, page)
         self._pages.move_to_end(question)
         if len(self._pages) > _REMEMBERED:
             self._pages.popitem(last=False)
@@ -292,6 +300,8 @@ class GithubApi:
             return _unsigned(error.outcome)
         except _NEVER_LEFT as error:
             return NotSent(type(error).__name__)
+        except AnswerUnreadable as error:
+            return Unanswered(str(error))
         except httpx.HTTPError as error:
             return Unanswered(type(error).__name__)
         if answer.is_success or answer.status_code == 304:
@@ -300,15 +310,15 @@ class GithubApi:
 
     async def _signed(self, request: httpx.Request, repository: str) -> httpx.Response:
         request.headers["Authorization"] = await self._credential.header(repository)
-        return await self._client.send(request)
+        return await reading.ask(self._client, request)
 
     def _keep(self, headers: httpx.Headers) -> None:
         """Keep what the answer tells of our quota and of the token's end."""
-        try:
-            limit, remaining, reset = (int(headers[f"x-ratelimit-{name}"]) for name in ("limit", "remaining", "reset"))
-            self.quota = Quota(limit, remaining, float(reset))
-        except (KeyError, ValueError):
-            pass
+        limit, remaining, reset = (
+            number(headers.get(f"x-ratelimit-{name}")) for name in ("limit", "remaining", "reset")
+        )
+        if limit is not None and remaining is not None and reset is not None:
+            self.quota = Quota(int(limit), int(remaining), reset)
         self.token_expires_at = _expiry(headers.get("github-authentication-token-expiration"))
 
 
@@ -348,24 +358,32 @@ def _started(answer: httpx.Response) -> Answer:
     if answer.status_code != 200:
         return outcome
     try:
-        started = _Started.model_validate_json(answer.content)
-    except ValidationError:
+        started = _Started.model_validate(read_json(answer.content))
+    except ValueError:
         return outcome  # the run is found by its title
     return Answer(outcome.status, outcome.headers, run_id=started.workflow_run_id, run_url=started.html_url)
 
 
 def _answer(answer: httpx.Response) -> Answer:
-    headers = {name: answer.headers[name] for name in _HEADERS_THAT_COUNT if name in answer.headers}
-    return Answer(answer.status_code, headers, _message(answer))
+    headers = {name: clean(answer.headers[name]) for name in _HEADERS_THAT_COUNT if name in answer.headers}
+    return Answer(answer.status_code, headers, message(answer.content))
 
 
-def _message(answer: httpx.Response) -> str:
-    """Give GitHub's own words; an error page of some proxy has none."""
+def message(content: bytes | str) -> str:
+    """Give GitHub's own words for an error; an error page of some proxy has none."""
     try:
-        body = answer.json()
+        body = read_json(content)
     except ValueError:
         return ""
-    return str(body.get("message", "")) if isinstance(body, dict) else ""
+    words = body.get("message") if isinstance(body, dict) else None
+    return clean(words) if isinstance(words, str) else ""
+
+
+def _run(listed: object) -> Run | None:
+    try:
+        return Run.model_validate(listed)
+    except ValidationError:
+        return None
 
 
 def _expiry(text: str | None) -> float | None:

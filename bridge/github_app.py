@@ -9,16 +9,18 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import httpx
 import jwt
 import structlog
-from pydantic import AwareDatetime, BaseModel, ValidationError
+from pydantic import AwareDatetime, BaseModel, StringConstraints
 
-from bridge import __version__
-from bridge.github import API_VERSION, SignInFailed
+from bridge import __version__, reading
+from bridge.github import API_VERSION, SignInFailed, message
+from bridge.reading import AnswerUnreadable
 from bridge.retry import Answer, NotSent
+from bridge.text import clean, read_json
 
 _TIMEOUT: Final = httpx.Timeout(15.0, connect=10.0)
 """Seconds. GitHub itself cuts a request off after 10 s."""
@@ -45,7 +47,7 @@ class _Installation(BaseModel):
 
 
 class _AccessToken(BaseModel):
-    token: str
+    token: Annotated[str, StringConstraints(pattern=r"^[!-~]+$")]
     expires_at: AwareDatetime
 
 
@@ -118,7 +120,9 @@ class AppInstallation:
     ) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self._jwt()}"}
         try:
-            answer = await client.request(method, path, json=body, headers=headers)
+            answer = await reading.ask(client, client.build_request(method, path, json=body, headers=headers))
+        except AnswerUnreadable as error:
+            raise _failed(NotSent(str(error))) from error
         except httpx.HTTPError as error:
             # Whether a token was made that nobody got doesn't matter: the request for which it was to be wasn't sent.
             raise _failed(NotSent(type(error).__name__)) from error
@@ -134,24 +138,21 @@ class AppInstallation:
 
 def _read(shape: type[_Shape], answer: httpx.Response) -> _Shape:
     try:
-        return shape.model_validate_json(answer.content)
-    except ValidationError as error:
+        return shape.model_validate(read_json(answer.content))
+    except ValueError as error:
         raise _failed(Answer(502, message="an answer that holds no sign-in")) from error
 
 
 def _refusal(answer: httpx.Response, repository: str) -> Answer:
     """Give GitHub's answer with what it means for the App, and those of its headers that tell of rate limits."""
-    try:
-        said = str(answer.json()["message"])
-    except (ValueError, KeyError, TypeError):
-        said = ""
+    said = message(answer.content)
     meaning = {
         401: f"the App's id and private key don't fit, or this machine's clock is wrong: {said}",
         404: f"the App is not installed on {repository}",
         422: f"the App's installation does not reach {repository}",
     }
     status = 404 if answer.status_code == 422 else answer.status_code
-    limits = {name: answer.headers[name] for name in _LIMITS if name in answer.headers}
+    limits = {name: clean(answer.headers[name]) for name in _LIMITS if name in answer.headers}
     return Answer(status, limits, meaning.get(answer.status_code, said))
 
 

@@ -4,14 +4,14 @@ Sources: GitHub's REST API, "Get a repository", "Get repository content", "List 
 Actions permissions for a repository"; "Troubleshooting the REST API" for X-Accepted-GitHub-Permissions.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx
 
-from bridge.github import GithubApi
+from bridge.github import GithubApi, message
+from bridge.text import read_json
 
 FOLDER: Final = ".github/workflows"
 
@@ -30,15 +30,14 @@ class Reply:
     def json(self) -> Any:
         """Give the body as JSON, None where it is none."""
         try:
-            return json.loads(self.text)
+            return read_json(self.text)
         except ValueError:
             return None
 
     @property
     def message(self) -> str:
         """Give GitHub's own words for an error, in one line."""
-        body = self.json
-        return " ".join(str(body.get("message", "")).split())[:300] if isinstance(body, dict) else ""
+        return " ".join(message(self.text).split())[:300]
 
 
 @dataclass(frozen=True)
@@ -104,4 +103,4 @@ class GithubRepository:
         answer = await self._github.ask(method, self._name, path, **more)
         if not isinstance(answer, httpx.Response):
             return Silence(answer.cause)
-        return Reply(answer.status_code, answer.text, dict(answer.headers))
+        return Reply(answer.status_code, answer.content.decode(errors="replace"), dict(answer.headers))

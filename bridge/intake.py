@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from ulid import ULID
 
 from bridge import payload, routing
-from bridge.events import Event
-from bridge.ledger import Accepted, Delivery, Dispatch, Duplicate, Ledger
+from bridge.events import Event, UnsupportedEvent
+from bridge.ledger import Accepted, Delivery, Dispatch, Duplicate, Ledger, Unstorable
 from bridge.routing import Route
 
 
@@ -15,13 +15,17 @@ async def take(
 ) -> Accepted | Duplicate | None:
     """Write the event down with a dispatch for each route that wants it; None where none does, and nothing is written.
 
-    Raises `PayloadTooLarge` where GitHub would not take a dispatch, and `LedgerUnavailable`.
+    Raises `PayloadTooLarge` where GitHub would not take a dispatch, `UnsupportedEvent` where the ledger can't store the
+    event, and `LedgerUnavailable`.
     """
     wanting = routing.match(event, routes)
     if not wanting:
         return None
     dispatches = [_dispatch(event, route, delivery_id) for route in wanting]
-    return await ledger.accept(Delivery(delivery_id, event, now), dispatches)
+    try:
+        return await ledger.accept(Delivery(delivery_id, event, now), dispatches)
+    except Unstorable as error:
+        raise UnsupportedEvent(str(error), str(error)) from error
 
 
 async def replay(ledger: Ledger, delivery: Delivery, routes: Iterable[Route], *, now: float) -> Sequence[Dispatch]:

@@ -12,6 +12,9 @@ from bridge.ledger import LedgerUnavailable
 _AFTER_FAILURE: Final = 5.0
 """Seconds before a loop goes on after the ledger failed it, or its own code did."""
 
+_FAILING: Final = 3
+"""Failed steps in a row that are no chance any more."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -24,7 +27,13 @@ class Loop(ABC):
     def __init__(self) -> None:
         self.running = False
         self.stopping = False
+        self._failed_steps = 0
         self._woken = asyncio.Event()
+
+    @property
+    def failing(self) -> bool:
+        """Tell whether the last steps have all failed."""
+        return self._failed_steps >= _FAILING
 
     @abstractmethod
     async def step(self) -> float:
@@ -56,11 +65,15 @@ class Loop(ABC):
 
     async def _guarded_step(self) -> float:
         try:
-            return await self.step()
+            wait = await self.step()
         except LedgerUnavailable as error:
             _log.error("loop waits for the ledger", loop=self.name, reason=str(error))
         except Exception:
             _log.exception("loop failed, and goes on", loop=self.name)
+        else:
+            self._failed_steps = 0
+            return wait
+        self._failed_steps += 1
         return _AFTER_FAILURE
 
     async def _rest(self, seconds: float) -> None:

@@ -5,36 +5,62 @@ that any Unicode is fine. Every method raises a `MlflowError` or one of its kind
 `download_artifact` also OSError.
 """
 
+import base64
+import json
 import re
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    InstanceOf,
+    ValidationError,
+    field_validator,
+)
 
-from bridge import __version__
+from bridge import __version__, reading
 from bridge.errors import BridgeError
+from bridge.reading import AnswerTooLarge, AnswerUnreadable
+from bridge.text import Text, clean, read_json
 
 _LOGGED_MODEL = re.compile(r"models:/(m-[0-9A-Za-z]+)")
 _TIMEOUT = httpx.Timeout(30.0, connect=10.0)
-"""Seconds."""
+"""Seconds without a byte."""
 
-_TEST_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
-"""Seconds; while it tests a webhook, MLflow itself waits for the receiver, with retries."""
+_SECONDS = 60.0
+"""For a whole call: a long list may take MLflow's database some time."""
 
+_TEST_SECONDS = 90.0
+"""The same; while it tests a webhook, MLflow itself waits for the receiver, with retries."""
 
-_MAX_LISTING = 4_000_000
-"""Bytes of the list of one folder: some 30,000 files with names of usual length."""
 _MAX_ERROR = 65_536
 """Bytes of an error's body that are read."""
 
 _PAGE = 200
 """How many versions or models are asked for at once; each model brings its newest versions along."""
+
+_PAGES = 5_000
+"""How far a list is read: a million versions or models, with whole pages."""
+
+_TOO_LARGE = 100
+"""How many answers for one list may be too large: so many entries of that size are more than MLflow itself can list."""
+
+_TIMES = range(253_370_764_800_000)
+"""Milliseconds of the years 1970 to 9998."""
+
+Name = InstanceOf[str]
+"""The name of a model, version or alias, whatever it holds: it is never altered, and whoever stores it checks it."""
 
 
 class MlflowError(BridgeError):
@@ -57,18 +83,26 @@ class MlflowNotFound(MlflowError):
     """MLflow has no such model, version or alias."""
 
 
+class MlflowAnswerTooLarge(MlflowError):
+    """MLflow's answer has more bytes than are read."""
+
+
+class MlflowAnswerUnreadable(MlflowError):
+    """The answer isn't of MLflow's REST API."""
+
+
 class ModelVersion(BaseModel):
     """A model version as MLflow tells of it; `version` is text, as everywhere in MLflow's API."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    name: str
-    version: str
-    source: str | None = None
-    run_id: str | None = None
-    status: str = "READY"
-    tags: dict[str, str] = Field(default_factory=dict)
-    aliases: tuple[str, ...] = ()
+    name: Name
+    version: Name
+    source: Text | None = None
+    run_id: Text | None = None
+    status: Text = "READY"
+    tags: dict[Text, Text] = Field(default_factory=dict)
+    aliases: tuple[Name, ...] = ()
 
     @field_validator("tags", mode="before")
     @classmethod
@@ -86,11 +120,11 @@ class RecentVersion(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    name: str
-    version: str
-    created: int = Field(validation_alias="creation_timestamp")
-    source: str | None = None
-    run_id: str | None = None
+    name: Name
+    version: Name
+    created: Annotated[int, Field(ge=_TIMES.start, lt=_TIMES.stop)] = Field(validation_alias="creation_timestamp")
+    source: Text | None = None
+    run_id: Text | None = None
 
     @field_validator("source", "run_id", mode="before")
     @classmethod
@@ -103,13 +137,21 @@ class RegisteredModel(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    name: str
-    aliases: dict[str, str] = Field(default_factory=dict)
+    name: Name
+    aliases: dict[Name, Name] = Field(default_factory=dict)
 
     @field_validator("aliases", mode="before")
     @classmethod
     def _pairs(cls, aliases: object) -> object:
         return _by_key(aliases, "alias", "version")
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An entry of one of MLflow's lists that can't be read; those after it are given all the same."""
+
+    entry: str
+    fault: str
 
 
 class WebhookTest(BaseModel):
@@ -119,8 +161,8 @@ class WebhookTest(BaseModel):
 
     success: bool = False
     status: int | None = Field(default=None, validation_alias="response_status")
-    body: str | None = Field(default=None, validation_alias="response_body")
-    error: str | None = Field(default=None, validation_alias="error_message")
+    body: Text | None = Field(default=None, validation_alias="response_body")
+    error: Text | None = Field(default=None, validation_alias="error_message")
 
 
 class Webhook(BaseModel):
@@ -129,8 +171,8 @@ class Webhook(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: str = Field(validation_alias="webhook_id")
-    name: str
-    url: str
+    name: Text
+    url: Text
     events: tuple[str, ...] = ()
     status: str = "ACTIVE"
 
@@ -155,13 +197,10 @@ class _ModelAnswer(BaseModel):
     registered_model: RegisteredModel
 
 
-class _VersionsAnswer(BaseModel):
-    model_versions: tuple[RecentVersion, ...] = ()
-    next_page_token: str | None = None
-
-
-class _ModelsAnswer(BaseModel):
-    registered_models: tuple[RegisteredModel, ...] = ()
+class _Page(BaseModel):
+    entries: tuple[Any, ...] = Field(
+        (), validation_alias=AliasChoices("model_versions", "registered_models", "webhooks")
+    )
     next_page_token: str | None = None
 
 
@@ -203,11 +242,6 @@ class _WebhookAnswer(BaseModel):
     webhook: _WrittenWebhook
 
 
-class _WebhooksAnswer(BaseModel):
-    webhooks: tuple[Webhook, ...] = ()
-    next_page_token: str | None = None
-
-
 class _TestAnswer(BaseModel):
     result: WebhookTest
 
@@ -217,6 +251,7 @@ class _Nothing(BaseModel):
 
 
 _Answer = TypeVar("_Answer", bound=BaseModel)
+_Entry = TypeVar("_Entry", RecentVersion, RegisteredModel, Webhook)
 
 
 class MlflowApi:
@@ -250,6 +285,7 @@ class MlflowApi:
             auth=auth if all(auth) else None,
             headers=headers,
             timeout=_TIMEOUT,
+            limits=httpx.Limits(max_keepalive_connections=0),  # `reading` has to know each call's connection
             verify=_trust(cert_path),
         )
 
@@ -282,32 +318,21 @@ class MlflowApi:
         answer = self._get("registered-models/get", _ModelAnswer, f"model {name!r}", {"name": name})
         return answer.registered_model.aliases
 
-    def recent_versions(self, since: int) -> Iterator[RecentVersion]:
+    def recent_versions(self, since: int) -> Iterator[RecentVersion | Skipped]:
         """Give the versions made at `since` (milliseconds by MLflow's clock) or later, newest first.
 
         A version may be given twice where another one is made meanwhile, and left out where one is deleted meanwhile.
         MLflow can only order by time, not filter by it; it leaves prompts out.
         """
-        query = {"order_by": "creation_timestamp DESC", "max_results": str(_PAGE)}
-        while True:
-            answer = self._get("model-versions/search", _VersionsAnswer, "the list of model versions", query)
-            for version in answer.model_versions:
-                if version.created < since:
-                    return
-                yield version
-            if not answer.next_page_token:
+        path, order = "model-versions/search", {"order_by": "creation_timestamp DESC"}
+        for version in self._entries(path, RecentVersion, "the list of model versions", _PAGE, order):
+            if isinstance(version, RecentVersion) and version.created < since:
                 return
-            query["page_token"] = answer.next_page_token
+            yield version
 
-    def registered_models(self) -> Iterator[RegisteredModel]:
+    def registered_models(self) -> Iterator[RegisteredModel | Skipped]:
         """Give all models with their aliases, by name; one may be left out where another is deleted meanwhile."""
-        query = {"max_results": str(_PAGE)}
-        while True:
-            answer = self._get("registered-models/search", _ModelsAnswer, "the list of registered models", query)
-            yield from answer.registered_models
-            if not answer.next_page_token:
-                return
-            query["page_token"] = answer.next_page_token
+        return self._entries("registered-models/search", RegisteredModel, "the list of registered models", _PAGE)
 
     def artifact_uri(self, name: str, version: str) -> str:
         """Give where the version's files lie; a `models:/m-…` is followed to the logged model's own address."""
@@ -327,22 +352,7 @@ class MlflowApi:
         Source: "MLflow Tracking Server", "Using the Tracking Server for proxied artifact access".
         """
         what = f"the list of the folder {path!r} of its artifacts"
-        content = bytearray()
-        with self._artifact(self._artifacts, what, {"path": path}) as chunks:
-            for chunk in chunks:
-                content += chunk
-                if len(content) > _MAX_LISTING:
-                    raise MlflowError(
-                        f"MLflow at {self.server} sent more than {_MAX_LISTING:,} bytes for {what}: "
-                        "log the model with fewer files"
-                    )
-        try:
-            return _ArtifactsAnswer.model_validate_json(bytes(content)).files
-        except ValidationError as error:
-            raise MlflowError(
-                f"MLflow at {self.server} gave an answer for {what} that is not of its artifact proxy: "
-                "check MLFLOW_TRACKING_URI, and that MLflow serves artifacts"
-            ) from error
+        return self._get(self._artifacts, _ArtifactsAnswer, what, {"path": path}).files
 
     def download_artifact(self, path: str, to: Path, size: int) -> None:
         """Write the file `path` of the artifact proxy to `to`, which has exactly `size` bytes then.
@@ -351,7 +361,7 @@ class MlflowApi:
         """
         what = f"the file {path!r} of its artifacts"
         received = 0
-        with self._artifact(f"{self._artifacts}/{quote(path)}", what) as chunks, to.open("wb") as file:
+        with self._artifact(quote(path), what) as chunks, to.open("wb") as file:
             for chunk in chunks:
                 received += len(chunk)
                 if received > size:
@@ -364,12 +374,17 @@ class MlflowApi:
             )
 
     @contextmanager
-    def _artifact(self, url: str, what: str, query: Mapping[str, str] | None = None) -> Iterator[Iterator[bytes]]:
-        """Give the bytes of an answer as they arrive. An encoded answer is an error: it could expand without limit."""
+    def _artifact(self, path: str, what: str) -> Iterator[Iterator[bytes]]:
+        """Give the bytes of a file as they arrive. An encoded answer is an error: it could expand without limit."""
+        request = self._client.build_request(
+            "GET", f"{self._artifacts}/{path}", headers={"Accept-Encoding": "identity"}
+        )
         try:
-            with self._client.stream("GET", url, params=query, headers={"Accept-Encoding": "identity"}) as answer:
+            answer = self._client.send(request, stream=True)
+            with closing(answer):
                 if not answer.is_success:
-                    raise self._artifact_refusal(answer, what)
+                    beginning = next(answer.iter_raw(_MAX_ERROR), b"")
+                    raise self._refusal(httpx.Response(answer.status_code, content=beginning), what)
                 if answer.headers.get("content-encoding", "identity").lower() != "identity":
                     raise MlflowError(
                         f"MLflow at {self.server} sent {what} compressed, which was not asked for: "
@@ -382,20 +397,6 @@ class MlflowApi:
                 "that this machine can reach MLflow"
             ) from error
 
-    def _artifact_refusal(self, answer: httpx.Response, what: str) -> MlflowError:
-        body = bytearray()
-        for chunk in answer.iter_raw():
-            body += chunk
-            if len(body) > _MAX_ERROR:
-                break
-        refused = httpx.Response(answer.status_code, content=bytes(body[:_MAX_ERROR]))
-        if answer.status_code == 429 or answer.is_server_error:
-            return MlflowBusy(
-                f"MLflow at {self.server} could not send {what} ({answer.status_code} {_error(refused)[1]}): "
-                "run the job again, and check that MLflow serves artifacts"
-            )
-        return self._refusal(refused, what)
-
     def set_version_tag(self, name: str, version: str, key: str, value: str) -> None:
         """Set one tag on the version; what it held before is gone."""
         body = {"name": name, "version": version, "key": key, "value": value}
@@ -403,13 +404,12 @@ class MlflowApi:
 
     def webhooks(self) -> Iterator[Webhook]:
         """Give all webhooks, newest first."""
-        query = {"max_results": "100"}
-        while True:
-            answer = self._get("webhooks", _WebhooksAnswer, "the list of webhooks", query)
-            yield from answer.webhooks
-            if not answer.next_page_token:
-                return
-            query["page_token"] = answer.next_page_token
+        for webhook in self._entries("webhooks", Webhook, "the list of webhooks", 100):
+            if isinstance(webhook, Skipped):
+                raise MlflowAnswerUnreadable(
+                    f"MLflow at {self.server} has a webhook that can't be read ({webhook.fault}): delete it there"
+                )
+            yield webhook
 
     def create_webhook(self, name: str, url: str, events: Iterable[str], secret: str, *, active: bool = True) -> str:
         """Register a webhook for events such as `model_version.created`; give its id.
@@ -439,29 +439,59 @@ class MlflowApi:
 
     def test_webhook(self, webhook_id: str, event: str) -> WebhookTest:
         """Let MLflow send its test event of that kind, and give what the receiver answered."""
-        path, what = f"webhooks/{webhook_id}/test", f"webhook {webhook_id!r}"
-        return self._post(path, _TestAnswer, what, {"event": _event(event)}, _TEST_TIMEOUT).result
+        path, body = f"webhooks/{webhook_id}/test", {"event": _event(event)}
+        request = self._client.build_request("POST", path, json=body, timeout=_TEST_SECONDS)
+        return self._call(request, _TestAnswer, f"webhook {webhook_id!r}", _TEST_SECONDS).result
+
+    def _entries(
+        self, path: str, shape: type[_Entry], what: str, most: int, query: Mapping[str, str] | None = None
+    ) -> Iterator[_Entry | Skipped]:
+        """Give the entries of a list over all of its pages.
+
+        A page that is too large is asked for in smaller ones; a single entry that is too large is passed over.
+        """
+        size, token, passed, too_large = most, "", 0, 0
+        for _ in range(_PAGES):
+            page = dict(query or {}, max_results=str(size)) | ({"page_token": token} if token else {})
+            try:
+                answer = self._get(path, _Page, what, page)
+            except MlflowAnswerTooLarge as error:
+                too_large += 1
+                if too_large > _TOO_LARGE:
+                    raise
+                if size > 1:
+                    size = max(size // 10, 1)
+                    continue
+                yield Skipped(f"entry {passed + 1} of {what}", str(error))
+                passed += 1
+                token = _page_token(passed)
+                continue
+            size = min(size * 10, most)
+            for entry in answer.entries:
+                yield _entry(shape, entry)
+            passed += len(answer.entries)
+            token = answer.next_page_token or ""
+            if not token:
+                return
+        raise MlflowError(f"MLflow at {self.server} gives {what} without an end: check MLFLOW_TRACKING_URI")
 
     def _get(self, path: str, shape: type[_Answer], what: str, query: Mapping[str, str] | None = None) -> _Answer:
         return self._call(self._client.build_request("GET", path, params=_encodable(query or {}, what)), shape, what)
 
-    def _post(
-        self,
-        path: str,
-        shape: type[_Answer],
-        what: str,
-        body: Mapping[str, Any],
-        timeout: httpx.Timeout = _TIMEOUT,
-    ) -> _Answer:
-        request = self._client.build_request("POST", path, json=_encodable(body, what), timeout=timeout)
-        return self._call(request, shape, what)
+    def _post(self, path: str, shape: type[_Answer], what: str, body: Mapping[str, Any]) -> _Answer:
+        return self._call(self._client.build_request("POST", path, json=_encodable(body, what)), shape, what)
 
-    def _call(self, request: httpx.Request, shape: type[_Answer], what: str) -> _Answer:
+    def _call(self, request: httpx.Request, shape: type[_Answer], what: str, seconds: float | None = None) -> _Answer:
         try:
-            answer = self._client.send(request)
-        except httpx.HTTPError as error:
+            answer = reading.ask_blocking(self._client, request, seconds=seconds or _SECONDS)
+        except AnswerTooLarge as error:
+            raise MlflowAnswerTooLarge(
+                f"MLflow at {self.server} gave {error} for {what}: make that smaller in MLflow"
+            ) from error
+        except (AnswerUnreadable, httpx.HTTPError) as error:
+            cause = error if isinstance(error, AnswerUnreadable) else type(error).__name__
             raise MlflowUnreachable(
-                f"MLflow at {self.server} can't be reached ({type(error).__name__}): check MLFLOW_TRACKING_URI, and "
+                f"MLflow at {self.server} can't be reached ({cause}): check MLFLOW_TRACKING_URI, and "
                 "that this machine can reach it (GitHub's hosted runners can't reach a private MLflow: use a "
                 "self-hosted one)"
             ) from error
@@ -469,16 +499,16 @@ class MlflowApi:
         if not answer.is_success:
             raise self._refusal(answer, what)
         try:
-            return shape.model_validate_json(answer.content)
-        except ValidationError as error:
-            raise MlflowError(
+            return shape.model_validate(read_json(answer.content))
+        except ValueError as error:
+            raise MlflowAnswerUnreadable(
                 f"MLflow at {self.server} gave an answer for {what} that is not of MLflow's REST API: "
                 "check that MLFLOW_TRACKING_URI is MLflow's own address, not a sign-in page's"
             ) from error
 
     def _refusal(self, answer: httpx.Response, what: str) -> MlflowError:
         code, said = _error(answer)
-        if answer.status_code == 403 and "Invalid Host header" in answer.text:
+        if answer.status_code == 403 and b"Invalid Host header" in answer.content:
             return MlflowRefused(
                 f"MLflow at {self.server} refuses the host name it was called by (403 Invalid Host header): "
                 f"start it with --allowed-hosts {self._host}"
@@ -496,14 +526,15 @@ class MlflowApi:
                 "processes with the MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY that they were made with, or delete them in "
                 "its database"
             )
+        kind = MlflowBusy if answer.status_code == 429 or answer.is_server_error else MlflowError
         if not code:
-            return MlflowError(
+            return kind(
                 f"MLflow at {self.server} answered {answer.status_code} without an error of MLflow's for {what}: "
                 "check MLFLOW_TRACKING_URI, any proxy before it, and that MLflow is 3.4 or newer"
             )
-        return MlflowError(
+        return kind(
             f"MLflow at {self.server} refused the request for {what} ({answer.status_code} {code}: {said}): "
-            "mend what it names"
+            "fix what it names"
         )
 
 
@@ -550,7 +581,7 @@ def _event(event: str) -> dict[str, str]:
 
 def _by_key(pairs: object, key: str, value: str) -> object:
     """Turn MLflow's list of pairs into a dict; what is no such list is left for pydantic to refuse."""
-    if isinstance(pairs, list) and all(isinstance(pair, dict) and key in pair for pair in pairs):
+    if isinstance(pairs, list) and all(isinstance(pair, dict) and isinstance(pair.get(key), str) for pair in pairs):
         return {pair[key]: pair.get(value, "") for pair in pairs}
     return pairs
 
@@ -558,9 +589,28 @@ def _by_key(pairs: object, key: str, value: str) -> object:
 def _error(answer: httpx.Response) -> tuple[str, str]:
     """Give MLflow's error code and message, in one line; empty where the answer isn't MLflow's."""
     try:
-        body = answer.json()
+        body = read_json(answer.content)
     except ValueError:
         return "", ""
     if not isinstance(body, dict):
         return "", ""
-    return str(body.get("error_code", "")), " ".join(str(body.get("message", "")).split())[:300]
+    return _words(body, "error_code"), _words(body, "message")
+
+
+def _words(body: Mapping[str, object], name: str) -> str:
+    words = body.get(name)
+    return " ".join(clean(words).split())[:300] if isinstance(words, str) else ""
+
+
+def _entry(shape: type[_Entry], listed: object) -> _Entry | Skipped:
+    try:
+        return shape.model_validate(listed)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        named = [_words(listed, name) for name in ("name", "version")] if isinstance(listed, dict) else []
+        return Skipped(f"the entry {' '.join(named)!r}", clean(f"{'.'.join(map(str, first['loc']))}: {first['msg']}"))
+
+
+def _page_token(passed: int) -> str:
+    """Give the token of the page that begins behind so many entries, as MLflow's `SearchUtils` makes it."""
+    return base64.b64encode(json.dumps({"offset": passed}).encode()).decode()

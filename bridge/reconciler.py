@@ -2,20 +2,21 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypeVar
 
 import structlog
 
 from bridge import drift, intake, routing
 from bridge.aside import aside
 from bridge.drift import Aliases, BookmarkUnreadable, Move, Watermark
-from bridge.events import Event, Kind
+from bridge.events import Event, Kind, UnsupportedEvent
 from bridge.lease import Lease
 from bridge.ledger import RECONCILER, Accepted, Ledger
 from bridge.loop import Loop
-from bridge.mlflow_api import MlflowApi, MlflowError, RecentVersion
+from bridge.mlflow_api import MlflowApi, MlflowError, RecentVersion, RegisteredModel, Skipped
 from bridge.payload import PayloadTooLarge
 from bridge.routing import Route
+from bridge.text import clean
 
 VERSIONS: Final = "reconciler.versions"
 ALIASES: Final = "reconciler.aliases"
@@ -30,10 +31,20 @@ _LEASE: Final = 60.0
 _AFTER_MLFLOW: Final = 60.0
 """Seconds before MLflow is asked again that could not be."""
 
+UNSENDABLE: Final = (UnsupportedEvent, PayloadTooLarge)
+"""One entry's fault, whose end it is and nobody else's."""
+
 _log = structlog.get_logger(__name__)
+
+_Entry = TypeVar("_Entry", RecentVersion, RegisteredModel)
 
 Found = Mapping[tuple[str, str], Event]
 """The events of versions that were just taken in, by model and version."""
+
+
+def fault(error: UnsupportedEvent | PayloadTooLarge) -> str:
+    """Say why an entry of the registry can't be dispatched."""
+    return error.fault if isinstance(error, UnsupportedEvent) and error.fault else str(error)
 
 
 async def untold(ledger: Ledger, move: Move, last: Aliases) -> str | None:
@@ -55,7 +66,8 @@ class Reconciler(Loop):
     """Looks through MLflow's registry every `interval` seconds, and takes in what no delivery told.
 
     The first look of all only notes what there is, and takes in the versions made after `since` (Unix seconds).
-    `taken` is called where there is something to send. `problem` says why MLflow can't be asked just now.
+    `taken` is called where there is something to send. `problem` says why MLflow can't be asked just now, or what of
+    its registry can't be dispatched.
     """
 
     name: ClassVar[str] = RECONCILER
@@ -84,6 +96,8 @@ class Reconciler(Loop):
         self._clock = clock or ledger.time
         self._lease = Lease(ledger, RECONCILER, seconds=_LEASE, clock=self._clock)
         self._suspects: dict[Move, float] = {}
+        self._skipped: dict[str, str] = {}
+        self._skipped_before: dict[str, str] = {}
         self._due = 0.0
 
     async def step(self) -> float:
@@ -111,28 +125,57 @@ class Reconciler(Loop):
                 _log.error("registry can't be looked through", reason=str(error))
             self.problem = str(error)
             return min(self._interval, _AFTER_MLFLOW)
-        self.problem = None
+        self.problem = self._skipped_problem()
         return wait
 
     async def _look(self, now: float) -> float:
         """The aliases are read before any version is taken in: its run, which comes later, sees them all."""
-        aliases = await aside(self._read_aliases)
-        watermark = await self._watermark()
+        self._skipped_before, self._skipped = self._skipped, {}
+        models = await aside(lambda: list(self._mlflow.registered_models()))
+        aliases = {model.name: model.aliases for model in self._readable(models, RegisteredModel)}
+        watermark = await self._watermark(now)
         last = await self._last_aliases(aliases)
         found = await self._versions(watermark, now)
         await self._moves(last, aliases, found, now)
         ripe = [first + self._grace for first in self._suspects.values()]
         return min([self._interval, *(max(at - now, 1.0) for at in ripe)])
 
-    def _read_aliases(self) -> Aliases:
-        return {model.name: model.aliases for model in self._mlflow.registered_models()}
+    def _readable(self, entries: Sequence[_Entry | Skipped], shape: type[_Entry]) -> list[_Entry]:
+        for entry in entries:
+            if isinstance(entry, Skipped):
+                self._skip(entry.entry, entry.fault)
+        return [entry for entry in entries if isinstance(entry, shape)]
 
-    async def _watermark(self) -> Watermark:
-        """Give how far the last look got; at the first of all, begin behind the newest version, or at `since`."""
+    def _skip(self, entry: str, fault: str) -> None:
+        """Go on without an entry of the registry that can't be dispatched; it is logged once."""
+        entry = clean(entry)
+        self._skipped[entry] = fault
+        if self._skipped_before.get(entry) != fault:
+            _log.error("found in the registry, and can't be dispatched", entry=entry, reason=fault)
+
+    def _skipped_problem(self) -> str | None:
+        for entry, fault in self._skipped.items():
+            return (
+                f"{len(self._skipped)} of MLflow's versions and aliases can't be dispatched, the first is {entry} "
+                f"({fault}): rename or delete it"
+            )
+        return None
+
+    async def _watermark(self, now: float) -> Watermark:
+        """Give how far the last look got; at the first of all, begin behind the newest version, or at `since`.
+
+        A version of a time that is still to come is not the newest: none would ever be newer.
+        """
         if text := await self._ledger.bookmark(VERSIONS):
             return Watermark.read(text)
-        newest = await aside(lambda: next(self._mlflow.recent_versions(0), None))
-        behind = (newest.created + 1) / 1000 if newest else 0.0
+
+        def newest() -> float:
+            for version in self._mlflow.recent_versions(0):
+                if isinstance(version, RecentVersion) and version.created / 1000 <= now + drift.CLOCKS:
+                    return (version.created + 1) / 1000
+            return 0.0
+
+        behind = await aside(newest)
         watermark = Watermark.baseline(behind if self._since is None else self._since)
         await self._ledger.write_bookmark(VERSIONS, watermark.write())
         _log.info("reconciler begins", versions_since=datetime.fromtimestamp(watermark.floor, UTC).isoformat())
@@ -148,14 +191,18 @@ class Reconciler(Loop):
     async def _versions(self, watermark: Watermark, now: float) -> Found:
         """Take in the versions that no delivery told of, oldest first, and give their events."""
         listed = await aside(lambda: list(self._mlflow.recent_versions(int(watermark.begin * 1000))))
-        ripe = [version for version in reversed(listed) if version.created / 1000 <= now - self._grace]
+        known = self._readable(listed, RecentVersion)
+        ripe = [version for version in reversed(known) if version.created / 1000 <= now - self._grace]
         found: dict[tuple[str, str], Event] = {}
         for version in ripe:
-            event = drift.version_event(version.name, version.version, version.source, version.run_id)
-            if event and self._is_wanted(event) and not await self._is_told(version):
-                delivery_id = drift.version_delivery_id(version.name, version.version, version.created)
-                if await self._take(event, delivery_id):
-                    found[version.name, version.version] = event
+            try:
+                event = drift.version_event(version.name, version.version, version.source, version.run_id)
+                if self._is_wanted(event) and not await self._is_told(version):
+                    delivery_id = drift.version_delivery_id(version.name, version.version, version.created)
+                    if await self._take(event, delivery_id):
+                        found[version.name, version.version] = event
+            except UNSENDABLE as error:
+                self._skip(f"version {version.version!r} of model {version.name!r}", fault(error))
         if ripe:
             await self._ledger.write_bookmark(VERSIONS, watermark.after(ripe[-1].created / 1000).write())
         return found
@@ -172,7 +219,14 @@ class Reconciler(Loop):
         """
         moves = drift.moves(last, aliases)
         self._suspects = {move: self._suspects.get(move, now) for move in moves}
-        done = [move for move in moves if await self._is_done(move, last, found, now)]
+        done: list[Move] = []
+        for move in moves:
+            try:
+                if await self._is_done(move, last, found, now):
+                    done.append(move)
+            except UNSENDABLE as error:
+                del self._suspects[move]
+                self._skip(f"alias {move.alias!r} of model {move.model!r}", fault(error))
         if done:
             await self._ledger.write_bookmark(ALIASES, drift.write_aliases(drift.with_moves(last, done)))
         for move in done:
@@ -180,7 +234,7 @@ class Reconciler(Loop):
 
     async def _is_done(self, move: Move, last: Aliases, found: Found, now: float) -> bool:
         event = drift.alias_event(move)
-        if event is None or not self._is_wanted(event):
+        if not self._is_wanted(event):
             return True
         delivery_id = await untold(self._ledger, move, last)
         if delivery_id is None or self._is_covered(event, found):
@@ -203,11 +257,7 @@ class Reconciler(Loop):
 
     async def _take(self, event: Event, delivery_id: str) -> bool:
         about = {"kind": event.kind, "model": event.model, "version": event.version, "alias": event.alias}
-        try:
-            taken = await intake.take(self._ledger, event, delivery_id, self._routes, now=self._clock())
-        except PayloadTooLarge as error:
-            _log.error("found in the registry, and can't be dispatched", reason=str(error), **about)
-            return False
+        taken = await intake.take(self._ledger, event, delivery_id, self._routes, now=self._clock())
         if not isinstance(taken, Accepted):
             return False
         _log.info("found in the registry", delivery_id=delivery_id, **about)

@@ -155,10 +155,10 @@ def is_rate_limit(answer: Answer) -> bool:
 
 def _rate_delay(answer: Answer, pauses: int, now: float) -> float:
     """`Retry-After` first; then `x-ratelimit-reset` where nothing remains; else a minute, doubling."""
-    after = _number(answer.headers.get("retry-after"))
+    after = number(answer.headers.get("retry-after"))
     if after is not None:
         return min(max(after, 1.0), MAX_RATE_DELAY)
-    reset = _number(answer.headers.get("x-ratelimit-reset"))
+    reset = number(answer.headers.get("x-ratelimit-reset"))
     if reset is not None and reset > now and answer.headers.get("x-ratelimit-remaining") == "0":
         return min(max(reset - now, 1.0), MAX_RATE_DELAY)
     return min(MIN_RATE_DELAY * 2.0 ** min(pauses, 16), MAX_RATE_DELAY)
@@ -182,7 +182,7 @@ def _access_mend(answer: Answer) -> str | None:
     return None
 
 
-def _number(text: str | None) -> float | None:
+def number(text: str | None) -> float | None:
     """Read a header of seconds; anything but up to twelve plain digits counts as absent."""
     if text is None or not text.isascii() or not text.isdigit() or len(text) > 12:
         return None

@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator
+
+from bridge.text import Text
 
 
 class State(StrEnum):
@@ -28,17 +30,33 @@ class State(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
+RunId = Annotated[int, Field(ge=0, lt=2**63)]
+"""As the ledger stores it: in 64 bits."""
+
+_YEARS: Final = range(1970, 9999)
+"""What every platform turns into Unix seconds and back, in whatever time zone."""
+
+
+def _time(value: object, read: ValidatorFunctionWrapHandler) -> datetime | None:
+    """Give the time, None for what isn't one: a run is followed without it."""
+    try:
+        moment: datetime = read(value)
+    except ValueError:
+        return None
+    return moment if moment.year in _YEARS else None
+
+
 class Run(BaseModel):
     """A workflow run, as far as we look at it; `status` and `conclusion` are GitHub's words."""
 
     model_config = ConfigDict(frozen=True)
 
-    id: int
-    html_url: str
-    display_title: str = ""
-    status: str = "queued"
-    conclusion: str | None = None
-    run_started_at: datetime | None = None
+    id: RunId
+    html_url: Text
+    display_title: Text = ""
+    status: Text = "queued"
+    conclusion: Text | None = None
+    run_started_at: Annotated[AwareDatetime, WrapValidator(_time)] | None = None
 
 
 @dataclass(frozen=True)

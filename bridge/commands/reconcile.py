@@ -28,10 +28,15 @@ def reconcile(
     from bridge.settings import load
 
     with errors_told():
-        found = asyncio.run(reconciling.reconcile(load(), since.replace(tzinfo=UTC).timestamp(), dry_run=dry_run))
+        began = since.replace(tzinfo=UTC).timestamp()
+        found = asyncio.run(reconciling.reconcile(load(), began, dry_run=dry_run, skip=_skipped))
     if as_json:
         print_json({"dry_run": dry_run, "found": [each.as_dict() for each in found]})
         return
     for each in found:
         typer.echo(f"{each.event.kind.value}: {subject(each.event)} → {', '.join(each.routes)}")
     typer.echo(f"{len(found)} {'would be taken in' if dry_run else 'taken in'}")
+
+
+def _skipped(entry: str, fault: str) -> None:
+    typer.echo(f"{entry} can't be dispatched ({fault}): rename or delete it", err=True)

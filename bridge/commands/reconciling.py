@@ -4,7 +4,7 @@ The running bridge's reconciler looks through the same registry by its own bookm
 id, made of what it says (`bridge.drift`), and so is one delivery.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,12 +14,15 @@ from bridge.aside import aside
 from bridge.commands import ledgers
 from bridge.drift import Aliases, Move
 from bridge.errors import BridgeError
-from bridge.events import Event, Kind
+from bridge.events import Event, Kind, UnsupportedEvent
 from bridge.ledger import Accepted, Ledger
-from bridge.mlflow_api import MlflowApi, RecentVersion
-from bridge.reconciler import ALIASES, untold
+from bridge.mlflow_api import MlflowApi, RecentVersion, RegisteredModel, Skipped
+from bridge.reconciler import ALIASES, UNSENDABLE, fault, untold
 from bridge.routing import Route
 from bridge.settings import Settings
+
+Skip = Callable[[str, str], None]
+"""Is given an entry of the registry that can't be dispatched, and why."""
 
 
 class NoMlflow(BridgeError):
@@ -50,34 +53,40 @@ class Found:
         }
 
 
-async def reconcile(settings: Settings, since: float, *, dry_run: bool) -> list[Found]:
+async def reconcile(settings: Settings, since: float, *, dry_run: bool, skip: Skip) -> list[Found]:
     """Give what no delivery told of, oldest first, and take it in unless it is a `dry_run`.
 
-    `since` is in Unix seconds by MLflow's clock. Raises `NoMlflow`, `MlflowError` and `LedgerUnavailable`.
+    `since` is in Unix seconds by MLflow's clock. An entry that can't be dispatched stops no other. Raises `NoMlflow`,
+    `MlflowError` and `LedgerUnavailable`.
     """
     mlflow = connections.mlflow(settings)
     if mlflow is None:
         raise NoMlflow("MLFLOW_TRACKING_URI is not set: set it to MLflow's address, such as https://mlflow.example.com")
     with mlflow:
         async with ledgers.opened(settings.database_url) as ledger:
-            found, covered = await _missing(ledger, mlflow, settings.routes, since)
+            found, covered = await _missing(ledger, mlflow, settings.routes, since, skip)
             if dry_run:
                 return found
-            taken = [each for each in found if await _take(ledger, each, settings.routes)]
+            taken = [each for each in found if await _take(ledger, each, settings.routes, skip)]
             await _note(ledger, covered)
             return taken
 
 
 async def _missing(
-    ledger: Ledger, mlflow: MlflowApi, routes: Sequence[Route], since: float
+    ledger: Ledger, mlflow: MlflowApi, routes: Sequence[Route], since: float, skip: Skip
 ) -> tuple[list[Found], list[Move]]:
     """Give what no delivery told of, and the aliases that moved and are covered by it."""
     now = await _now(ledger)
-    aliases = await aside(lambda: {model.name: model.aliases for model in mlflow.registered_models()})
+    models = await aside(lambda: list(mlflow.registered_models()))
     listed = await aside(lambda: list(mlflow.recent_versions(int(since * 1000))))
-    ripe = [version for version in reversed(listed) if version.created / 1000 <= now - drift.GRACE]
-    versions = [found for version in ripe if (found := await _version(ledger, version, routes))]
-    moved, covered = await _moved(ledger, aliases, versions, routes)
+    for entry in [*models, *listed]:
+        if isinstance(entry, Skipped):
+            skip(entry.entry, entry.fault)
+    aliases = {model.name: model.aliases for model in models if isinstance(model, RegisteredModel)}
+    known = [version for version in reversed(listed) if isinstance(version, RecentVersion)]
+    ripe = [version for version in known if version.created / 1000 <= now - drift.GRACE]
+    versions = [found for version in ripe if (found := await _version(ledger, version, routes, skip))]
+    moved, covered = await _moved(ledger, aliases, versions, routes, skip)
     return versions + moved, covered
 
 
@@ -86,11 +95,15 @@ async def _now(ledger: Ledger) -> float:
     return ledger.time()
 
 
-async def _version(ledger: Ledger, version: RecentVersion, routes: Sequence[Route]) -> Found | None:
+async def _version(ledger: Ledger, version: RecentVersion, routes: Sequence[Route], skip: Skip) -> Found | None:
     """Give the version's event, None where it is none of ours, or a delivery told of this very version."""
-    event = drift.version_event(version.name, version.version, version.source, version.run_id)
+    try:
+        event = drift.version_event(version.name, version.version, version.source, version.run_id)
+    except UnsupportedEvent as error:
+        skip(f"version {version.version!r} of model {version.name!r}", error.fault)
+        return None
     wanting = _names(event, routes)
-    if event is None or not wanting:
+    if not wanting:
         return None
     told = await ledger.last_told(Kind.VERSION_CREATED, version.name, version=version.version)
     if told is not None and told.received_at >= version.created / 1000 - drift.CLOCKS:
@@ -100,7 +113,7 @@ async def _version(ledger: Ledger, version: RecentVersion, routes: Sequence[Rout
 
 
 async def _moved(
-    ledger: Ledger, aliases: Aliases, versions: Iterable[Found], routes: Sequence[Route]
+    ledger: Ledger, aliases: Aliases, versions: Iterable[Found], routes: Sequence[Route], skip: Skip
 ) -> tuple[list[Found], list[Move]]:
     """Give the aliases that moved since the bridge's own last look, for MLflow doesn't say when one was set.
 
@@ -112,11 +125,15 @@ async def _moved(
     found: list[Found] = []
     covered: list[Move] = []
     for move in drift.moves(last, aliases) if bookmark else []:
-        event = drift.alias_event(move)
+        try:
+            event = drift.alias_event(move)
+        except UnsupportedEvent as error:
+            skip(f"alias {move.alias!r} of model {move.model!r}", error.fault)
+            continue
         wanting = _names(event, routes)
         if set(wanting) <= covering.get((move.model, move.version), set()):
             covered.append(move)
-        elif event and (delivery_id := await untold(ledger, move, last)):
+        elif wanting and (delivery_id := await untold(ledger, move, last)):
             found.append(Found(event, delivery_id, wanting))
     return found, [move for move in covered if (move.model, move.version) in covering]
 
@@ -129,10 +146,14 @@ async def _note(ledger: Ledger, covered: Sequence[Move]) -> None:
         await ledger.write_bookmark(ALIASES, drift.write_aliases(noted))
 
 
-async def _take(ledger: Ledger, found: Found, routes: Sequence[Route]) -> bool:
-    taken = await intake.take(ledger, found.event, found.delivery_id, routes, now=ledger.time())
+async def _take(ledger: Ledger, found: Found, routes: Sequence[Route], skip: Skip) -> bool:
+    try:
+        taken = await intake.take(ledger, found.event, found.delivery_id, routes, now=ledger.time())
+    except UNSENDABLE as error:
+        skip(f"version {found.event.version!r} of model {found.event.model!r}", fault(error))
+        return False
     return isinstance(taken, Accepted)
 
 
-def _names(event: Event | None, routes: Sequence[Route]) -> tuple[str, ...]:
-    return tuple(route.name for route in routing.match(event, routes)) if event else ()
+def _names(event: Event, routes: Sequence[Route]) -> tuple[str, ...]:
+    return tuple(route.name for route in routing.match(event, routes))

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from bridge.doctor.findings import Finding, failed, ok, warning
 from bridge.ledger import LedgerUnavailable
 from bridge.ledger.database import HEAD, Database
-from bridge.ledger.errors import is_of_a_driver, unavailable
+from bridge.ledger.errors import translated
 
 CHECK: Final = "ledger"
 _SQLITE: Final = "sqlite:///"
@@ -59,9 +59,10 @@ def _database(url: str, place: str, free: int | None) -> SeenLedger:
     try:
         return SeenLedger(place, revision=_revision(database), free=free)
     except Exception as error:
-        if not is_of_a_driver(error):
+        ours = translated(error, database.mend)
+        if ours is error:
             raise
-        said, _, mend = str(unavailable(error, database.mend)).rpartition(": ")
+        said, _, mend = str(ours).rpartition(": ")
         return SeenLedger(place, problem=said, mend=mend, free=free)
     finally:
         database.close()

@@ -3,7 +3,7 @@
 SQLite in one file, or PostgreSQL, by the same code. Times are Unix seconds.
 """
 
-from bridge.ledger.errors import LedgerTooNew, LedgerUnavailable
+from bridge.ledger.errors import LedgerTooNew, LedgerUnavailable, Unstorable
 from bridge.ledger.ledger import LEASE, Ledger
 from bridge.ledger.records import (
     FOLLOWER,
@@ -50,5 +50,6 @@ __all__ = [
     "State",
     "Story",
     "Told",
+    "Unstorable",
     "Wanted",
 ]

@@ -15,14 +15,22 @@ class LedgerTooNew(LedgerUnavailable):
     """The database was made by a later release."""
 
 
-def unavailable(error: Exception, mend: str) -> LedgerUnavailable:
-    """Give our error for a driver's, with the driver's words alone: SQLAlchemy's own hold statement and values."""
-    return LedgerUnavailable(f"the ledger can't be used ({_cause(error)}): {mend}")
+class Unstorable(BridgeError):
+    """The database has no form for one of the values; anything else can be stored all the same."""
 
 
-def is_of_a_driver(error: BaseException) -> bool:
-    """Tell what a database said from what our own code did wrong."""
-    return isinstance(error, sa.exc.SQLAlchemyError | sqlite3.Error)
+def translated(error: Exception, mend: str) -> Exception:
+    """Give our error for a database's, and what our own code did wrong as it is.
+
+    Our error has the driver's words alone: SQLAlchemy's own hold statement and values.
+    """
+    if isinstance(error, sa.exc.DataError | UnicodeError | OverflowError):
+        return Unstorable(
+            f"the ledger can't store one of the values ({type(error).__name__}): change it where it comes from"
+        )
+    if isinstance(error, sa.exc.SQLAlchemyError | sqlite3.Error):
+        return LedgerUnavailable(f"the ledger can't be used ({_cause(error)}): {mend}")
+    return error
 
 
 def _cause(error: Exception) -> str:

@@ -43,7 +43,7 @@ _R = TypeVar("_R")
 class Ledger:
     """One database. `start` before anything else, `close` at the end.
 
-    Every method raises `LedgerUnavailable` where the database can't do it.
+    Every method raises `LedgerUnavailable` where the database can't do it, `Unstorable` where that is a value's fault.
     """
 
     def __init__(self, url: str) -> None:
@@ -182,9 +182,10 @@ class Ledger:
         try:
             return await asyncio.get_running_loop().run_in_executor(thread, work)
         except Exception as error:
-            if errors.is_of_a_driver(error):
-                raise self._translated(error) from error
-            raise
+            ours = errors.translated(error, self._database.mend)
+            if ours is error:
+                raise
+            raise ours from error
 
     def _accept(self, entries: Sequence[Entry]) -> Sequence[Outcome]:
         """Write all in one commit; each for itself where one is known already or can't be written."""
@@ -209,10 +210,9 @@ class Ledger:
             return [self._translated(error) for _ in entries]
 
     def _translated(self, error: Exception) -> Exception:
-        if not errors.is_of_a_driver(error):
-            return error
-        ours = errors.unavailable(error, self._database.mend)
-        ours.__cause__ = error
+        ours = errors.translated(error, self._database.mend)
+        if ours is not error:
+            ours.__cause__ = error
         return ours
 
 

@@ -22,6 +22,7 @@ class Kind(StrEnum):
     GITHUB_PAUSED = "github-paused"
     REPOSITORY_PAUSED = "repository-paused"
     LOOP_STOPPED = "loop-stopped"
+    LOOP_FAILING = "loop-failing"
     RUNS_NOT_VISIBLE = "runs-not-visible"
     MLFLOW_UNREACHABLE = "mlflow-unreachable"
 
@@ -66,6 +67,8 @@ def degraded(state: State, paused: Mapping[str, str]) -> Iterator[Fault]:
     for loop in state.loops:
         if not loop.running:
             yield Fault(Kind.LOOP_STOPPED, f"the {loop.name} has stopped: restart the bridge")
+        if loop.failing:
+            yield Fault(Kind.LOOP_FAILING, f"the {loop.name} has failed several times in a row: check the bridge's log")
     for reason in state.follower.problems.values():
         yield Fault(Kind.RUNS_NOT_VISIBLE, reason)
     if state.reconciler and state.reconciler.problem:

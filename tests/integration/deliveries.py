@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import sqlalchemy as sa
 
 from bridge.signature import sign
 from tests.integration.conftest import SECRET
@@ -174,6 +175,13 @@ def rows(folder: Path, query: str) -> list[tuple[Any, ...]]:
     """Ask the ledger of the bridge that runs in that folder."""
     with closing(sqlite3.connect(folder / "mlflow-bridge.db")) as connection:
         return connection.execute(query).fetchall()
+
+
+def rows_of(database: str, query: str) -> list[tuple[Any, ...]]:
+    """Ask the ledger at that DATABASE_URL."""
+    engine = sa.create_engine(database.replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(sa.text(query))]
 
 
 def until(done: Callable[[], bool], seconds: float = 10.0) -> None:

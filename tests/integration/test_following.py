@@ -12,7 +12,7 @@ from bridge.demo.limits import Limits
 from bridge.demo.processes import MlflowServer
 from bridge.mlflow_api import MlflowApi
 from tests.integration.conftest import REPOSITORY, TOKEN
-from tests.integration.deliveries import body, post, rows, until
+from tests.integration.deliveries import body, post, rows, rows_of, until
 from tests.integration.quickly import WORKFLOW, FakeRunner, QuickBridge
 
 STATES = "select state from dispatches order by id"
@@ -206,3 +206,33 @@ def test_a_bridge_that_was_down_finds_the_end_of_its_runs(
     github.wait(github.runs[0], 10)
     with bridge:
         until(lambda: states(bridge) == ["succeeded"], 90)  # once the lease of the killed one is over
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_nul_in_a_tag_of_one_model_stops_the_follower_for_nobody(
+    kind: str,
+    request: pytest.FixtureRequest,
+    settings: dict[str, str],
+    folder: Path,
+    runner: FakeRunner,
+    mlflow_server: MlflowServer,
+    mlflow_api: MlflowApi,
+    registered: str,
+    model_name: str,
+) -> None:
+    postgres = kind == "postgresql"
+    database = request.getfixturevalue("postgres").database() if postgres else f"sqlite:///{folder}/ledger.db"
+    mlflow_api.set_version_tag(model_name, "1", "image.uri", "ghcr.io/a\0b")
+    mlflow_api.set_version_tag(model_name, "1", "image.status", "\x1b[2Jpushed")
+    runner.go_on.clear()
+    environment = settings | {"GITHUB_POLL_INTERVAL": "0.1", "MLFLOW_TRACKING_URI": mlflow_server.url}
+    with QuickBridge(environment | {"DATABASE_URL": database}, folder) as bridge:
+        for model in (model_name, "iris", "wine"):
+            deliver(bridge, model)
+        until(lambda: rows_of(database, STATES) == [("running",)] * 3)
+        runner.go_on.set()
+        until(lambda: rows_of(database, STATES) == [("succeeded",)] * 3)
+        assert bridge.degraded() == []
+        assert "Traceback" not in bridge.log.read_text()
+    found = dict(rows_of(database, "select model, image_uri from versions"))
+    assert found[model_name] == "ghcr.io/a\N{REPLACEMENT CHARACTER}b"

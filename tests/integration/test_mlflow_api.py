@@ -6,7 +6,15 @@ import httpx
 import pytest
 
 from bridge.demo.processes import MlflowServer, free_port
-from bridge.mlflow_api import MlflowApi, MlflowError, MlflowNotFound, MlflowRefused, MlflowUnreachable
+from bridge.mlflow_api import (
+    MlflowApi,
+    MlflowError,
+    MlflowNotFound,
+    MlflowRefused,
+    MlflowUnreachable,
+    RecentVersion,
+    RegisteredModel,
+)
 from tests.integration.conftest import Create
 
 
@@ -94,6 +102,10 @@ def test_a_host_name_that_mlflow_refuses_is_named_with_the_mend(mlflow_server: M
             api.version("iris", "1")
 
 
+def versions(api: MlflowApi, since: int) -> list[RecentVersion]:
+    return [version for version in api.recent_versions(since) if isinstance(version, RecentVersion)]
+
+
 def test_versions_are_listed_newest_first_down_to_a_moment_and_prompts_are_not(
     mlflow_api: MlflowApi, create: Create, model_name: str, registered: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,12 +117,12 @@ def test_versions_are_listed_newest_first_down_to_a_moment_and_prompts_are_not(
     tags = [{"key": "mlflow.prompt.is_prompt", "value": "true"}, {"key": "mlflow.prompt.text", "value": "hello"}]
     create("registered-models/create", name=prompt, tags=tags)
     create("model-versions/create", name=prompt, source="dummy-source", tags=tags)
-    listed = [version for version in mlflow_api.recent_versions(0) if version.name in (model_name, prompt)]
+    listed = [version for version in versions(mlflow_api, 0) if version.name in (model_name, prompt)]
     assert [version.version for version in listed] == ["5", "4", "3", "2", "1"]
     assert {version.source for version in listed} == {source}
     assert [version.created for version in listed] == sorted((each.created for each in listed), reverse=True)
     assert abs(listed[0].created / 1000 - time.time()) < 60
-    later = list(mlflow_api.recent_versions(listed[1].created))
+    later = versions(mlflow_api, listed[1].created)
     assert [version.version for version in later if version.name == model_name] == ["5", "4"]
 
 
@@ -123,6 +135,7 @@ def test_all_models_are_listed_with_their_aliases_over_pages(
         create("registered-models/create", name=other)
     create("registered-models/alias", name=model_name, alias="champion", version="1")
     create("registered-models/alias", name=model_name, alias="-x", version="1")
-    listed = {model.name: model.aliases for model in mlflow_api.registered_models()}
+    models = list(mlflow_api.registered_models())
+    listed = {model.name: model.aliases for model in models if isinstance(model, RegisteredModel)}
     assert listed[model_name] == {"champion": "1", "-x": "1"}
     assert [listed[other] for other in others] == [{}] * 4

@@ -17,7 +17,7 @@ from bridge.demo.github import LoopbackGitHub
 from bridge.demo.processes import MlflowServer
 from bridge.mlflow_api import MlflowApi
 from tests.integration.conftest import SECRET, Create
-from tests.integration.deliveries import rows, until
+from tests.integration.deliveries import rows, rows_of, until
 from tests.integration.quickly import QuickBridge
 from tests.postgres import Postgres
 
@@ -172,3 +172,38 @@ def test_after_a_days_outage_everything_is_dispatched_once(
     if replicas == 1:
         told = rows(folder / "0", "select count(*) from deliveries")
         assert told == [(270,)]
+
+
+def test_a_model_whose_name_cannot_be_stored_is_reported_and_the_others_are_dispatched(
+    environment: dict[str, str],
+    folder: Path,
+    github: LoopbackGitHub,
+    create: Create,
+    model_name: str,
+    mlflow_api: MlflowApi,
+    postgres: Postgres,
+) -> None:
+    unstorable, database = f"a\0b {model_name}", postgres.database()
+    with QuickBridge(environment | {"DATABASE_URL": database}, folder) as bridge:
+        bridge.wait_for("reconciler begins")
+        register(create, unstorable)
+        create("registered-models/alias", name=unstorable, alias="champion", version="1")
+        register(create, model_name)
+        until(lambda: sent(github)[model_name, "1", None] == 1, 20)
+        until(lambda: bridge.degraded() != [], 20)
+        (said,) = bridge.degraded()
+        assert said.isprintable()
+        assert said.startswith("2 of MLflow's versions and aliases can't be dispatched")
+        assert bridge.log.read_text().count("can't be dispatched") == 2
+        create("registered-models/alias", name=model_name, alias="champion", version="1")
+        until(lambda: sent(github)[model_name, "1", "champion"] == 1, 20)
+        assert "Traceback" not in bridge.log.read_text()
+    assert set(rows_of(database, "select model from deliveries")) == {(model_name,)}
+    answer = httpx.request(
+        "DELETE",
+        f"{mlflow_api.server}/api/2.0/mlflow/registered-models/delete",
+        json={"name": unstorable},
+        trust_env=False,
+        timeout=30,
+    )
+    assert answer.status_code == 200

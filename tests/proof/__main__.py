@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.postgres import Postgres
-from tests.proof import models, parity
+from tests.proof import models, mutations, parity
 from tests.proof.crashes import ROWS, Crashes, Findings, Plan
 
 
@@ -34,10 +34,13 @@ def main() -> None:
     parser.add_argument("--settle", type=float, default=Plan.settle, help="DISPATCH_SETTLE, in seconds")
     parser.add_argument("--late", type=float, default=Plan.late, help="how late runs are listed, where settle is 120")
     parser.add_argument("--reads", type=float, default=Plan.reads, help="how much of the faults meets what only reads")
-    parser.add_argument("--only", choices=["SQLite", "PostgreSQL", "images", "models"], help="one of the four")
+    parser.add_argument("--mutations", type=int, default=10_000, help="mutated deliveries on each database")
+    parser.add_argument(
+        "--only", choices=["SQLite", "PostgreSQL", "images", "models", "mutations"], help="one of the five"
+    )
     parser.add_argument("--keep", type=Path, help="a new folder for ledger and logs, which stays")
     given = vars(parser.parse_args())
-    only, keep = given.pop("only") or "", given.pop("keep")
+    only, keep, mutated = given.pop("only") or "", given.pop("keep"), given.pop("mutations")
     plan = Plan(**given)
     grounds = {title: prove for title, prove in GROUNDS.items() if title.startswith(only)}
     with ExitStack() as stack:
@@ -47,10 +50,21 @@ def main() -> None:
             (folder / str(number)).mkdir(parents=True)
             found[title] = prove(plan, folder / str(number))
             show(title, found[title])
+        unbroken = mutate(mutated, folder / "mutations") if only in ("", "mutations") else True
     print(f"\n{plan}\nTo repeat: python -m tests.proof", *sys.argv[1:])
     same = parity.prove(parity.MODELS) if only in ("", "images") else True
     read = models.prove(plan.seed, 1_000) if only in ("", "models") else True
-    sys.exit(not (same and read and all(each.holds for each in found.values())))
+    sys.exit(not (same and read and unbroken and all(each.holds for each in found.values())))
+
+
+def mutate(count: int, folder: Path) -> bool:
+    """Send mutated deliveries to a bridge on each database, and tell whether none broke anything."""
+    with Postgres() as server:
+        databases = {"SQLite": f"sqlite:///{folder}/ledger.db", "PostgreSQL": server.database()}
+        found = {name: mutations.prove(count, folder / name, url) for name, url in databases.items()}
+    for name, each in found.items():
+        print(f"\n{count} mutated deliveries, {name}: {'holds' if each.holds else 'FAILS'}, {each}", flush=True)
+    return all(each.holds for each in found.values())
 
 
 def show(title: str, found: Findings) -> None:

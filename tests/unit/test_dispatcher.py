@@ -1,6 +1,7 @@
 """The dispatcher on a real ledger, with a GitHub that answers as told and a clock that is set by hand."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from bridge.github import ActionsUnreadable, GithubApi, LookFailed, Run
 from bridge.ledger import LANE, LEASE, Delivery, Dispatch, Ledger, LedgerUnavailable, Pending
 from bridge.retry import Answer, NotSent, Outcome, Unanswered
 from bridge.routing import Way
+from bridge.runs import State
 
 pytestmark = pytest.mark.anyio
 
@@ -502,3 +504,46 @@ async def test_a_closed_lane_is_not_asked_about_at_every_delivery(
     clock.now += 1
     dispatcher.wake()
     assert dispatcher._woken.is_set()
+
+
+async def test_a_dispatch_that_cannot_be_read_is_rejected_and_the_next_one_is_sent(
+    dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub, clock: Clock
+) -> None:
+    await accept(ledger, 1, NOW - 2)
+    await accept(ledger, 2, NOW - 1)
+
+    async def fail() -> None:
+        github.during = None
+        raise json.JSONDecodeError("no payload", "", 0)
+
+    github.during = fail
+    await dispatcher.step()
+    clock.now += 1
+    await dispatcher.step()
+    assert github.asked == ["dispatch 1", "dispatch 2"]
+    assert (await ledger.figures(now=NOW)).dispatches[State.REJECTED] == 1
+    assert await ledger.next_pending(now=0.0) is None
+
+
+async def test_an_answer_that_cannot_be_stored_ends_its_dispatch_alone(
+    dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub, clock: Clock
+) -> None:
+    await accept(ledger, 1, NOW - 2)
+    await accept(ledger, 2, NOW - 1)
+    github.answers = [Answer(200, run_id=2**70)]
+    await dispatcher.step()
+    clock.now += 1
+    await dispatcher.step()
+    figures = await ledger.figures(now=NOW)
+    assert (figures.dispatches[State.REJECTED], figures.dispatches[State.SENT]) == (1, 1)
+
+
+async def test_a_way_that_only_a_later_release_knows_holds_up_nothing(
+    dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub
+) -> None:
+    await accept(ledger, 1, NOW - 2)
+    await accept(ledger, 2, NOW - 1)
+    with ledger._database.writing() as connection:
+        connection.exec_driver_sql("update dispatches set way = 'by_pigeon' where id = 'd1'")
+    await dispatcher.step()
+    assert github.asked == ["dispatch 2"]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bridge import drift
 from bridge.drift import OVERLAP, BookmarkUnreadable, Move, Watermark
-from bridge.events import Event, Kind
+from bridge.events import Event, Kind, UnsupportedEvent
 
 NOW = 1_700_000_000.0
 
@@ -82,8 +82,10 @@ def test_events_are_those_that_mlflow_would_have_sent() -> None:
 
 @pytest.mark.parametrize(("model", "version"), [("", "1"), ("a\x00b", "1"), ("iris", "0"), ("iris", "latest")])
 def test_what_a_delivery_could_not_say_is_no_event(model: str, version: str) -> None:
-    assert drift.version_event(model, version, None, None) is None
-    assert drift.alias_event(Move(model, "champion", version)) is None
+    with pytest.raises(UnsupportedEvent):
+        drift.version_event(model, version, None, None)
+    with pytest.raises(UnsupportedEvent):
+        drift.alias_event(Move(model, "champion", version))
 
 
 def test_delivery_ids_say_the_same_for_the_same_and_another_for_all_else() -> None:

@@ -77,7 +77,12 @@ def test_any_name_that_mlflow_allows_is_taken_as_it_is(name: str) -> None:
         for value in NO_TEXT
     ]
     + [(Kind.VERSION_CREATED, "version", value) for value in ("0", "-1", "1.0", "latest", "1\n", "١", "1" * 19)]
-    + [(Kind.VERSION_CREATED, field, value) for field in ("source", "run_id") for value in NO_TEXT if value],
+    + [
+        (Kind.VERSION_CREATED, field, value)
+        for field in ("source", "run_id")
+        for value in NO_TEXT
+        if value and value != "a\x00b"
+    ],
 )
 def test_a_field_that_mlflow_would_not_send_so_is_refused_by_name(kind: Kind, field: str, value: object) -> None:
     with pytest.raises(UnsupportedEvent, match=rf"\({field}: "):
@@ -150,3 +155,17 @@ def test_no_json_raises_anything_but_our_error(kind: Kind, data: dict[str, objec
         return
     assert event.model
     assert event.version.isdecimal()
+
+
+@pytest.mark.parametrize("field", ["source", "run_id"])
+def test_texts_that_are_no_names_are_cleaned(field: str) -> None:
+    event = parse(body("model_version.created", {**VERSION, field: "a\0\x1b\nb" + "x" * 100_000}))
+    text = getattr(event, field)
+    assert text.startswith("a\ufffd\ufffd bx")
+    assert len(text) < 5_000
+
+
+@pytest.mark.parametrize("tag", ["image\0", "x" * (LONGEST_NAME + 1)])
+def test_a_tags_name_is_never_altered_for_routes_choose_by_it(tag: str) -> None:
+    with pytest.raises(UnsupportedEvent):
+        parse(body("model_version_tag.set", {**TAG, "key": tag}))

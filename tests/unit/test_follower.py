@@ -11,7 +11,15 @@ from bridge.events import Event, Kind
 from bridge.follower import LOOK_AGAIN, Follower
 from bridge.github import ActionsUnreadable, GithubApi, LookFailed, Page
 from bridge.ledger import FOLLOWER, LANE, Delivery, Dispatch, Ledger
-from bridge.mlflow_api import MlflowApi, MlflowNotFound, MlflowRefused, MlflowUnreachable, ModelVersion
+from bridge.mlflow_api import (
+    MlflowAnswerTooLarge,
+    MlflowAnswerUnreadable,
+    MlflowApi,
+    MlflowNotFound,
+    MlflowRefused,
+    MlflowUnreachable,
+    ModelVersion,
+)
 from bridge.retry import Answer, NotSent, Sent
 from bridge.runs import UNSEEN_AFTER, Run, State
 
@@ -80,9 +88,8 @@ class FakeMlflow(MlflowApi):
 class Bench:
     """A follower with all around it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.url = f"sqlite:///{folder}/ledger.db"
-        self.ledger = Ledger(self.url)
+    def __init__(self, url: str) -> None:
+        self.ledger = Ledger(url)
         self.github = FakeGithub()
         self.mlflow = FakeMlflow()
         self.clock = Clock()
@@ -114,7 +121,7 @@ class Bench:
         assert await self.ledger.settle(sending, Sent(run_id), "test", now=now, lane_next_at=0)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        with sa.create_engine(self.url, poolclass=sa.NullPool).connect() as connection:
+        with self.ledger._database.reading() as connection:
             return [tuple(row) for row in connection.execute(sa.text(query))]
 
     def state(self, dispatch_id: str) -> tuple[Any, ...]:
@@ -128,7 +135,7 @@ class Bench:
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    bench = Bench(tmp_path)
+    bench = Bench(f"sqlite:///{tmp_path}/ledger.db")
     await bench.ledger.start()
     yield bench
     await bench.ledger.close()
@@ -385,3 +392,113 @@ async def test_the_first_end_of_a_run_is_told_with_the_seconds_since_the_deliver
     await bench.step(LOOK_AGAIN)
     assert bench.state("d1")[0] == State.SUCCEEDED
     assert bench.ended == [("failed", LOOK_AGAIN)]
+
+
+@pytest.fixture
+async def anywhere(database_url: str) -> AsyncIterator[Bench]:
+    """A bench on each kind of database."""
+    bench = Bench(database_url)
+    await bench.ledger.start()
+    yield bench
+    await bench.ledger.close()
+
+
+NASTY = ["a\0b", "\x1b[2J\n\r", "x" * 5_000_000]
+
+
+@pytest.mark.parametrize("nasty", NASTY, ids=["nul", "control", "long"])
+async def test_a_tag_of_one_version_that_no_database_could_hold_stops_nobody(anywhere: Bench, nasty: str) -> None:
+    bench, good = anywhere, dict(anywhere.mlflow.tags)
+    versions = {"model-d1": nasty, "model-d2": good["image.uri"]}
+
+    def version(name: str, number: str) -> ModelVersion:
+        tags = [{"key": "image.uri", "value": versions[name]}, {"key": nasty, "value": nasty}]
+        return ModelVersion.model_validate({"name": name, "version": number, "tags": tags})
+
+    bench.mlflow.version = version  # type: ignore[method-assign, assignment]
+    for number in (1, 2):
+        await bench.send(f"d{number}")
+    bench.github.runs[MODELS] = [run(1, "d1 x"), run(2, "d2 x")]
+    await bench.step()
+    assert bench.rows("select distinct state from dispatches") == [("succeeded",)]
+    kept = dict(bench.rows("select model, image_uri from versions"))
+    assert kept["model-d2"] == good["image.uri"]
+    assert kept["model-d1"].isprintable()
+    assert len(kept["model-d1"]) < 5_000
+
+
+@pytest.mark.parametrize("nasty", NASTY, ids=["nul", "control", "long"])
+async def test_a_run_whose_texts_no_database_could_hold_is_followed(anywhere: Bench, nasty: str) -> None:
+    bench = anywhere
+    for number in (1, 2):
+        await bench.send(f"d{number}")
+    texts = {"html_url": nasty, "display_title": f"d1 {nasty}", "status": "completed", "conclusion": nasty}
+    bench.github.runs[MODELS] = [Run.model_validate({"id": 1, **texts}), run(2, "d2 x")]
+    await bench.step()
+    assert (bench.state("d1")[0], bench.state("d2")[0]) == ("failed", "succeeded")
+    ((url, reason),) = bench.rows("select run_url, reason from dispatches where id = 'd1'")
+    assert url.isprintable()
+    assert reason.isprintable()
+    assert len(url) < 5_000
+
+
+async def test_a_run_that_cannot_be_recorded_ends_its_dispatch_alone_and_is_a_problem(anywhere: Bench) -> None:
+    bench = anywhere
+    for number in (1, 2):
+        await bench.send(f"d{number}")
+    bad = Run.model_construct(id=2**70, html_url="u", display_title="d1 x", status="in_progress", conclusion=None)
+    bench.github.runs[MODELS] = [bad, running(2, "d2 x")]
+    for _ in range(3):
+        await bench.step(POLL)
+    assert (bench.state("d1")[0], bench.state("d2")[0]) == ("sent", "running")
+    assert set(bench.follower.problems) == {"d1"}
+    bench.github.runs[MODELS] = [bad, run(2, "d2 x")]
+    bench.github.asked.clear()
+    await bench.step(POLL)
+    assert bench.state("d2")[0] == "succeeded"
+    await bench.step(POLL)
+    assert bench.github.asked == [f"list {MODELS} 1"]  # nothing is asked for d1 alone
+
+
+async def test_a_repository_that_cannot_be_asked_at_all_holds_up_no_other(bench: Bench) -> None:
+    bench.github.failure["owner/bad"] = ValueError("not even an address")  # type: ignore[assignment]
+    bench.github.runs[MODELS] = [running(1, "d2 x")]
+    await bench.send("d1", repository="owner/bad")
+    await bench.send("d2")
+    await bench.step()
+    assert bench.state("d2")[0] == "running"
+    assert set(bench.follower.problems) == {"owner/bad"}
+    await bench.step(POLL)
+    assert bench.github.asked.count("list owner/bad 1") == 1
+    del bench.github.failure["owner/bad"]
+    bench.github.runs["owner/bad"] = [running(1, "d1 x")]
+    await bench.step(LOOK_AGAIN)
+    assert (bench.state("d1")[0], bench.follower.problems) == ("running", {})
+
+
+async def test_a_version_that_mlflow_cannot_give_is_asked_for_after_all_others(bench: Bench) -> None:
+    good = bench.mlflow.tags
+
+    def version(name: str, number: str) -> ModelVersion:
+        if name == "model-d1":
+            raise MlflowAnswerUnreadable("not JSON")
+        return ModelVersion(name=name, version=number, tags=good)
+
+    bench.mlflow.version = version  # type: ignore[method-assign, assignment]
+    for number in (1, 2, 3):
+        await bench.send(f"d{number}")
+    bench.github.runs[MODELS] = [run(number, f"d{number} x") for number in (1, 2, 3)]
+    await bench.step()
+    await bench.step(POLL)
+    read = bench.rows("select model from versions where image_uri is not null order by model")
+    assert read == [("model-d2",), ("model-d3",)]
+
+
+async def test_a_version_whose_tags_are_too_large_is_not_asked_for_again(bench: Bench) -> None:
+    bench.mlflow.failure = MlflowAnswerTooLarge("too large")
+    for number in (1, 2):
+        await bench.send(f"d{number}")
+    bench.github.runs[MODELS] = [run(1, "d1 x"), run(2, "d2 x")]
+    for _ in range(3):
+        await bench.step(POLL)
+    assert bench.mlflow.asked == 2

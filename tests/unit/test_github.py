@@ -112,6 +112,7 @@ async def test_a_short_page_is_the_last(github: respx.MockRouter) -> None:
     [
         (httpx.Response(404, json={"message": "Not Found"}), Answer(404, {}, "Not Found")),
         (httpx.Response(200, text="<html>"), Answer(502, {}, "an answer that is no list of runs")),
+        (httpx.Response(200, json={"workflow_runs": [{}]}), Answer(502, {}, "an answer that is no list of runs")),
         (httpx.ReadTimeout, Unanswered("ReadTimeout")),
         (httpx.ConnectError(str(ssl.SSLError("x"))), NotSent("ConnectError")),
     ],
@@ -432,3 +433,75 @@ async def test_the_tokens_end_is_read_in_both_forms(
         async with GithubApi(URL, StaticToken("token")) as api:
             await pages(api)
             assert api.token_expires_at == expected
+
+
+NASTY = "a\0b\ud800\x1b[2J"
+
+
+async def test_a_run_that_cannot_be_read_is_left_out_of_its_page_and_no_other(github: respx.MockRouter) -> None:
+    many = "9" * 6_000
+    bad = [
+        json.dumps(run(1, "x") | {"id": "x"}),
+        json.dumps(run(1, "x") | {"id": 2**63}),
+        json.dumps(run(1, "x") | {"id": -1}),
+        json.dumps(run(1, "x")).replace('"id": 1', f'"id": {many}'),
+        "null",
+        "[]",
+    ]
+    good = json.dumps(run(7, ID))
+    with github:
+        github.get(RUNS).respond(content=f'{{"workflow_runs": [{", ".join([*bad, good])}]}}'.encode())
+        async with GithubApi(URL, StaticToken("token")) as api:
+            (page,) = await pages(api)
+    assert [each.id for each in page.runs] == [7]
+
+
+@pytest.mark.parametrize(
+    "moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-01-01T00:00:00", "soon", 1e308, [], 7]
+)
+async def test_a_run_of_an_impossible_time_is_a_run(github: respx.MockRouter, moment: object) -> None:
+    with github:
+        github.get(f"{RUNS}/7").respond(json=run(7, ID) | {"run_started_at": moment})
+        async with GithubApi(URL, StaticToken("token")) as api:
+            found = await api.read_run("owner/models", 7)
+    assert found is not None
+    if found.run_started_at is not None:
+        assert 0 <= found.run_started_at.timestamp() < 253_402_300_800
+
+
+async def test_all_texts_of_github_are_cleaned(github: respx.MockRouter) -> None:
+    texts = {"html_url": NASTY, "display_title": NASTY, "status": NASTY, "conclusion": NASTY}
+    with github:
+        github.get(f"{RUNS}/7").respond(content=json.dumps({"id": 7, **texts}).encode())
+        odd = [(b"retry-after", b"\xc2\x9b\xc2\x85")]
+        github.post(DISPATCHES).respond(403, content=json.dumps({"message": NASTY}).encode(), headers=odd)
+        github.post(WORKFLOW).respond(200, content=json.dumps({"workflow_run_id": 1, "html_url": NASTY}).encode())
+        async with GithubApi(URL, StaticToken("token")) as api:
+            found = await api.read_run("owner/models", 7)
+            refused = await api.dispatch("owner/models", "type", "{}")
+            started = await api.workflow_dispatch("owner/models", "on-mlflow-event.yml", "main", PAYLOAD)
+    assert found is not None
+    assert isinstance(refused, Answer)
+    assert isinstance(started, Answer)
+    said = [found.html_url, found.display_title, found.status, found.conclusion, refused.message, started.run_url]
+    assert all(text and text.isprintable() for text in [*said, *refused.headers.values()])
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"message": ' * 100_000, b'{"message": {}}', b"1" * 6_000])
+async def test_no_error_page_raises(github: respx.MockRouter, content: bytes) -> None:
+    with github:
+        github.post(DISPATCHES).respond(502, content=content)
+        async with GithubApi(URL, StaticToken("token")) as api:
+            assert await api.dispatch("owner/models", "type", "{}") == Answer(502)
+
+
+@pytest.mark.parametrize("value", ["9" * 400, "9" * 6_000, "-1", "nan", "٣", ""])
+@pytest.mark.parametrize("name", ["limit", "remaining", "reset"])
+async def test_a_quota_that_is_none_is_not_kept(github: respx.MockRouter, name: str, value: str) -> None:
+    quota = {f"x-ratelimit-{each}": "1" for each in ("limit", "remaining", "reset")} | {f"x-ratelimit-{name}": value}
+    with github:
+        encoded = [(each.encode(), text.encode()) for each, text in quota.items()]
+        github.get(RUNS).mock(side_effect=[httpx.Response(200, json={"workflow_runs": []}, headers=encoded)])
+        async with GithubApi(URL, StaticToken("token")) as api:
+            assert await pages(api) == [Page((), is_last=True)]
+            assert api.quota is None

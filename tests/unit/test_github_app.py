@@ -230,3 +230,24 @@ async def test_neither_key_nor_token_nor_jwt_is_shown(
     assert "ghs_" not in shown
     assert jwt_sent not in shown
     assert "PRIVATE KEY" not in shown
+
+
+@pytest.mark.parametrize("token", ["a\nb", "a\r\nX: y", "模", "a b", "\0"])
+async def test_a_token_that_no_header_could_hold_is_no_sign_in(
+    app: AppInstallation, github: GitHub, token: str
+) -> None:
+    github.asked.side_effect = None
+    github.asked.respond(201, json={"token": token, "expires_at": "2030-01-01T00:00:00Z"})
+    with pytest.raises(SignInFailed):
+        await app.header("owner/models")
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"message": ' + b"[" * 100_000])
+@pytest.mark.parametrize("status", [200, 403])
+async def test_json_that_python_cannot_take_is_no_sign_in(
+    app: AppInstallation, github: GitHub, content: bytes, status: int
+) -> None:
+    github.found.side_effect = None
+    github.found.respond(status, content=content)
+    with pytest.raises(SignInFailed):
+        await app.header("owner/models")

@@ -9,8 +9,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "bridge"
 
-PURE = {"signature", "events", "routing", "routes_file", "retry", "runs", "drift", "payload", "naming"}
-ADAPTERS = {"ledger", "github", "github_app", "github_repository", "mlflow_api"}
+PURE = {"signature", "events", "routing", "routes_file", "retry", "runs", "drift", "payload", "naming", "text"}
+ADAPTERS = {"ledger", "reading", "github", "github_app", "github_repository", "mlflow_api"}
 LOOPS = {"aside", "lease", "loop", "intake", "dispatcher", "follower", "reconciler"}
 SHELLS = LOOPS | {"cli", "__main__", "web", "preview", "image", "demo", "doctor", "commands", "connections"}
 ALLOWED = {
@@ -21,7 +21,8 @@ ALLOWED = {
     "migrations": set(),
     **dict.fromkeys(ADAPTERS, PURE | {"errors"}),
     "ledger": {"ledger"} | PURE | {"errors"},
-    **dict.fromkeys(("github_app", "github_repository"), {"github"} | PURE | {"errors"}),
+    **dict.fromkeys(("github", "mlflow_api"), {"reading"} | PURE | {"errors"}),
+    **dict.fromkeys(("github_app", "github_repository"), {"github", "reading"} | PURE | {"errors"}),
     "metrics": {"ledger", "github", "routing"},
     "weak_settings": {"settings"},
     **dict.fromkeys(LOOPS, LOOPS | ADAPTERS | PURE | {"errors"}),

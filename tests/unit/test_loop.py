@@ -88,3 +88,22 @@ async def test_it_lets_go_too_where_it_is_cut_off() -> None:
     task.cancel()
     await asyncio.wait([task], timeout=1)
     assert (counting.ended, counting.running) == (1, False)
+
+
+async def test_it_is_failing_after_three_failures_in_a_row_until_a_step_succeeds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loop, "_AFTER_FAILURE", 0.0)
+    seen: list[bool] = []
+
+    def during(steps: int) -> float:
+        seen.append(counting.failing)
+        if steps == 6:
+            counting.stop()
+        if steps in (1, 2, 3, 4):
+            raise ZeroDivisionError
+        return 0.0
+
+    counting = Counting(during)
+    await asyncio.wait_for(counting.run(), 1)
+    assert seen == [False, False, False, True, True, False]

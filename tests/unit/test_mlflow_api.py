@@ -1,12 +1,27 @@
 """What a real server can't be made to answer; the rest is in tests/integration/test_mlflow_api.py."""
 
+import base64
 import json
+from collections.abc import Iterable
 
 import httpx
 import pytest
 import respx
 
-from bridge.mlflow_api import MlflowApi, MlflowError, MlflowNotFound, MlflowRefused, MlflowUnreachable
+from bridge.mlflow_api import (
+    MlflowAnswerTooLarge,
+    MlflowAnswerUnreadable,
+    MlflowBusy,
+    MlflowApi,
+    MlflowError,
+    MlflowNotFound,
+    MlflowRefused,
+    MlflowUnreachable,
+    RecentVersion,
+    RegisteredModel,
+    Skipped,
+)
+from bridge.reading import LARGEST
 
 URI = "https://mlflow.example:5000/prefix"
 VERSION = "/prefix/api/2.0/mlflow/model-versions/get"
@@ -75,10 +90,10 @@ def test_no_answer_is_unreachable_and_says_that_hosted_runners_cannot(
         (404, '{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "gone"}', MlflowNotFound, "check the name"),
         (404, "<html>", MlflowError, "any proxy"),
         (302, "", MlflowError, "any proxy"),
-        (502, "[]", MlflowError, "any proxy"),
-        (500, '{"error_code": "INTERNAL_ERROR", "message": "a\\nb"}', MlflowError, "a b"),
-        (200, "<html>sign in</html>", MlflowError, "sign-in"),
-        (200, '{"model_version": {"name": 1}}', MlflowError, "sign-in"),
+        (502, "[]", MlflowBusy, "any proxy"),
+        (500, '{"error_code": "INTERNAL_ERROR", "message": "a\\nb"}', MlflowBusy, "a b"),
+        (200, "<html>sign in</html>", MlflowAnswerUnreadable, "sign-in"),
+        (200, '{"model_version": {"name": 1}}', MlflowAnswerUnreadable, "sign-in"),
     ],
 )
 def test_every_foreign_answer_becomes_an_error_of_ours_in_one_line(
@@ -163,3 +178,123 @@ def test_secrets_that_mlflow_cannot_read_any_more_are_named_with_the_mend(server
         server.get(WEBHOOKS).respond(500, json={"error_code": "INTERNAL_ERROR", "message": ""})
         with pytest.raises(MlflowError, match="MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"):
             list(api.webhooks())
+
+
+VERSIONS = "/prefix/api/2.0/mlflow/model-versions/search"
+MODELS = "/prefix/api/2.0/mlflow/registered-models/search"
+
+
+def listed(number: int, **more: object) -> dict[str, object]:
+    return {"name": f"m{number}", "version": "1", "creation_timestamp": 1_700_000_000_000 - number} | more
+
+
+def names(entries: Iterable[RecentVersion | Skipped]) -> list[str | None]:
+    return [None if isinstance(entry, Skipped) else entry.name for entry in entries]
+
+
+class Registry:
+    """Lists `count` versions; those of `large` make an answer that is larger than any that is read."""
+
+    def __init__(self, count: int, large: set[int]) -> None:
+        self.count, self.large, self.asked = count, large, 0
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked += 1
+        query = request.url.params
+        begin = json.loads(base64.b64decode(query["page_token"]))["offset"] if "page_token" in query else 0
+        end = min(begin + int(query["max_results"]), self.count)
+        if self.large & set(range(begin, end)):
+            return httpx.Response(200, content=b" " * (LARGEST + 1))
+        page: dict[str, object] = {"model_versions": [listed(number) for number in range(begin, end)]}
+        if end < self.count:
+            page["next_page_token"] = base64.b64encode(json.dumps({"offset": end}).encode()).decode()
+        return httpx.Response(200, json=page)
+
+
+@pytest.mark.parametrize("large", [set[int](), {0}, {250}, {250, 251}, {449}, {0, 449}])
+def test_a_version_that_is_too_large_is_passed_over_and_no_other(server: respx.MockRouter, large: set[int]) -> None:
+    registry = Registry(450, large)
+    with server, MlflowApi(URI) as api:
+        server.get(VERSIONS).mock(side_effect=registry)
+        found = names(api.recent_versions(0))
+    assert found == [None if number in large else f"m{number}" for number in range(450)]
+    assert registry.asked < 60
+
+
+def test_a_list_of_nothing_but_too_large_answers_has_an_end(server: respx.MockRouter) -> None:
+    registry = Registry(10**9, set(range(10**5)))
+    with server, MlflowApi(URI) as api:
+        server.get(VERSIONS).mock(side_effect=registry)
+        with pytest.raises(MlflowAnswerTooLarge):
+            list(api.recent_versions(0))
+    assert registry.asked < 200
+
+
+def test_a_list_without_an_end_has_one(server: respx.MockRouter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.mlflow_api._PAGES", 5)
+    with server, MlflowApi(URI) as api:
+        asked = server.get(MODELS).respond(json={"registered_models": [{"name": "a"}], "next_page_token": "again"})
+        with pytest.raises(MlflowError):
+            list(api.registered_models())
+        assert asked.call_count == 5
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        '{"name": "m", "version": "1"}',
+        '{"name": "m", "version": "1", "creation_timestamp": %s}' % ("9" * 6_000),
+        '{"name": "m", "version": "1", "creation_timestamp": 9223372036854775807}',
+        '{"name": "m", "version": "1", "creation_timestamp": -1}',
+        '{"name": "m", "version": "1", "creation_timestamp": NaN}',
+        '{"name": "m", "version": "1", "creation_timestamp": 1e999}',
+        '{"name": "m", "version": 1, "creation_timestamp": 1}',
+        '{"name": ["m"], "version": "1", "creation_timestamp": 1}',
+        '{"name": "m", "version": "1", "creation_timestamp": 1, "source": {"a": 1}}',
+        '"m"',
+        "null",
+        "[]",
+    ],
+)
+def test_a_version_that_cannot_be_read_is_skipped_and_no_other(server: respx.MockRouter, bad: str) -> None:
+    first, last = json.dumps(listed(1)), json.dumps(listed(2))
+    with server, MlflowApi(URI) as api:
+        server.get(VERSIONS).respond(content=f'{{"model_versions": [{first}, {bad}, {last}]}}'.encode())
+        assert names(api.recent_versions(0)) == ["m1", None, "m2"]
+
+
+def test_names_are_given_as_they_are_and_other_texts_are_cleaned(server: respx.MockRouter) -> None:
+    with server, MlflowApi(URI) as api:
+        content = json.dumps({"model_versions": [listed(1, name="a\0\ud800", source="a\0\ud800", run_id="\x1b")]})
+        server.get(VERSIONS).respond(content=content.encode())
+        models = {"registered_models": [{"name": "a\0\ud800", "aliases": [{"alias": "\0\ud800", "version": "1"}]}]}
+        server.get(MODELS).respond(content=json.dumps(models).encode())
+        tags = [{"key": "image.uri\0", "value": "\ud800"}, {"key": "k", "value": "a\0b"}]
+        one = {"model_version": {"name": "a", "version": "1", "tags": tags, "source": "\0"}}
+        server.get(VERSION).respond(content=json.dumps(one).encode())
+        (version,), (model,), read = api.recent_versions(0), api.registered_models(), api.version("a", "1")
+    assert isinstance(version, RecentVersion)
+    assert isinstance(model, RegisteredModel)
+    assert (version.name, version.source, version.run_id) == ("a\0\ud800", "a\ufffd\ufffd", "\ufffd")
+    assert (model.name, model.aliases) == ("a\0\ud800", {"\0\ud800": "1"})
+    assert (read.tags, read.source) == ({"image.uri\ufffd": "\ufffd", "k": "a\ufffdb"}, "\ufffd")
+
+
+@pytest.mark.parametrize(
+    "content", [b"[" * 100_000, b'{"model_version": ' + b"[" * 100_000, b'{"model_version": 1' + b"0" * 6_000 + b"}"]
+)
+@pytest.mark.parametrize("status", [200, 500])
+def test_json_that_python_cannot_take_is_an_error_of_ours(
+    server: respx.MockRouter, content: bytes, status: int
+) -> None:
+    with server, MlflowApi(URI) as api:
+        server.get(VERSION).respond(status, content=content)
+        with pytest.raises(MlflowError):
+            api.version("a", "1")
+
+
+def test_a_tag_without_a_text_for_a_key_is_an_error_of_ours(server: respx.MockRouter) -> None:
+    with server, MlflowApi(URI) as api:
+        server.get(VERSION).respond(json={"model_version": {"name": "a", "version": "1", "tags": [{"key": [1]}]}})
+        with pytest.raises(MlflowError):
+            api.version("a", "1")

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from bridge.drift import CLOCKS, GRACE, OVERLAP
 from bridge.events import Event, Kind
 from bridge.ledger import RECONCILER, Delivery, Ledger
-from bridge.mlflow_api import MlflowApi, MlflowUnreachable, RecentVersion, RegisteredModel
+from bridge.mlflow_api import MlflowApi, MlflowUnreachable, RecentVersion, RegisteredModel, Skipped
 from bridge.reconciler import ALIASES, VERSIONS, Reconciler
 from bridge.routing import Route
 
@@ -51,7 +52,7 @@ class Registry(MlflowApi):
         self.versions.append(RecentVersion.model_validate(told))
         self.models.setdefault(name, {})
 
-    def recent_versions(self, since: int) -> Iterator[RecentVersion]:
+    def recent_versions(self, since: int) -> Iterator[RecentVersion | Skipped]:
         self.asked_since.append(since)
         if self.failure:
             raise self.failure
@@ -68,9 +69,8 @@ class Registry(MlflowApi):
 class Bench:
     """A reconciler with all around it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.url = f"sqlite:///{folder}/ledger.db"
-        self.ledger = Ledger(self.url)
+    def __init__(self, url: str) -> None:
+        self.ledger = Ledger(url)
         self.clock = Clock()
         self.registry = Registry(self.clock)
         self.woken = 0
@@ -105,7 +105,7 @@ class Bench:
         await self.ledger.accept(Delivery(delivery_id, Event(kind, model, version, alias=alias), now), [])
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        with sa.create_engine(self.url, poolclass=sa.NullPool).connect() as connection:
+        with self.ledger._database.reading() as connection:
             return [tuple(row) for row in connection.execute(sa.text(query))]
 
     @property
@@ -123,7 +123,7 @@ def problem_of(bench: Bench) -> str | None:
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    bench = Bench(tmp_path)
+    bench = Bench(f"sqlite:///{tmp_path}/ledger.db")
     await bench.ledger.start()
     yield bench
     await bench.ledger.close()
@@ -431,9 +431,12 @@ async def test_names_that_no_delivery_could_hold_and_payloads_that_github_would_
     begun.registry.create("a\x00b", "1")
     begun.registry.create("x" * 70_000, "1")
     begun.registry.create("long", "1")
-    begun.registry.versions[-1] = begun.registry.versions[-1].model_copy(update={"source": "x" * 70_000})
     begun.registry.create("iris", "1")
     begun.registry.models["a\x00b"]["champion"] = "1"
+    large = Route("large", "owner/models", "type", model="long", inputs={"x": "x" * 70_000})
+    await begun.reconciler.end()
+    begun.reconciler = begun.another((Route("environment", "owner/models", "type", model="[!l]*"), large))
+    begun.clock.now += INTERVAL
     for _ in range(3):
         await begun.look()
     assert begun.sent == [("iris", "1", None)]
@@ -458,3 +461,100 @@ async def test_a_look_that_takes_longer_than_the_lease_is_nobody_elses_meanwhile
     await asyncio.sleep(lasts * 2 / 3)
     assert await other._lease.take() is None
     await look
+
+
+@pytest.fixture
+async def anywhere(database_url: str) -> AsyncIterator[Bench]:
+    """A bench on each kind of database, whose first look is over."""
+    bench = Bench(database_url)
+    await bench.ledger.start()
+    await bench.look(0)
+    yield bench
+    await bench.ledger.close()
+
+
+NAMES = ["a\0b", "a\ud800b", "x" * 1_201]
+"""What no database, or no index of one, could hold."""
+
+
+@pytest.mark.parametrize("name", NAMES, ids=["nul", "surrogate", "long"])
+async def test_a_name_that_cannot_be_stored_is_skipped_as_it_is_and_reported_once(anywhere: Bench, name: str) -> None:
+    bench = anywhere
+    with capture_logs() as logged:
+        bench.registry.create(name, "1")
+        bench.registry.create("iris", "1" * 5_000)
+        bench.registry.create("iris", "1")
+        bench.registry.models["iris"] |= {name: "1", "champion": "1"}
+        bench.registry.models[name]["champion"] = "1"
+        for _ in range(4):
+            await bench.look()
+        assert bench.sent == [("iris", "1", None)]
+        assert (problem_of(bench) or "").isprintable()
+        assert len([line for line in logged if line["log_level"] == "error"]) == 4
+    bench.registry.versions.clear()
+    bench.registry.models.clear()
+    await bench.look()
+    assert problem_of(bench) is None
+
+
+async def test_an_alias_that_cannot_be_dispatched_is_no_reason_to_look_every_second(anywhere: Bench) -> None:
+    bench = anywhere
+    bench.registry.models["iris"] = {"a\0b": "1"}
+    await bench.look()
+    bench.registry.asked_since.clear()
+    bench.clock.now += INTERVAL
+    for _ in range(20):
+        bench.clock.now += await bench.reconciler.step()
+    assert len(bench.registry.asked_since) <= 2
+
+
+async def test_sources_are_cleaned_and_stop_nobody(anywhere: Bench) -> None:
+    bench = anywhere
+    for number, source in enumerate(["a\0b", "a\ud800b", "x" * 1_000_000, "\x1b[2J"], 1):
+        told = {"name": "iris", "version": str(number), "creation_timestamp": NOW * 1000, "source": source}
+        bench.registry.versions.append(RecentVersion.model_validate(told | {"run_id": source}))
+    await bench.look()
+    assert sorted(version for _, version, _ in bench.sent) == ["1", "2", "3", "4"]
+    for source, run_id in bench.rows("select source, run_id from deliveries"):
+        assert source.isprintable()
+        assert run_id.isprintable()
+
+
+async def test_an_entry_that_mlflow_could_not_give_is_reported_and_the_others_are_dispatched(begun: Bench) -> None:
+    listed = begun.registry.recent_versions
+
+    def with_a_hole(since: int) -> Iterator[RecentVersion | Skipped]:
+        yield Skipped("entry 1", "too large")
+        yield from listed(since)
+
+    begun.registry.recent_versions = with_a_hole  # type: ignore[method-assign]
+    begun.registry.create("iris", "1")
+    await begun.look()
+    assert begun.sent == [("iris", "1", None)]
+    assert "entry 1" in (problem_of(begun) or "")
+
+
+async def test_a_version_of_a_time_to_come_hides_none_that_is_registered_later(bench: Bench) -> None:
+    bench.registry.create("future", "1", 253_370_000_000.0)
+    await bench.look(0)
+    bench.registry.create("iris", "1")
+    for _ in range(3):
+        await bench.look()
+    assert bench.sent == [("iris", "1", None)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (name, text)
+        for name in (VERSIONS, ALIASES)
+        for text in ("", "[" * 100_000, '{"floor": 1}', "[]", '"x"', "1" * 6_000)
+        if text
+    ]
+    + [(VERSIONS, f'{{"floor": {value}, "reached": 0, "seen": 0}}') for value in ("NaN", "Infinity", "null", "1e999")]
+    + [(ALIASES, text) for text in ('{"iris": {"champion": 1}}', '{"iris": {"champion": null}}', '{"iris": 1}')],
+)
+async def test_every_bookmark_that_cannot_be_read_is_a_problem_and_no_crash(begun: Bench, name: str, text: str) -> None:
+    await begun.ledger.write_bookmark(name, text)
+    await begun.look()
+    assert "delete that row" in (problem_of(begun) or "")

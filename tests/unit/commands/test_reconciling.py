@@ -15,6 +15,7 @@ from bridge.events import Event, Kind
 from bridge.ledger import Ledger, LedgerUnavailable, Wanted
 from bridge.mlflow_api import MlflowApi, RecentVersion, RegisteredModel
 from bridge.reconciler import ALIASES
+from bridge.routing import Route
 from bridge.settings import Settings
 
 DAY = 24 * 3600.0
@@ -55,6 +56,7 @@ class Scene:
             mlflow_tracking_uri="https://mlflow.example.com",
         )
         self._patch = monkeypatch
+        self.skipped: list[str] = []
         self.now = asyncio.run(self._start())
 
     async def _start(self) -> float:
@@ -69,7 +71,10 @@ class Scene:
         self._patch.setattr(connections, "mlflow", lambda _: played)
 
     def run(self, *, dry_run: bool = False, age: float = DAY) -> list[Found]:
-        return asyncio.run(reconciling.reconcile(self.settings, self.now - age, dry_run=dry_run))
+        return asyncio.run(reconciling.reconcile(self.settings, self.now - age, dry_run=dry_run, skip=self._skip))
+
+    def _skip(self, entry: str, fault: str) -> None:
+        self.skipped.append(entry)
 
     def tell(self, event: Event, age: float = 0.0) -> None:
         async def tell() -> None:
@@ -169,3 +174,19 @@ def test_a_ledger_that_is_not_there_or_empty_is_not_made(database_url: str) -> N
         LedgerUnavailable, match="the ledger is empty: start this release's `mlflow-bridge serve` first"
     ):
         asyncio.run(look())
+
+
+def test_what_cannot_be_dispatched_is_reported_and_stops_no_other(scene: Scene) -> None:
+    scene.look_back(iris={"a": "1"})
+    scene.hold([("a\0b", "1", 300), ("iris", "2", 300)], iris={"a": "1", "\0": "1"})
+    assert about(scene.run()) == [version("iris", "2")]
+    assert len(scene.skipped) == 2
+
+
+def test_a_payload_that_github_would_not_take_is_reported_and_stops_no_other(scene: Scene) -> None:
+    large = Route("large", "o/n", "type", model="long", inputs={"x": "x" * 70_000})
+    routes = (Route("environment", "o/n", "type", model="iris"), large)
+    scene.settings = scene.settings.model_copy(update={"routes_file": routes})
+    scene.hold([("long", "1", 300), ("iris", "1", 200)])
+    assert about(scene.run()) == [version("iris", "1")]
+    assert len(scene.skipped) == 1

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from bridge.events import LONGEST_NAME, Event, Kind
-from bridge.ledger import Accepted, Delivery, Dispatch, Duplicate, Ledger, LedgerUnavailable
+from bridge.ledger import Accepted, Delivery, Dispatch, Duplicate, Ledger, LedgerUnavailable, Unstorable
 from bridge.routing import Way
 from tests.unit.ledger.rows import NOW, delivery, dispatch, pending, rows, state
 
@@ -146,7 +146,7 @@ async def test_what_cannot_be_written_fails_alone(ledger: Ledger) -> None:
     assert [type(outcome) for outcome in outcomes] == [
         Accepted,
         LedgerUnavailable,
-        UnicodeEncodeError,
+        Unstorable,
         Duplicate,
         Accepted,
     ]

@@ -19,7 +19,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from bridge.events import Kind
-from bridge.ledger import LANE, Accepted, Ledger, LedgerTooNew, LedgerUnavailable, RunState, State
+from bridge.ledger import LANE, Accepted, Ledger, LedgerTooNew, LedgerUnavailable, RunState, State, Unstorable
 from bridge.ledger.database import _MIGRATION_LOCK, _MIGRATIONS, HEAD
 from bridge.retry import Pause
 from tests.postgres import Postgres
@@ -364,7 +364,7 @@ class TestPostgres:
         outcomes = await asyncio.gather(
             ledger.accept(delivery(1), [bad]), ledger.accept(delivery(2), [dispatch(2)]), return_exceptions=True
         )
-        assert [type(outcome) for outcome in outcomes] == [LedgerUnavailable, Accepted]
+        assert [type(outcome) for outcome in outcomes] == [Unstorable, Accepted]
 
     async def test_the_time_is_the_servers(self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
         assert ledger.time() == pytest.approx(time.time(), abs=1)

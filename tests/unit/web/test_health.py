@@ -9,6 +9,7 @@ import respx
 from anyio.from_thread import start_blocking_portal
 from pydantic import SecretStr
 
+from bridge.dispatcher import Dispatcher
 from bridge.ledger import Ledger, LedgerUnavailable
 from bridge.web import probe
 from tests.unit.web.conftest import Bridge, opened, settings
@@ -110,6 +111,11 @@ def test_a_ledger_that_cannot_be_read_is_not_ready(bridge: Bridge, monkeypatch: 
 
     monkeypatch.setattr(Ledger, "paused", fail)
     assert ready(bridge) == (503, ["ledger-unavailable"])
+
+
+def test_a_loop_whose_steps_fail_in_a_row_is_degraded(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Dispatcher, "failing", True)
+    assert ready(bridge) == (200, ["loop-failing"])
 
 
 @pytest.mark.parametrize("problem", [None, LedgerUnavailable("x")])

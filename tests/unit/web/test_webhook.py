@@ -98,7 +98,7 @@ WRONG = f"v1,{'A' * 43}="
         ((NO_EVENT, {"timestamp": "1"}), 400),
         ((NO_EVENT, {}), 422),
         ((body("model_version_tag.deleted", TAG), {}), 422),
-        ((body("model_version.created", {**VERSION, "source": "x" * 70_000}), {}), 422),
+        ((body("model_version.created", {**VERSION, "name": "x" * 70_000}), {}), 422),
     ],
 )
 def test_checks_come_in_the_promised_order(

@@ -1,0 +1,150 @@
+"""An answer over HTTP, read whole: never more than so many bytes, never longer than so many seconds.
+
+A server that is slow, or that somebody else controls, can then neither fill the memory nor hold up a loop.
+"""
+
+import asyncio
+import socket
+import threading
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+import httpx
+from httpcore import NetworkStream
+
+from bridge.errors import BridgeError
+
+LARGEST: Final = 8 * 1024 * 1024
+"""Bytes of an answer, unpacked. GitHub's list of 100 runs has 1 to 2 MB, MLflow's list of 200 versions less."""
+
+SECONDS: Final = 30.0
+"""For a whole call, from the connection to the answer's last byte. GitHub itself cuts a request off after 10 s."""
+
+
+class AnswerUnreadable(BridgeError):
+    """There is an answer, or a part of one, and it can't be read."""
+
+
+class AnswerTooLarge(AnswerUnreadable):
+    """The answer has more bytes than are read."""
+
+
+class AnswerTooSlow(AnswerUnreadable):
+    """The answer was not complete in time."""
+
+
+async def ask(
+    client: httpx.AsyncClient, request: httpx.Request, *, seconds: float = SECONDS, most: int = LARGEST
+) -> httpx.Response:
+    """Send the request and give the whole answer; raises `AnswerUnreadable` and `httpx.HTTPError`."""
+    request.headers["Accept-Encoding"] = "gzip"
+    try:
+        async with asyncio.timeout(seconds):
+            response = await client.send(request, stream=True)
+            try:
+                content = _Content(response, most)
+                async for part in response.aiter_raw():
+                    content.add(part)
+            finally:
+                await response.aclose()
+    except TimeoutError as error:
+        raise _too_slow(seconds) from error
+    return content.whole()
+
+
+def ask_blocking(
+    client: httpx.Client, request: httpx.Request, *, seconds: float = SECONDS, most: int = LARGEST
+) -> httpx.Response:
+    """Do the same as `ask`, in the caller's thread. The client may keep no connections: see `_Connection`."""
+    request.headers["Accept-Encoding"] = "gzip"
+    connection = _Connection()
+    request.extensions["trace"] = connection.note
+    timer = threading.Timer(seconds, connection.cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        response = client.send(request, stream=True)
+        try:
+            content = _Content(response, most)
+            for part in response.iter_raw():
+                content.add(part)
+        finally:
+            response.close()
+    except httpx.HTTPError as error:
+        if connection.is_cut:
+            raise _too_slow(seconds) from error
+        raise
+    finally:
+        timer.cancel()
+    if connection.is_cut:  # the end of the connection may have passed for the answer's end
+        raise _too_slow(seconds)
+    return content.whole()
+
+
+class _Connection:
+    """The connection of one request, which another thread can cut: httpx's own timeouts begin anew with every byte.
+
+    It is known from httpx's extension `trace`, which reports new connections only.
+    """
+
+    def __init__(self) -> None:
+        self.is_cut = False
+        self._socket: socket.socket | None = None
+
+    def note(self, _event: str, info: Mapping[str, Any]) -> None:
+        """Keep the newest socket: that of TLS replaces that of TCP."""
+        stream = info.get("return_value")
+        if isinstance(stream, NetworkStream):
+            self._socket = stream.get_extra_info("socket")
+            if self.is_cut:
+                self.cut()
+
+    def cut(self) -> None:
+        """End whatever waits for the connection, or will."""
+        self.is_cut = True
+        if self._socket is not None:
+            with suppress(OSError):  # it has ended
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+
+class _Content:
+    """The body of an answer, as far as it has come."""
+
+    def __init__(self, response: httpx.Response, most: int) -> None:
+        self._response = response
+        self._most = most
+        self._packed = 0
+        self._bytes = bytearray()
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("identity", "gzip"):
+            raise AnswerUnreadable("an answer that is packed in another way than was asked for")
+        self._gzip = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
+
+    def add(self, part: bytes) -> None:
+        """Add a part as it came; raises `AnswerUnreadable`."""
+        self._packed += len(part)
+        if self._gzip and self._gzip.eof:
+            raise AnswerUnreadable("an answer that goes on behind its end")
+        try:
+            self._bytes += self._gzip.decompress(part, self._most + 1 - len(self._bytes)) if self._gzip else part
+        except zlib.error as error:
+            raise AnswerUnreadable("an answer that can't be unpacked") from error
+        if max(self._packed, len(self._bytes)) > self._most:
+            raise AnswerTooLarge(f"an answer of more than {self._most} bytes")
+
+    def whole(self) -> httpx.Response:
+        """Give the answer with its body unpacked."""
+        if self._gzip and self._packed and not self._gzip.eof:
+            raise AnswerUnreadable("an answer that can't be unpacked")
+        answer = self._response
+        about = [(name, value) for name, value in answer.headers.raw if name.lower() not in _OF_THE_TRANSPORT]
+        return httpx.Response(answer.status_code, headers=about, content=bytes(self._bytes), request=answer.request)
+
+
+_OF_THE_TRANSPORT: Final = (b"content-encoding", b"content-length", b"transfer-encoding")
+
+
+def _too_slow(seconds: float) -> AnswerTooSlow:
+    return AnswerTooSlow(f"no complete answer within {seconds:g} s")

@@ -1,0 +1,128 @@
+"""A server that gives answers which never end, or are a thousand times as large as they look; on 127.0.0.1."""
+
+import socketserver
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+MEBIBYTE = 1024 * 1024
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+def bomb(_stop: threading.Event) -> Iterator[bytes]:
+    """1 GiB of zeros, which is 1 MiB packed."""
+    packer = zlib.compressobj(1, wbits=31)
+    yield HEAD + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n"
+    for _ in range(1024):
+        yield packer.compress(bytes(MEBIBYTE))
+    yield packer.flush()
+
+
+def endless(stop: threading.Event) -> Iterator[bytes]:
+    yield HEAD + b"Connection: close\r\n\r\n"
+    while not stop.is_set():
+        yield b" " * MEBIBYTE
+
+
+def packed_endless(stop: threading.Event) -> Iterator[bytes]:
+    """Blocks of no bytes: there is never a byte of content, and never an end."""
+    yield HEAD + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n" + zlib.compressobj(wbits=31).flush()[:10]
+    while not stop.is_set():
+        yield b"\0\0\0\xff\xff" * 65_536
+
+
+def more_than_packed(stop: threading.Event) -> Iterator[bytes]:
+    """Bytes without end behind the end of what is packed."""
+    packer = zlib.compressobj(wbits=31)
+    yield HEAD + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n" + packer.compress(b"{}") + packer.flush()
+    while not stop.is_set():
+        yield bytes(MEBIBYTE)
+
+
+def brotli(_stop: threading.Event) -> Iterator[bytes]:
+    yield HEAD + b"Content-Encoding: br\r\nContent-Length: 2\r\n\r\n{}"
+
+
+def dripping_body(stop: threading.Event) -> Iterator[bytes]:
+    yield HEAD + b"Content-Length: 1000000\r\n\r\n"
+    while not stop.wait(0.02):
+        yield b" "
+
+
+def dripping_body_without_a_length(stop: threading.Event) -> Iterator[bytes]:
+    yield HEAD + b"Connection: close\r\n\r\n{}"
+    while not stop.wait(0.02):
+        yield b" "
+
+
+def dripping_headers(stop: threading.Event) -> Iterator[bytes]:
+    yield HEAD + b"X: "
+    while not stop.wait(0.02):
+        yield b"x"
+
+
+def silent(stop: threading.Event) -> Iterator[bytes]:
+    stop.wait()
+    yield b""
+
+
+Answer = Callable[[threading.Event], Iterator[bytes]]
+
+TOO_LARGE: list[Answer] = [bomb, endless, packed_endless]
+UNREADABLE: list[Answer] = [more_than_packed, brotli]
+TOO_SLOW: list[Answer] = [dripping_body, dripping_body_without_a_length, dripping_headers, silent]
+
+
+class Served:
+    """Where the server is, and how many requests it has had; `answers` by the beginning of the request."""
+
+    def __init__(self, answers: dict[str, Answer]) -> None:
+        self.answers = answers
+        self.requests: list[str] = []
+        self.url = ""
+
+
+@contextmanager
+def serving(answers: dict[str, Answer]) -> Iterator[Served]:
+    """Serve until `with` is left; the longest beginning of `METHOD /path` that fits decides."""
+    served, stop = Served(answers), threading.Event()
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                request = self._request()
+                served.requests.append(request)
+                fits = max((each for each in served.answers if request.startswith(each)), key=len)
+                for part in served.answers[fits](stop):
+                    self.request.sendall(part)
+
+        def _request(self) -> str:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += self.request.recv(65_536)
+            return head.partition(b"\r\n")[0].decode()
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+        block_on_close = False
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        served.url = f"http://127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        try:
+            yield served
+        finally:
+            stop.set()
+            server.shutdown()
+            thread.join()
+            time.sleep(0.05)  # the answers under way see the event
+
+
+def plain(content: bytes, status: str = "200 OK", *headers: str) -> Answer:
+    """Give an ordinary answer."""
+    more = "".join(f"{each}\r\n" for each in headers)
+    head = f"HTTP/1.1 {status}\r\n{more}Content-Length: {len(content)}\r\nConnection: close\r\n\r\n"
+    return lambda _stop: iter([head.encode() + content])

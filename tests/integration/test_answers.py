@@ -1,0 +1,173 @@
+"""Answers of GitHub and MLflow that are too large, packed or not, or never complete."""
+
+import asyncio
+import tracemalloc
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bridge import reading
+from bridge.aside import aside
+from bridge.github import GithubApi, LookFailed, StaticToken
+from bridge.github_app import AppInstallation
+from bridge.mlflow_api import MlflowAnswerTooLarge, MlflowApi, MlflowError, MlflowUnreachable
+from bridge.reading import LARGEST, AnswerTooLarge, AnswerTooSlow, AnswerUnreadable
+from bridge.retry import Answer, NotSent, Unanswered
+from tests.integration import hostile_server
+from tests.integration.conftest import TOKEN
+from tests.integration.deliveries import VALID, post, rows, until
+from tests.integration.hostile_server import TOO_LARGE, TOO_SLOW, UNREADABLE, plain, serving
+from tests.integration.quickly import QuickBridge
+from tests.integration.test_hostile import LIMIT, memory
+
+pytestmark = pytest.mark.anyio
+
+SECONDS = 0.2
+PATIENCE = 30.0
+"""Seconds after which a call counts as one that never ends."""
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deadlines that a test can wait for."""
+    monkeypatch.setattr(reading.ask, "__kwdefaults__", {"seconds": SECONDS, "most": LARGEST})
+    monkeypatch.setattr(reading.ask_blocking, "__kwdefaults__", {"seconds": SECONDS, "most": LARGEST})
+    monkeypatch.setattr("bridge.mlflow_api._SECONDS", SECONDS)
+
+
+@pytest.fixture
+def measured() -> Iterator[None]:
+    """A test that takes little memory."""
+    tracemalloc.start()
+    yield
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * LARGEST
+
+
+async def ask_both(url: str) -> list[BaseException]:
+    """Ask the one way and the other; give what they raise."""
+    raised: list[BaseException] = []
+    async with httpx.AsyncClient(trust_env=False) as client:
+        try:
+            await reading.ask(client, client.build_request("GET", url))
+        except AnswerUnreadable as error:
+            raised.append(error)
+    with httpx.Client(trust_env=False) as blocking:
+        try:
+            await aside(reading.ask_blocking, blocking, blocking.build_request("GET", url))
+        except AnswerUnreadable as error:
+            raised.append(error)
+    return raised
+
+
+@pytest.mark.parametrize("answer", TOO_LARGE, ids=lambda answer: answer.__name__)
+@pytest.mark.usefixtures("measured")
+async def test_no_more_is_read_than_fits(answer: hostile_server.Answer) -> None:
+    with serving({"": answer}) as server:
+        assert [type(error) for error in await ask_both(server.url)] == [AnswerTooLarge] * 2
+
+
+@pytest.mark.parametrize("answer", TOO_SLOW, ids=lambda answer: answer.__name__)
+@pytest.mark.usefixtures("hasty")
+async def test_nobody_waits_longer_than_the_deadline(answer: hostile_server.Answer) -> None:
+    with serving({"": answer}) as server:
+        raised = await asyncio.wait_for(ask_both(server.url), PATIENCE)
+    assert [type(error) for error in raised] == [AnswerTooSlow] * 2
+
+
+@pytest.mark.parametrize("answer", UNREADABLE, ids=lambda answer: answer.__name__)
+@pytest.mark.usefixtures("measured")
+async def test_what_is_not_packed_as_it_was_asked_for_is_not_unpacked(answer: hostile_server.Answer) -> None:
+    with serving({"": answer}) as server:
+        assert [type(error) for error in await ask_both(server.url)] == [AnswerUnreadable] * 2
+
+
+@pytest.mark.parametrize("cut", [0, 5, 15])
+async def test_what_is_packed_is_unpacked_and_a_part_of_it_is_no_answer(cut: int) -> None:
+    packer = zlib.compressobj(wbits=31)
+    packed = packer.compress(b'{"a": 1}') + packer.flush()
+    with serving({"": plain(packed[: len(packed) - cut], "200 OK", "Content-Encoding: gzip")}) as server:
+        raised = await ask_both(server.url)
+        assert [type(error) for error in raised] == ([AnswerUnreadable] * 2 if cut else [])
+        if not cut:
+            async with httpx.AsyncClient(trust_env=False) as client:
+                answer = await reading.ask(client, client.build_request("GET", server.url))
+            assert (answer.content, answer.headers.get("content-encoding")) == (b'{"a": 1}', None)
+
+
+@pytest.mark.parametrize("answer", [*TOO_LARGE, *TOO_SLOW, *UNREADABLE], ids=lambda answer: answer.__name__)
+@pytest.mark.usefixtures("hasty", "measured")
+async def test_every_call_to_github_ends_with_an_outcome_of_ours(answer: hostile_server.Answer) -> None:
+    with serving({"": answer}) as server:
+        async with GithubApi(server.url, StaticToken("t")) as api, asyncio.timeout(PATIENCE):
+            assert isinstance(await api.dispatch("o/r", "type", "{}"), Unanswered)
+            with pytest.raises(LookFailed):
+                await api.find_run("o/r", "d1")
+            with pytest.raises(LookFailed):
+                await api.read_run("o/r", 1)
+            assert isinstance(await api.ask("GET", "o/r"), Unanswered)
+
+
+@pytest.mark.parametrize("answer", [hostile_server.bomb, hostile_server.dripping_body])
+@pytest.mark.usefixtures("hasty", "measured")
+async def test_a_token_that_never_comes_holds_up_nothing(
+    answer: hostile_server.Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AppInstallation, "_jwt", lambda _: "jwt")
+    with serving({"": answer}) as server:
+        async with GithubApi(server.url, AppInstallation("1", "key", server.url)) as api, asyncio.timeout(PATIENCE):
+            assert isinstance(await api.dispatch("o/r", "type", "{}"), NotSent)
+
+
+@pytest.mark.parametrize("answer", [*TOO_LARGE, *TOO_SLOW, *UNREADABLE], ids=lambda answer: answer.__name__)
+@pytest.mark.usefixtures("hasty", "measured")
+async def test_every_call_to_mlflow_ends_with_an_error_of_ours(answer: hostile_server.Answer) -> None:
+    with serving({"": answer}) as server, MlflowApi(server.url) as api:
+        expected = MlflowAnswerTooLarge if answer in TOO_LARGE else MlflowUnreachable
+        for call in (lambda: api.version("iris", "1"), lambda: api.set_version_tag("iris", "1", "k", "v")):
+            with pytest.raises(expected):
+                await asyncio.wait_for(aside(call), PATIENCE)
+
+
+async def test_neither_client_follows_a_redirect_with_its_credentials() -> None:
+    with serving({"": plain(b"{}")}) as elsewhere:
+        moved = plain(b"", "302 Found", f"Location: {elsewhere.url}/x")
+        with serving({"": moved}) as server:
+            async with GithubApi(server.url, StaticToken("t")) as github:
+                assert await github.dispatch("o/r", "type", "{}") == Answer(302)
+            with MlflowApi(server.url, token="t") as mlflow, pytest.raises(MlflowError):
+                await aside(mlflow.version, "iris", "1")
+    assert elsewhere.requests == []
+
+
+def test_a_bridge_whose_github_and_mlflow_send_bombs_stays_small_and_goes_on(folder: Path) -> None:
+    taken = plain(b"", "204 No Content")
+    with serving({"": hostile_server.bomb, "POST": taken}) as server:
+        environment = {
+            "MLFLOW_WEBHOOK_SECRET": "sentinel-secret-of-the-webhook",
+            "GITHUB_TOKEN": TOKEN,
+            "GITHUB_REPOSITORY": "owner/models",
+            "GITHUB_API_URL": server.url,
+            "MLFLOW_TRACKING_URI": server.url,
+            "GITHUB_DISPATCH_INTERVAL": "0",
+            "GITHUB_POLL_INTERVAL": "0.1",
+            "RECONCILE_INTERVAL": "0.5",
+        }
+        with QuickBridge(environment, folder) as bridge:
+            assert post(bridge.url, VALID[0]).status_code == 202
+            until(lambda: rows(folder, "select state from dispatches") == [("sent",)])
+            until(lambda: len(bridge.degraded()) == 2, 30)
+            assert post(bridge.url, VALID[1]).status_code == 202
+            until(lambda: rows(folder, "select state from dispatches") == [("sent",)] * 2)
+            peak = memory(bridge)
+    print(f"{peak} KiB")
+    assert peak < LIMIT + 4 * LARGEST // 1024

@@ -1,0 +1,56 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.text import LONGEST, clean, read_json
+
+
+@pytest.mark.parametrize("text", ["", "模型 (EU) é 🚀", "ghcr.io/a/b@sha256:1", "x" * LONGEST])
+def test_harmless_text_stays_as_it_is(text: str) -> None:
+    assert clean(text) == text
+
+
+@pytest.mark.parametrize("bad", ["\0", "\x1b", "\x7f", "\x9b", "\ud800"])
+def test_what_cannot_be_stored_or_shown_is_replaced(bad: str) -> None:
+    assert clean(f"a{bad}b") == "a\N{REPLACEMENT CHARACTER}b"
+
+
+@pytest.mark.parametrize("space", ["\n", "\r", "\t", "\v", "\x85", "\u2028"])
+def test_text_is_one_line(space: str) -> None:
+    assert clean(f"a{space}b") == "a b"
+
+
+def test_long_text_has_an_end() -> None:
+    assert len(clean("x" * 10_000_000)) == LONGEST
+
+
+@given(st.text(st.characters()))
+def test_no_text_becomes_one_of_fewer_characters(text: str) -> None:
+    cleaned = clean(text)
+    assert len(cleaned) == len(text)
+    cleaned.encode()
+
+
+@pytest.mark.parametrize("deep", [b"[" * 1_000_000, b'{"a":' * 1_000_000, b"", b"<html>", b"[1"])
+def test_what_is_no_json_is_a_value_error(deep: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        read_json(deep)
+
+
+def test_an_integer_that_no_database_holds_is_none_and_its_neighbours_stay() -> None:
+    digits = "9" * 6_000
+    assert read_json(f'{{"a": {digits}, "b": -{digits}, "c": 9007199254740993}}') == {
+        "a": None,
+        "b": None,
+        "c": 9007199254740993,
+    }
+
+
+@given(st.binary())
+def test_no_bytes_raise_anything_but_a_value_error(content: bytes) -> None:
+    try:
+        json.dumps(read_json(content))
+    except ValueError:
+        return
