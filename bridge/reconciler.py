@@ -66,8 +66,8 @@ class Reconciler(Loop):
     """Looks through MLflow's registry every `interval` seconds, and takes in what no delivery told.
 
     The first look of all only notes what there is, and takes in the versions made after `since` (Unix seconds).
-    `taken` is called where there is something to send. `problem` says why MLflow can't be asked just now, or what of
-    its registry can't be dispatched.
+    `taken` is called where there is something to send. `problem` says why MLflow can't be asked just now,
+    `skipped` what of its registry can't be dispatched.
     """
 
     name: ClassVar[str] = RECONCILER
@@ -106,6 +106,7 @@ class Reconciler(Loop):
         if await self._lease.take() is None:
             self.problem = None
             self._suspects.clear()
+            self._skipped.clear()
         elif now >= self._due:
             async with self._lease.kept():  # a look through many models is long
                 wait = await self._guarded_look(now)
@@ -125,7 +126,7 @@ class Reconciler(Loop):
                 _log.error("registry can't be looked through", reason=str(error))
             self.problem = str(error)
             return min(self._interval, _AFTER_MLFLOW)
-        self.problem = self._skipped_problem()
+        self.problem = None
         return wait
 
     async def _look(self, now: float) -> float:
@@ -153,7 +154,9 @@ class Reconciler(Loop):
         if self._skipped_before.get(entry) != fault:
             _log.error("found in the registry, and can't be dispatched", entry=entry, reason=fault)
 
-    def _skipped_problem(self) -> str | None:
+    @property
+    def skipped(self) -> str | None:
+        """Say how many entries the last look passed over, and why the first of them; None without any."""
         for entry, fault in self._skipped.items():
             return (
                 f"{len(self._skipped)} of MLflow's versions and aliases can't be dispatched, the first is {entry} "

@@ -24,7 +24,8 @@ class Kind(StrEnum):
     LOOP_STOPPED = "loop-stopped"
     LOOP_FAILING = "loop-failing"
     RUNS_NOT_VISIBLE = "runs-not-visible"
-    MLFLOW_UNREACHABLE = "mlflow-unreachable"
+    RECONCILING_FAILED = "reconciling-failed"
+    ENTRIES_SKIPPED = "entries-skipped"
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,9 @@ def degraded(state: State, paused: Mapping[str, str]) -> Iterator[Fault]:
     for reason in state.follower.problems.values():
         yield Fault(Kind.RUNS_NOT_VISIBLE, reason)
     if state.reconciler and state.reconciler.problem:
-        yield Fault(Kind.MLFLOW_UNREACHABLE, state.reconciler.problem)
+        yield Fault(Kind.RECONCILING_FAILED, state.reconciler.problem)
+    if state.reconciler and state.reconciler.skipped:
+        yield Fault(Kind.ENTRIES_SKIPPED, state.reconciler.skipped)
 
 
 def _answer(faults: Iterable[Fault], *, full: bool) -> dict[str, list[str]]:

@@ -11,8 +11,8 @@ import respx
 from bridge.mlflow_api import (
     MlflowAnswerTooLarge,
     MlflowAnswerUnreadable,
-    MlflowBusy,
     MlflowApi,
+    MlflowBusy,
     MlflowError,
     MlflowNotFound,
     MlflowRefused,
