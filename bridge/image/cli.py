@@ -30,6 +30,7 @@ def _step(name: str) -> Iterator[tuple[ImageSettings, "Workspace"]]:
     settings = ImageSettings()
     workspace = Workspace(settings.runner_temp / "mlflow-bridge")
     os.environ |= {RUN: workspace.run, "TMPDIR": str(workspace.temporary)}
+    os.umask(0o022)  # what is downloaded goes into images whose user may be another
     workspace.temporary.mkdir(exist_ok=True)
     started = time.monotonic()
     try:

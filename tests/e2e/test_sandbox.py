@@ -1,6 +1,5 @@
 """The smoke test of models whose code attacks the runner: each attack ends at a limit, by a real engine."""
 
-import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -31,16 +30,16 @@ def memory():
         held.append(os.urandom(10_000_000))
     return True
 
-def shared_memory():
-    """Take 1.2 GB of temporary files, where each folder has room."""
-    return written(["/tmp", "/dev/shm", "/run", "/var/lib/nginx", "/var/log/nginx"]) > 1_200_000_000
+def temporary_files():
+    """Write 1.2 GB to the folders that are there to be written to."""
+    return written(["/tmp", "/dev/shm", "/run", "/var/lib/nginx", "/var/log/nginx"], 1_200_000_000) >= 1_200_000_000
 
 def disk():
     """Write 100 MB where files are on the runner's disk."""
     roots = [each for each in pathlib.Path("/").iterdir() if each.name not in ("proc", "sys", "dev", "tmp")]
     return written([str(each) for each in [pathlib.Path("/"), *roots, pathlib.Path("/var/tmp")]], 100_000_000) > 0
 
-def written(folders, most=300_000_000):
+def written(folders, most):
     total = 0
     for folder in folders:
         with suppress(OSError), open(folder + "/attack", "wb", buffering=0) as file:
@@ -122,7 +121,7 @@ sys.exit(3)
 
 
 STOPPED = (
-    "memory", "shared_memory", "disk", "large_file", "processes", "open_files", "capabilities", "network",
+    "memory", "temporary_files", "disk", "large_file", "processes", "open_files", "capabilities", "network",
 )  # fmt: skip
 KINDS = (*STOPPED, "log", "stays")
 
@@ -157,8 +156,7 @@ def test_an_attack_ends_at_a_limit_and_the_smoke_test_fails(attack: str, name: s
     with started(f"{name}:{attack}") as container:
         with pytest.raises(SmokeTestFailed):
             smoke_test._ping(container, attack)
-        state = json.loads(docker("inspect", "--format", "{{json .State}}", container.id).stdout)
-        assert (state["Running"], state["ExitCode"]) in ((False, 3), (False, 128 + signal.SIGKILL))
+        assert int(docker("wait", container.id).stdout) in (3, 128 + signal.SIGKILL)
 
 
 @contextmanager
