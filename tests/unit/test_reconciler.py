@@ -489,12 +489,12 @@ async def test_a_name_that_cannot_be_stored_is_skipped_as_it_is_and_reported_onc
         for _ in range(4):
             await bench.look()
         assert bench.sent == [("iris", "1", None)]
-        assert (problem_of(bench) or "").isprintable()
+        assert (bench.reconciler.skipped or "").isprintable()
         assert len([line for line in logged if line["log_level"] == "error"]) == 4
     bench.registry.versions.clear()
     bench.registry.models.clear()
     await bench.look()
-    assert problem_of(bench) is None
+    assert bench.reconciler.skipped is None
 
 
 async def test_an_alias_that_cannot_be_dispatched_is_no_reason_to_look_every_second(anywhere: Bench) -> None:
@@ -531,7 +531,7 @@ async def test_an_entry_that_mlflow_could_not_give_is_reported_and_the_others_ar
     begun.registry.create("iris", "1")
     await begun.look()
     assert begun.sent == [("iris", "1", None)]
-    assert "entry 1" in (problem_of(begun) or "")
+    assert "entry 1" in (begun.reconciler.skipped or "")
 
 
 async def test_a_version_of_a_time_to_come_hides_none_that_is_registered_later(bench: Bench) -> None:
