@@ -77,9 +77,7 @@ async def is_admin(request: Request) -> bool:
         check(given, password.get_secret_value())
     except NotSignedIn:
         _log.warning("sign-in refused", reason="user or password is wrong", peer=request.client and request.client.host)
-        if not state.guesses.locked():
-            async with state.guesses:
-                await asyncio.sleep(DELAY)
+        await asyncio.sleep(DELAY)
         raise
     return True
 

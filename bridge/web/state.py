@@ -1,8 +1,7 @@
 """What the endpoints work with, made once by the application's lifespan."""
 
-import asyncio
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Self
 
 from fastapi import Request
 
@@ -16,9 +15,6 @@ from bridge.reconciler import Reconciler
 from bridge.settings import Settings
 from bridge.web.bodies import Budget
 from bridge.web.probe import Probe
-
-GUESSES: Final = 1_000
-"""Wrong passwords that wait at once: about as many requests as one process can answer in that second."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +30,6 @@ class State:
     reconciler: Reconciler | None
     probe: Probe
     unverified: Budget = field(default_factory=Budget)
-    guesses: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(GUESSES))
-    """Held while a wrong password waits for its answer."""
 
     @property
     def loops(self) -> tuple[Loop, ...]:
