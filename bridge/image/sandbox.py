@@ -29,11 +29,12 @@ def options(memory: int, cpus: int, *, root: bool) -> list[str]:
     """
     limit = max(memory - MEMORY_RESERVE, memory // 2)
     temporary = limit // 2  # the other half is for the model itself
-    user = ["--user", "0:0", *(f"--cap-add={each}" for each in _NGINX_AS_ROOT)]
-    if not root:
-        user = ["--user", f"{USER}:{USER}", "--env", "HOME=/tmp"]  # a home that can be written to
+    user = 0 if root else USER
+    capabilities = [f"--cap-add={each}" for each in _NGINX_AS_ROOT] if root else []
+    home = [] if root else ["--env", "HOME=/tmp"]  # one that can be written to
     return [
-        *("--cap-drop", "ALL", "--security-opt", "no-new-privileges", *user),
+        *("--user", f"{user}:{user}", *home),
+        *("--cap-drop", "ALL", *capabilities, "--security-opt", "no-new-privileges"),
         *("--memory", str(limit), "--memory-swap", str(limit)),  # the same: no swap besides
         *("--oom-score-adj", "1000"),  # where memory runs out all the same, the kernel ends the model first
         *("--cpus", str(max(cpus - CPU_RESERVE, cpus / 2))),
@@ -42,5 +43,6 @@ def options(memory: int, cpus: int, *, root: bool) -> list[str]:
         *("--log-driver", "json-file", "--log-opt", f"max-size={LOG_BYTES}", "--log-opt", f"max-file={LOG_FILES}"),
         *("--init", "--ipc", "private", "--shm-size", str(SHARED_MEMORY), "--read-only"),
         *("--tmpfs", f"/tmp:exec,mode=1777,size={temporary}"),  # noqa: S108  exec: some unpack libraries there
-        *(word for folder in _NGINX for word in ("--tmpfs", f"{folder}:mode=1777,size={SERVER_FILES}")),
+        # By owner, for runc gives a tmpfs the mode of the folder below it.
+        *(word for each in _NGINX for word in ("--tmpfs", f"{each}:uid={user},gid={user},size={SERVER_FILES}")),
     ]
