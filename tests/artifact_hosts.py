@@ -69,7 +69,9 @@ def run_step(step: str, url: str, model: str, folder: Path) -> subprocess.Comple
     """Run a step of the workflow for version 1 of the model, with a registry that holds nothing."""
     bin = folder / "bin"
     bin.mkdir(exist_ok=True)
-    Programs(bin).say("skopeo", status=1, err="manifest unknown")
+    programs = Programs(bin)
+    programs.say("skopeo", status=1, err="manifest unknown")
+    programs.say("uv")  # MLflow's own packages can be installed
     env = {
         "PATH": str(bin),
         "HOME": str(folder),
