@@ -62,7 +62,7 @@ format: setup ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Before a release, PACKAGES_UNTIL in bridge/image/engine.py is set too: what MLflow's builder installs on the runner.
+# Before a release, also update PACKAGES_UNTIL in bridge/image/engine.py, the newest packages that MLflow's builder installs.
 lock: ## Lock the dependencies again, to their newest versions
 	$(LOCK) --upgrade pyproject.toml --output-file requirements/runtime.txt
 	$(LOCK) --upgrade --constraint requirements/runtime.txt --extra image pyproject.toml --output-file requirements/image.txt
