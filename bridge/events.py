@@ -61,7 +61,7 @@ MLflow's own columns hold 256 characters, but SQLite holds nobody to that.
 def _storable(name: str) -> str:
     """Give the name as it is: a changed one could be that of another model."""
     if "\0" in name:
-        raise PydanticCustomError("nul", "it holds a NUL, which can't be stored, give it another one")
+        raise PydanticCustomError("nul", "it contains a NUL, which can't be stored, give it another one")
     if len(name.encode()) > LONGEST_NAME:
         raise PydanticCustomError(
             "too_long", "it is longer than {longest} bytes, give it a shorter one", {"longest": LONGEST_NAME}
@@ -161,5 +161,5 @@ def _unreadable(what: str, error: ValidationError) -> UnsupportedEvent:
     first = error.errors(include_input=False, include_url=False)[0]
     fault = f"{'.'.join(str(part) for part in first['loc']) or 'the whole'}: {first['msg']}"
     return UnsupportedEvent(
-        f"the body is not {what} ({fault}): only MLflow's model registry webhooks are taken here", fault
+        f"the body is not {what} ({fault}): only MLflow's model registry webhooks are accepted here", fault
     )

@@ -48,7 +48,7 @@ class Metrics:
         self._to_end = self._histogram("run_end", "the end of its run", _TO_END, "state")
         self._dispatches = self._gauge("dispatches", "Dispatches in the ledger by their state.", "state")
         self._oldest = self._gauge("oldest_pending_seconds", "Age of the oldest dispatch that waits; 0 without one.")
-        self._paused = self._gauge("lane_paused", "1 for each route by which nothing goes to GitHub.", "route")
+        self._paused = self._gauge("lane_paused", "1 for each route whose dispatches are paused.", "route")
         self._ledger_up = self._gauge("ledger_up", "Whether the ledger could be read for this answer.")
         self._quota = self._gauge("github_requests_remaining", "Requests that GitHub still takes before the reset.")
         self._limit = self._gauge("github_requests_limit", "Requests that GitHub takes an hour.")

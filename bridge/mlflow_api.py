@@ -369,7 +369,7 @@ class MlflowApi:
                 file.write(chunk)
         if received != size:
             raise MlflowError(
-                f"MLflow at {self.server} lists {what} with {size:,} bytes and sent "
+                f"MLflow at {self.server} lists {what} with {size:,} bytes but sent "
                 f"{'more' if received > size else f'{received:,}'}: run the job again, or log the model again"
             )
 
@@ -387,8 +387,8 @@ class MlflowApi:
                     raise self._refusal(httpx.Response(answer.status_code, content=beginning), what)
                 if answer.headers.get("content-encoding", "identity").lower() != "identity":
                     raise MlflowError(
-                        f"MLflow at {self.server} sent {what} compressed, which was not asked for: "
-                        "switch compression off in the proxy before MLflow"
+                        f"MLflow at {self.server} sent {what} compressed, though not asked to: "
+                        "turn off compression in the proxy in front of MLflow"
                     )
                 yield answer.iter_raw()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -473,7 +473,9 @@ class MlflowApi:
             token = answer.next_page_token or ""
             if not token:
                 return
-        raise MlflowError(f"MLflow at {self.server} gives {what} without an end: check MLFLOW_TRACKING_URI")
+        raise MlflowError(
+            f"MLflow at {self.server} gave more than {_PAGES:,} pages for {what}: check MLFLOW_TRACKING_URI"
+        )
 
     def _get(self, path: str, shape: type[_Answer], what: str, query: Mapping[str, str] | None = None) -> _Answer:
         return self._call(self._client.build_request("GET", path, params=_encodable(query or {}, what)), shape, what)
@@ -486,7 +488,7 @@ class MlflowApi:
             answer = reading.ask_blocking(self._client, request, seconds=seconds or _SECONDS)
         except AnswerTooLarge as error:
             raise MlflowAnswerTooLarge(
-                f"MLflow at {self.server} gave {error} for {what}: make that smaller in MLflow"
+                f"MLflow at {self.server} gave {error} for {what}: make it smaller in MLflow"
             ) from error
         except (AnswerUnreadable, httpx.HTTPError) as error:
             cause = error if isinstance(error, AnswerUnreadable) else type(error).__name__

@@ -119,25 +119,25 @@ class _Content:
         self._bytes = bytearray()
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("identity", "gzip"):
-            raise AnswerUnreadable("an answer that is packed in another way than was asked for")
+            raise AnswerUnreadable("an answer in an encoding that was not requested")
         self._gzip = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
 
     def add(self, part: bytes) -> None:
         """Add a part as it came; raises `AnswerUnreadable`."""
         self._packed += len(part)
         if self._gzip and self._gzip.eof:
-            raise AnswerUnreadable("an answer that goes on behind its end")
+            raise AnswerUnreadable("an answer with data after its end")
         try:
             self._bytes += self._gzip.decompress(part, self._most + 1 - len(self._bytes)) if self._gzip else part
         except zlib.error as error:
-            raise AnswerUnreadable("an answer that can't be unpacked") from error
+            raise AnswerUnreadable("an answer that can't be decompressed") from error
         if max(self._packed, len(self._bytes)) > self._most:
-            raise AnswerTooLarge(f"an answer of more than {self._most} bytes")
+            raise AnswerTooLarge(f"an answer of more than {self._most:,} bytes")
 
     def whole(self) -> httpx.Response:
         """Give the answer with its body unpacked."""
         if self._gzip and self._packed and not self._gzip.eof:
-            raise AnswerUnreadable("an answer that can't be unpacked")
+            raise AnswerUnreadable("an answer that can't be decompressed")
         answer = self._response
         about = [(name, value) for name, value in answer.headers.raw if name.lower() not in _OF_THE_TRANSPORT]
         return httpx.Response(answer.status_code, headers=about, content=bytes(self._bytes), request=answer.request)

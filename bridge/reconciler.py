@@ -152,14 +152,14 @@ class Reconciler(Loop):
         entry = clean(entry)
         self._skipped[entry] = fault
         if self._skipped_before.get(entry) != fault:
-            _log.error("found in the registry, and can't be dispatched", entry=entry, reason=fault)
+            _log.error("entry of the registry can't be dispatched", entry=entry, reason=fault)
 
     @property
     def skipped(self) -> str | None:
         """Say how many entries the last look passed over, and why the first of them; None without any."""
         for entry, fault in self._skipped.items():
             return (
-                f"{len(self._skipped)} of MLflow's versions and aliases can't be dispatched, the first is {entry} "
+                f"{len(self._skipped)} of MLflow's versions and aliases can't be dispatched, starting with {entry} "
                 f"({fault}): rename or delete it"
             )
         return None

@@ -21,7 +21,7 @@ _Version = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2
 
 _Kind = TypeVar("_Kind", bound="RouteSettings")
 
-_KNOWN: Final = "its secret is a sample of the documentation, which everybody knows"
+_KNOWN: Final = "its secret is a sample from the documentation, which everyone knows"
 
 _SQLITE: Final = "sqlite:///"
 _POSTGRESQL: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
@@ -124,7 +124,7 @@ class Settings(RouteSettings):
     mlflow_tracking_token: SecretStr | None = Field(default=None, description="give a token of MLflow's")
     allow_plain_http: bool = Field(
         default=False,
-        description="give true where MLflow and GitHub are asked by http inside one private network",
+        description="give true if the bridge calls MLflow or GitHub over http inside a private network",
     )
     mlflow_tracking_server_cert_path: Path | None = Field(
         default=None, description="give a file or folder of CA certificates that this process may read"

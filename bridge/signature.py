@@ -71,7 +71,7 @@ def claim(signature: bytes | None) -> bytes:
         )
     if not _SIGNATURE.fullmatch(signature):
         raise SignatureMismatch(
-            "X-MLflow-Signature is not a signature of MLflow's: only MLflow's webhooks are accepted here"
+            "X-MLflow-Signature is not in MLflow's format: only MLflow's webhooks are accepted here"
         )
     return signature
 

@@ -39,4 +39,4 @@ def read_json(content: bytes | str) -> Any:
     try:
         return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else None)
     except RecursionError as error:
-        raise ValueError("it is nested too deep") from error
+        raise ValueError("it is nested too deeply") from error

@@ -40,12 +40,14 @@ def find(settings: Settings) -> Iterator[Weakness]:
             problem = (
                 f"it is easy to guess, with fewer than {length} characters or fewer than {DISTINCT} different ones"
             )
-            yield Weakness(setting, problem, "set it to a long random text, such as `openssl rand -hex 24` gives")
+            yield Weakness(setting, problem, "set it to a long random text, such as `openssl rand -hex 24` prints")
     if not settings.allow_plain_http:
         for setting, url in _credentials_go_to(settings):
             if _is_plain_http(url):
-                problem = "it is http, so whoever listens on the way reads the credentials"
-                yield Weakness(setting, problem, "give its https address, or set ALLOW_PLAIN_HTTP in a private network")
+                problem = "it is http, so anyone on the network path can read the credentials"
+                yield Weakness(
+                    setting, problem, "give its https address, or set ALLOW_PLAIN_HTTP=true in a private network"
+                )
     for setting, file in (
         ("GITHUB_APP_PRIVATE_KEY_FILE", settings.github_app_private_key_file),
         (".env", Path(".env")),

@@ -60,10 +60,10 @@ async def _bridge(settings: Settings) -> Finding:
         return warning(
             "bridge",
             about,
-            f"it runs, and reports: {', '.join(map(str, degraded))}",
-            "sign in to its status page, or to /ready, as admin: there is each reason with its fix",
+            f"it is running, but reports: {', '.join(map(str, degraded))}",
+            "sign in to its status page or to /ready as admin: each reason is there with its fix",
         )
-    return ok("bridge", about, "it runs, and has nothing to complain of")
+    return ok("bridge", about, "it is running, and reports no problems")
 
 
 async def _github(settings: Settings) -> list[Finding]:

@@ -56,7 +56,7 @@ class ModelArtifacts:
             return asyncio.run(asyncio.wait_for(aside(self._list), _LISTING_SECONDS))
         except TimeoutError as error:
             raise MlflowError(
-                f"the list of the model's files took MLflow longer than {_LISTING_SECONDS:.0f} s: "
+                f"MLflow took longer than {_LISTING_SECONDS:.0f} s to list the model's files: "
                 "log the model with fewer files and folders"
             ) from error
 
@@ -72,7 +72,7 @@ class ModelArtifacts:
                 path = f"{folder}/{entry.name}" if folder else entry.name
                 _check_name(entry.name, path)
                 if entry.name in names:
-                    raise UnsafeMetadata(f"the model has {path!r} twice: log the model again")
+                    raise UnsafeMetadata(f"MLflow lists {path!r} twice among the model's files: log the model again")
                 names.add(entry.name)
                 if entry.is_dir:
                     folders.append(path)
@@ -80,8 +80,8 @@ class ModelArtifacts:
                     sizes[path] = entry.size
             if len(sizes) > _MAX_FILES or listed + len(folders) > _MAX_FOLDERS:
                 raise UnsafeMetadata(
-                    f"the model has more than {_MAX_FILES:,} files or {_MAX_FOLDERS:,} folders, of which the last is "
-                    f"{folder!r}: log the model with fewer"
+                    f"the model has more than {_MAX_FILES:,} files or {_MAX_FOLDERS:,} folders (the last one read is "
+                    f"{folder!r}): log the model with fewer"
                 )
         return sizes
 
@@ -111,7 +111,7 @@ class ModelArtifacts:
         except OSError as error:
             raise MlflowError(
                 f"the model's file {path[:200]!r} can't be written ({error.strerror}): check that the runner's disk "
-                "has room, and log the model again where the name is too long"
+                "has space, and log the model again if the name is too long"
             ) from error
 
     def _at(self, path: str) -> str:
@@ -125,7 +125,7 @@ def _path_below_the_proxy(uri: str, server: str) -> str:
     """
     if len(uri) > _MAX_URI:
         raise DirectArtifacts(
-            f"the model's artifacts are at an address of more than {_MAX_URI:,} characters: log the model again"
+            f"the address of the model's artifacts has more than {_MAX_URI:,} characters: log the model again"
         )
     try:
         parts = urlsplit(uri)
@@ -135,7 +135,7 @@ def _path_below_the_proxy(uri: str, server: str) -> str:
             path = decoded
     except (ValueError, httpx.InvalidURL) as error:
         raise DirectArtifacts(
-            f"the model's artifacts are at {uri[:80]!r}, which is no address: log the model again"
+            f"the model's artifacts are at {uri[:80]!r}, which is not a valid address: log the model again"
         ) from error
     if parts.scheme != "mlflow-artifacts":
         raise DirectArtifacts(
@@ -144,13 +144,13 @@ def _path_below_the_proxy(uri: str, server: str) -> str:
         )
     if host != httpx.URL(server):
         raise DirectArtifacts(
-            f"the model's artifacts are at the host {parts.netloc.rpartition('@')[2][:80]!r}, and MLflow's credentials "
+            f"the model's artifacts are on the host {parts.netloc.rpartition('@')[2][:80]!r}, but MLflow's credentials "
             f"are only sent to {server}: register the model from an address without a host, or set MLFLOW_TRACKING_URI "
-            "to that host where it is the same MLflow"
+            "to that host if it is the same MLflow"
         )
     if parts.query or parts.fragment:
         raise DirectArtifacts(
-            f"the model's artifacts are at {uri[:80]!r}, whose ? or # is not followed: log the model again"
+            f"the model's artifacts are at {uri[:80]!r}, which has a query or a fragment: log the model again"
         )
     names = [name for name in path.split("/") if name]
     for name in names:
@@ -161,11 +161,11 @@ def _path_below_the_proxy(uri: str, server: str) -> str:
 def _check_name(name: str, path: str) -> None:
     """Raise `UnsafeMetadata` unless `name`, the last in `path`, means the same to MLflow and to a file system."""
     if name in ("", ".", "..") or "/" in name or _UNSAFE_NAME.search(name):
-        raise UnsafeMetadata(f"the model has a file or folder {path[:200]!r}, whose name can't be used: rename it")
+        raise UnsafeMetadata(f"the model has a file or folder {path[:200]!r}, a name that can't be used: rename it")
     if len(name.encode()) > _MAX_NAME or len(path.encode()) > _MAX_PATH:
         raise UnsafeMetadata(
-            f"the model has a file or folder {path[:200]!r}, whose name is longer than {_MAX_NAME} bytes or whose path "
-            f"is longer than {_MAX_PATH:,}: rename it"
+            f"the model has a file or folder {path[:200]!r}, whose name has more than {_MAX_NAME} bytes or whose path "
+            f"has more than {_MAX_PATH:,}: rename it"
         )
 
 

@@ -125,7 +125,7 @@ def sbom() -> None:
 
 @image.command("clean-up")
 def clean_up() -> None:
-    """Remove all that this job's steps have left on the runner, also those that were killed."""
+    """Remove everything that this job's steps left on the runner, even if they were killed."""
     from bridge.image.build import clean_up as run
 
     with _step("clean-up") as (_, workspace):

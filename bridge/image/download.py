@@ -32,7 +32,7 @@ def download(settings: ImageSettings, workspace: Workspace) -> None:
         )
         workflow.output("build", str(held is None).lower())
         if held:
-            workflow.notice("Nothing to build", f"another run has pushed {repository.name}:{version.version} meanwhile")
+            workflow.notice("Nothing to build", f"another run has already pushed {repository.name}:{version.version}")
             return
         if settings.push:
             write_status(mlflow, version, BUILDING, [repository.name], settings.run_url)

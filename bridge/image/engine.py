@@ -180,7 +180,7 @@ class Container:
         machine = quiet(["docker", "info", "--format", "{{.MemTotal}} {{.NCPU}}"])
         if machine.returncode:
             raise SmokeTestFailed(
-                f"no Docker engine answers ({machine.stderr.strip()[-300:]}): start Docker on the runner"
+                f"the Docker engine doesn't respond ({machine.stderr.strip()[-300:]}): start Docker on the runner"
             )
         memory, cpus = map(int, machine.stdout.split())
         command = ["docker", "run", "--detach", *label_options(run_label(CONTAINER_LABEL))]

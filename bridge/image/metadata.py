@@ -70,7 +70,9 @@ def _has_serving_example(info: object) -> bool:
     if info is None:
         return False
     if not isinstance(info, dict):
-        raise UnsafeMetadata(f"{MLMODEL} says saved_input_example_info: {_shown(info)}, which is no map: log it again")
+        raise UnsafeMetadata(
+            f"{MLMODEL} says saved_input_example_info: {_shown(info)}, which is not a map: log it again"
+        )
     return info.get("serving_input_path") == SERVING_EXAMPLE
 
 

@@ -24,12 +24,12 @@ def mapping(file: str, text: str) -> dict[object, object]:
     """
     try:
         if problem := _problem(text):
-            raise UnsafeMetadata(f"{file} {problem}: log the model without that")
+            raise UnsafeMetadata(f"{file} {problem}: log the model without it")
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ArithmeticError, RecursionError, TypeError, ValueError) as error:
         raise UnsafeMetadata(f"{file} can't be read as YAML: log the model again") from error
     if not isinstance(value, dict):
-        raise UnsafeMetadata(f"{file} holds no YAML map: log the model again")
+        raise UnsafeMetadata(f"{file} is not a YAML map: log the model again")
     return value
 
 
@@ -57,5 +57,5 @@ def _problem(text: str) -> str:
         else:
             depth += 1
         if nodes > _MAX_NODES or depth > _MAX_DEPTH:
-            return f"has more than {_MAX_NODES:,} values, or more than {_MAX_DEPTH} inside each other"
+            return f"has more than {_MAX_NODES:,} values, or more than {_MAX_DEPTH} nested levels"
     return ""

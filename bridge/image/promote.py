@@ -47,7 +47,7 @@ def promote(settings: ImageSettings) -> None:
             workflow.notice(
                 "Not written into MLflow",
                 f"{repository.name}:{version.version} holds {image.digest}, which this run neither pushed nor found: "
-                "if another run did not write it either, run the workflow again",
+                "run the workflow again, unless another run has written it into MLflow",
             )
     size = repository.manifest(image.digest).size
     for remark in settled.remarks:
@@ -115,7 +115,9 @@ class Promotion:
         return found if verdict in (Verdict.SAME, Verdict.OTHER_RECIPE) else None
 
     def _conflict(self, tag: str) -> ImageConflict:
-        return ImageConflict(f"{self.repository.name}:{tag} holds an image that isn't this model's: delete it")
+        return ImageConflict(
+            f"{self.repository.name}:{tag} holds an image that doesn't belong to this model: delete it"
+        )
 
     def _tag_all(self, aliases: dict[str, str]) -> "Settled":
         settled = Settled()

@@ -30,8 +30,8 @@ def push(settings: ImageSettings, workspace: Workspace) -> None:
     if held and not is_tested(repository, held.digest, tested, parts):
         workflow.notice(
             "Not pushed",
-            f"{plan.tag} holds {held.digest} by now, which is not the image that this run tested. It stays there; this "
-            "run neither attests it nor writes it into MLflow",
+            f"{plan.tag} already holds {held.digest}, which is not the image that this run tested. This run leaves it "
+            "there, and neither attests it nor writes it into MLflow",
         )
         return
     digest = held.digest if held else push_tested(repository, plan, tested, parts)

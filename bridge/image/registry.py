@@ -95,7 +95,7 @@ class Repository:
             return replace(_manifest(self._raw(first["digest"])), config=digest)
         except (KeyError, TypeError, AttributeError, StopIteration) as error:
             raise RegistryError(
-                f"{self.name}@{digest} holds no manifest of an image: delete it, then run the workflow again"
+                f"{self.name}@{digest} is not the manifest of an image: delete it, then run the workflow again"
             ) from error
 
     def _raw(self, digest: str, *which: str) -> Any:

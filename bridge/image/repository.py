@@ -63,6 +63,6 @@ def image_to_keep(
         )
     if verdict is Verdict.OTHER_RECIPE and not force:
         workflow.notice(
-            "Image made another way", f"{image} is from an older recipe; start by hand with force to renew it"
+            "Image made another way", f"{image} was built by an older recipe; to rebuild it, start by hand with force"
         )
     return None if force else found

@@ -51,7 +51,7 @@ def resolve(settings: ImageSettings) -> None:
         )
         if held is None:
             builder = _check_source(mlflow, version, settings, builder)
-    workflow.say(f"{repository.name}:{version.version} {'is there' if held else 'is to be built'}")
+    workflow.say(f"{repository.name}:{version.version} {'already exists' if held else 'will be built'}")
     workflow.output("version", version.version)
     workflow.output("group", slug(version.name))
     # Not the name itself: GitHub drops an output that holds a secret's value, and the user of a registry can be one.

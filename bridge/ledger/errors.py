@@ -25,9 +25,7 @@ def translated(error: Exception, mend: str) -> Exception:
     Our error has the driver's words alone: SQLAlchemy's own hold statement and values.
     """
     if isinstance(error, sa.exc.DataError | UnicodeError | OverflowError):
-        return Unstorable(
-            f"the ledger can't store one of the values ({type(error).__name__}): change it where it comes from"
-        )
+        return Unstorable(f"the ledger can't store one of the values ({type(error).__name__}): change it at its source")
     if isinstance(error, sa.exc.SQLAlchemyError | sqlite3.Error):
         return LedgerUnavailable(f"the ledger can't be used ({_cause(error)}): {mend}")
     return error

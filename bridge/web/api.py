@@ -147,14 +147,14 @@ async def openapi(request: Request) -> dict[str, Any]:
 
 @router.get("/api/versions")
 async def versions(request: Request, wanted: Annotated[Wanted, Depends(_wanted)]) -> Versions:
-    """List model versions, those first that were last told of or replayed."""
+    """List model versions, the most recently reported or replayed first."""
     part = await Parts.of(request).ledger.listed(wanted)
     return Versions(versions=[_version(row) for row in part.rows], next=part.next)
 
 
 @router.get("/api/deliveries")
 async def deliveries(request: Request, wanted: Annotated[Wanted, Depends(_wanted)]) -> Deliveries:
-    """List deliveries, those first that came or were replayed last; `state` is that of the last dispatch."""
+    """List deliveries, the most recently received or replayed first; `state` is that of the last dispatch."""
     part = await Parts.of(request).ledger.told(wanted)
     return Deliveries(deliveries=[_delivery(row) for row in part.rows], next=part.next)
 

@@ -99,7 +99,7 @@ class DeadlineProtocol(H11Protocol):
             return
         _log.warning(
             "connection cut",
-            reason=f"its request had not arrived, or its answer was not read, after {self.seconds:g} s",
+            reason=f"its request was not complete, or its answer not read, after {self.seconds:g} s",
             peer=self.client,
         )
         self.transport.abort()

@@ -127,7 +127,7 @@ def _check_head(scope: Scope) -> None:
     if len(names) > MAX_HEADERS:
         raise TooManyHeaders(f"the request has more than {MAX_HEADERS} headers: send fewer")
     if b"transfer-encoding" in names and (b"content-length" in names or scope["http_version"] != "1.1"):
-        raise Misframed("Transfer-Encoding is given with Content-Length or with HTTP/1.0: send Content-Length alone")
+        raise Misframed("Transfer-Encoding is given with Content-Length or with HTTP/1.0: send only Content-Length")
 
 
 async def _read(request: Request, body: Body) -> None:

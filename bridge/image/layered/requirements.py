@@ -78,7 +78,9 @@ def _checked(file: str, line: str) -> str:
             f"{file} has the option {shown}, and options of a model are not followed: {INSTEAD}, or log it without"
         )
     if len(line) > _MAX_LINE:
-        raise UnsafeMetadata(f"{file} asks for {shown} and more, which is too long: log the model with shorter lines")
+        raise UnsafeMetadata(
+            f"{file} has a line that is too long (it starts with {shown}): log the model with shorter lines"
+        )
     try:
         requirement = Requirement(line)
     except (InvalidRequirement, RecursionError) as error:
