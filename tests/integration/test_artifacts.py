@@ -62,7 +62,8 @@ def test_files_are_written_where_the_listing_has_them(tmp_path: Path) -> None:
     server = download(holding(file("MLmodel"), file("ü &=;+.bin"), folder("data")), tmp_path)
     assert everything_below(tmp_path) == {"description/MLmodel", "model/MLmodel", "model/ü &=;+.bin"}
     assert {headers["Authorization"] for _, headers in server.asked} == {"Bearer t"}
-    assert {headers["Accept-Encoding"] for _, headers in server.asked} == {"identity"}
+    files = [headers for path, headers in server.asked if "?path=" not in path]
+    assert {headers["Accept-Encoding"] for headers in files} == {"identity"}
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,7 @@ def test_a_listing_that_comes_a_byte_at_a_time_ends_at_the_deadline(
         download(answer, tmp_path)
 
 
-@pytest.mark.parametrize("listed", [0, 1, None, 3, 10**30])
+@pytest.mark.parametrize("listed", [0, 1, None, 3, 10**18])
 def test_a_file_with_other_bytes_than_were_listed_ends_in_a_message(tmp_path: Path, listed: int | None) -> None:
     with pytest.raises(MlflowError, match=r"model\.bin"):
         download(holding(file("model.bin", listed)), tmp_path)
