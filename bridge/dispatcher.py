@@ -126,7 +126,12 @@ class Dispatcher(Loop):
     async def _send(self, dispatch: Pending, lane: Lane) -> Decision:
         try:
             outcome = await self._ask(dispatch)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:  # no answer raises: it is what was stored
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            RecursionError,
+        ) as error:  # not the answer: the stored dispatch can't be read
             return Reject(f"the dispatch can't be read ({type(error).__name__}): replay the delivery")
         return decide(
             outcome,

@@ -17,7 +17,7 @@ DEFAULT_WORKSPACE: Final = "default"
 
 
 class UnsupportedEvent(BridgeError):
-    """The body is no event, or one of a kind that the bridge doesn't take; `fault` names the field that is wrong."""
+    """The body is no event, or one of a kind that the bridge doesn't accept; `fault` names the invalid field."""
 
     def __init__(self, message: str, fault: str = "") -> None:
         self.fault = fault
@@ -59,7 +59,7 @@ MLflow's own columns hold 256 characters, but SQLite holds nobody to that.
 
 
 def _storable(name: str) -> str:
-    """Give the name as it is: a changed one could be that of another model."""
+    """Return the name unchanged: a changed name could be another model's."""
     if "\0" in name:
         raise PydanticCustomError("nul", "it contains a NUL, which can't be stored, give it another one")
     if len(name.encode()) > LONGEST_NAME:

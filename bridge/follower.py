@@ -42,8 +42,8 @@ class Follower(Loop):
     """Asks for each repository's runs once every `interval` seconds, and writes down what became of its dispatches.
 
     At a run's end the image that MLflow's tags name goes into the ledger, where there is an `mlflow`; `ended` is told
-    the run's state and the seconds since the delivery. `problems` says by repository why runs can't be followed now,
-    and by dispatch why its run isn't followed any more.
+    the run's state and the seconds since the delivery. `problems` has the reasons: by repository,
+    why its runs can't be followed now, and by dispatch, why its run is no longer followed.
     """
 
     name: ClassVar[str] = FOLLOWER
@@ -100,7 +100,7 @@ class Follower(Loop):
         return [dispatch for dispatch in known if dispatch.state in runs.UNDER_WAY]
 
     async def _guarded_look(self, repository: str, dispatches: Sequence[Open]) -> None:
-        """Look; whatever goes wrong with this repository is nobody else's trouble."""
+        """Look; an error with this repository doesn't affect the others."""
         try:
             await self._look(repository, dispatches)
         except LedgerUnavailable:
@@ -171,7 +171,7 @@ class Follower(Loop):
                 written = await self._ledger.settle_run(dispatch.id, seen)
             except LedgerUnavailable:
                 raise
-            except Exception as error:  # this dispatch's alone
+            except Exception as error:  # it affects only this dispatch
                 _log.exception("run can't be recorded", dispatch_id=dispatch.id, delivery_id=dispatch.delivery_id)
                 self.problems[dispatch.id] = (
                     f"the run of the dispatch {dispatch.id} can't be recorded ({type(error).__name__}): "
@@ -206,11 +206,11 @@ class Follower(Loop):
             except MlflowRefused as error:  # perhaps this model's alone
                 refused.add(model)
                 _log.warning("images of a model are not read from MLflow yet", model=model, reason=str(error))
-            except (MlflowAnswerTooLarge, Unstorable) as error:  # it would be so the next time
+            except (MlflowAnswerTooLarge, Unstorable) as error:  # a retry would fail the same way
                 del self._unread[model, version]
                 _log.error("an image can't be read from MLflow", model=model, version=version, reason=str(error))
             except MlflowError as error:
-                self._unread[model, version] = self._unread.pop((model, version))  # first the others, the next time
+                self._unread[model, version] = self._unread.pop((model, version))  # next time, the others go first
                 _log.warning("images are not read from MLflow yet", count=len(self._unread), reason=str(error))
                 return
             else:

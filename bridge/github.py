@@ -35,7 +35,7 @@ _HEADERS: Final = {
     "User-Agent": f"mlflow-actions-bridge/{__version__}",
 }
 _TIMEOUT: Final = httpx.Timeout(15.0, connect=10.0)
-"""Seconds without a byte. GitHub itself cuts a request off after 10 s; `reading` limits the whole."""
+"""Seconds without a byte. GitHub itself ends a request after 10 s; `reading` limits the whole call."""
 
 _NEVER_LEFT: Final = (
     httpx.ConnectError,
@@ -242,7 +242,7 @@ class GithubApi:
     async def _list(self, repository: str, since: float | None, page: int) -> Page:
         """Give one page of the list, from memory where GitHub says that it hasn't changed.
 
-        A run that can't be read is left out: the others of its repository are followed all the same.
+        A run that can't be read is left out; the other runs of its repository are still followed.
         """
         query = {"per_page": str(_PER_PAGE), "page": str(page)} | _created(since)
         question = json.dumps([repository, query])
@@ -313,7 +313,7 @@ class GithubApi:
         return await reading.ask(self._client, request)
 
     def _keep(self, headers: httpx.Headers) -> None:
-        """Keep what the answer tells of our quota and of the token's end."""
+        """Keep the quota and the token's expiry that the answer reports."""
         limit, remaining, reset = (
             number(headers.get(f"x-ratelimit-{name}")) for name in ("limit", "remaining", "reset")
         )
@@ -370,7 +370,7 @@ def _answer(answer: httpx.Response) -> Answer:
 
 
 def message(content: bytes | str) -> str:
-    """Give GitHub's own words for an error; an error page of some proxy has none."""
+    """Give GitHub's own message for an error; empty for a proxy's error page."""
     try:
         body = read_json(content)
     except ValueError:

@@ -144,7 +144,7 @@ def _read(shape: type[_Shape], answer: httpx.Response) -> _Shape:
 
 
 def _refusal(answer: httpx.Response, repository: str) -> Answer:
-    """Give GitHub's answer with what it means for the App, and those of its headers that tell of rate limits."""
+    """Give GitHub's answer with what it means for the App, and those of its headers that report rate limits."""
     said = message(answer.content)
     meaning = {
         401: f"the App's id and private key don't fit, or this machine's clock is wrong: {said}",

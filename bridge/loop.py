@@ -13,7 +13,7 @@ _AFTER_FAILURE: Final = 5.0
 """Seconds before a loop goes on after the ledger failed it, or its own code did."""
 
 _FAILING: Final = 3
-"""Failed steps in a row that are no chance any more."""
+"""Failed steps in a row after which the loop counts as failing."""
 
 _log = structlog.get_logger(__name__)
 

@@ -1,7 +1,7 @@
 """What this process tells Prometheus: what it saw itself, and what ledger and GitHub say at the moment of asking.
 
-Figures of the ledger are the same from every replica; the others are each process's own. Anybody may read them: labels
-name routes, never repositories or models, and hold no words of GitHub's.
+Figures of the ledger are the same from every replica; the others are each process's own. Anyone may read them, so
+labels name only routes, never repositories or models, and never quote GitHub.
 """
 
 import asyncio

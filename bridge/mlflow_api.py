@@ -39,28 +39,28 @@ _TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 """Seconds without a byte."""
 
 _SECONDS = 60.0
-"""For a whole call: a long list may take MLflow's database some time."""
+"""Limit of a whole call: MLflow's database may need some time for a long list."""
 
 _TEST_SECONDS = 90.0
-"""The same; while it tests a webhook, MLflow itself waits for the receiver, with retries."""
+"""The same for a webhook test, during which MLflow itself waits for the receiver, with retries."""
 
 _MAX_ERROR = 65_536
-"""Bytes of an error's body that are read."""
+"""Bytes read of an error's body."""
 
 _PAGE = 200
 """How many versions or models are asked for at once; each model brings its newest versions along."""
 
 _PAGES = 5_000
-"""How far a list is read: a million versions or models, with whole pages."""
+"""Most pages read of a list: with full pages, a million versions or models."""
 
 _TOO_LARGE = 100
-"""How many answers for one list may be too large: so many entries of that size are more than MLflow itself can list."""
+"""Most answers of one list that may be too large: MLflow itself couldn't list more entries of that size."""
 
 _TIMES = range(253_370_764_800_000)
 """Milliseconds of the years 1970 to 9998."""
 
 Name = InstanceOf[str]
-"""The name of a model, version or alias, whatever it holds: it is never altered, and whoever stores it checks it."""
+"""The name of a model, version or alias, with any content. It is never altered; code that stores it checks it."""
 
 
 class MlflowError(BridgeError):
@@ -84,7 +84,7 @@ class MlflowNotFound(MlflowError):
 
 
 class MlflowAnswerTooLarge(MlflowError):
-    """MLflow's answer has more bytes than are read."""
+    """MLflow's answer is larger than the limit."""
 
 
 class MlflowAnswerUnreadable(MlflowError):
@@ -148,7 +148,7 @@ class RegisteredModel(BaseModel):
 
 @dataclass(frozen=True)
 class Skipped:
-    """An entry of one of MLflow's lists that can't be read; those after it are given all the same."""
+    """An entry of one of MLflow's lists that can't be read; the entries after it are still returned."""
 
     entry: str
     fault: str
@@ -221,7 +221,7 @@ class _LoggedModelAnswer(BaseModel):
 
 
 class ListedArtifact(BaseModel):
-    """A file or folder as MLflow lists it; `size` in bytes. MLflow leaves the size of an empty file out."""
+    """A file or folder as MLflow lists it; `size` in bytes. MLflow omits the size of an empty file."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -285,7 +285,7 @@ class MlflowApi:
             auth=auth if all(auth) else None,
             headers=headers,
             timeout=_TIMEOUT,
-            limits=httpx.Limits(max_keepalive_connections=0),  # `reading` has to know each call's connection
+            limits=httpx.Limits(max_keepalive_connections=0),  # `reading` must see each call open its connection
             verify=_trust(cert_path),
         )
 
@@ -347,7 +347,7 @@ class MlflowApi:
         return answer.model.info.artifact_uri
 
     def list_artifacts(self, path: str) -> tuple[ListedArtifact, ...]:
-        """Give what the server lists right below the folder `path` of its artifact proxy; the names are unchecked.
+        """List what is directly in the folder `path` of the server's artifact proxy; the names are not checked.
 
         Source: "MLflow Tracking Server", "Using the Tracking Server for proxied artifact access".
         """
@@ -355,9 +355,9 @@ class MlflowApi:
         return self._get(self._artifacts, _ArtifactsAnswer, what, {"path": path}).files
 
     def download_artifact(self, path: str, to: Path, size: int) -> None:
-        """Write the file `path` of the artifact proxy to `to`, which has exactly `size` bytes then.
+        """Write the file `path` of the artifact proxy to `to`, which must get exactly `size` bytes.
 
-        Raises `MlflowError` as soon as more than `size` bytes arrive, and OSError where `to` can't be written.
+        Raises `MlflowError` as soon as more than `size` bytes arrive, and OSError if `to` can't be written.
         """
         what = f"the file {path!r} of its artifacts"
         received = 0
@@ -375,7 +375,7 @@ class MlflowApi:
 
     @contextmanager
     def _artifact(self, path: str, what: str) -> Iterator[Iterator[bytes]]:
-        """Give the bytes of a file as they arrive. An encoded answer is an error: it could expand without limit."""
+        """Yield the bytes of a file as they arrive. A compressed answer is an error: it could expand without limit."""
         request = self._client.build_request(
             "GET", f"{self._artifacts}/{path}", headers={"Accept-Encoding": "identity"}
         )
@@ -448,7 +448,7 @@ class MlflowApi:
     ) -> Iterator[_Entry | Skipped]:
         """Give the entries of a list over all of its pages.
 
-        A page that is too large is asked for in smaller ones; a single entry that is too large is passed over.
+        A page that is too large is requested again in smaller pages; a single entry that is too large is skipped.
         """
         size, token, passed, too_large = most, "", 0, 0
         for _ in range(_PAGES):
@@ -614,5 +614,5 @@ def _entry(shape: type[_Entry], listed: object) -> _Entry | Skipped:
 
 
 def _page_token(passed: int) -> str:
-    """Give the token of the page that begins behind so many entries, as MLflow's `SearchUtils` makes it."""
+    """Give the token of the page that starts after `passed` entries, as MLflow's `SearchUtils` creates it."""
     return base64.b64encode(json.dumps({"offset": passed}).encode()).decode()

@@ -15,9 +15,9 @@ _REGISTRY = re.compile(r"(?=.*[.:]|localhost$)(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])
 _SLUG_LENGTH = 100
 """Characters of a slug without its hash; registries take 255 for the whole repository name."""
 _HASHED = re.compile(r".*-[0-9a-f]{6,64}")
-"""How a name with a hash ends, of this release or an earlier one. No model's own name may stand for such a slug."""
+"""How a slug with a hash ends, in this release or an earlier one. No model's own name may be used as such a slug."""
 _HASH_LENGTH, _FORMER_HASH_LENGTH = 16, 6
-"""Hexadecimal digits of SHA-256. Six can be made to collide in seconds."""
+"""Hexadecimal digits of SHA-256. A collision of six digits is found in seconds."""
 
 
 class InvalidImageName(BridgeError):
@@ -27,15 +27,15 @@ class InvalidImageName(BridgeError):
 def slug(model: str) -> str:
     """Give the path component that stands for `model` in its image's name, and in names of concurrency groups.
 
-    A name that already is a valid component stays as it is, unless it ends like one with a hash. Any other keeps its
-    ASCII remainder (or `model`), with 16 hexadecimal digits of the name's SHA-256 behind it. So no name can be chosen
-    that stands for another model, whatever that one is called. All lower case, for names of groups ignore case.
+    A name that already is a valid component stays unchanged, unless it ends like a slug with a hash. Any other name is
+    reduced to its ASCII letters and digits (or `model`), followed by 16 hexadecimal digits of the name's SHA-256. So
+    no name can be chosen to get another model's slug. All lower case, because names of groups ignore case.
     """
     return model if _is_plain(model) and not _HASHED.fullmatch(model) else _hashed(model, _HASH_LENGTH)
 
 
 def former_slug(model: str) -> str | None:
-    """Give the slug of earlier releases, which two models can share; None where it is today's."""
+    """Give the slug of earlier releases, which two models can share; None if it is the same as today's."""
     former = model if _is_plain(model) else _hashed(model, _FORMER_HASH_LENGTH)
     return former if former != slug(model) else None
 

@@ -1,6 +1,6 @@
-"""An answer over HTTP, read whole: never more than so many bytes, never longer than so many seconds.
+"""Reads a whole HTTP answer, within a limit of bytes and of seconds.
 
-A server that is slow, or that somebody else controls, can then neither fill the memory nor hold up a loop.
+A slow or hostile server can then neither fill the memory nor block a loop.
 """
 
 import asyncio
@@ -17,18 +17,20 @@ from httpcore import NetworkStream
 from bridge.errors import BridgeError
 
 LARGEST: Final = 8 * 1024 * 1024
-"""Bytes of an answer, unpacked. GitHub's list of 100 runs has 1 to 2 MB, MLflow's list of 200 versions less."""
+"""Bytes of an answer after decompression. A list of 100 runs from GitHub has 1 to 2 MB, one of 200 versions from
+MLflow less.
+"""
 
 SECONDS: Final = 30.0
-"""For a whole call, from the connection to the answer's last byte. GitHub itself cuts a request off after 10 s."""
+"""For a whole call, from the connection to the answer's last byte. GitHub itself ends a request after 10 s."""
 
 
 class AnswerUnreadable(BridgeError):
-    """There is an answer, or a part of one, and it can't be read."""
+    """There is an answer, or part of one, but it can't be read."""
 
 
 class AnswerTooLarge(AnswerUnreadable):
-    """The answer has more bytes than are read."""
+    """The answer is larger than the limit."""
 
 
 class AnswerTooSlow(AnswerUnreadable):
@@ -38,7 +40,7 @@ class AnswerTooSlow(AnswerUnreadable):
 async def ask(
     client: httpx.AsyncClient, request: httpx.Request, *, seconds: float = SECONDS, most: int = LARGEST
 ) -> httpx.Response:
-    """Send the request and give the whole answer; raises `AnswerUnreadable` and `httpx.HTTPError`."""
+    """Send the request and return the whole answer; raises `AnswerUnreadable` and `httpx.HTTPError`."""
     request.headers["Accept-Encoding"] = "gzip"
     try:
         async with asyncio.timeout(seconds):
@@ -57,7 +59,7 @@ async def ask(
 def ask_blocking(
     client: httpx.Client, request: httpx.Request, *, seconds: float = SECONDS, most: int = LARGEST
 ) -> httpx.Response:
-    """Do the same as `ask`, in the caller's thread. The client may keep no connections: see `_Connection`."""
+    """Do the same as `ask`, in the caller's thread. The client must not keep connections alive: see `_Connection`."""
     request.headers["Accept-Encoding"] = "gzip"
     connection = _Connection()
     request.extensions["trace"] = connection.note
@@ -78,15 +80,15 @@ def ask_blocking(
         raise
     finally:
         timer.cancel()
-    if connection.is_cut:  # the end of the connection may have passed for the answer's end
+    if connection.is_cut:  # the cut may have looked like the end of the answer
         raise _too_slow(seconds)
     return content.whole()
 
 
 class _Connection:
-    """The connection of one request, which another thread can cut: httpx's own timeouts begin anew with every byte.
+    """The connection of one request, which another thread can cut: httpx's own timeouts restart with every byte.
 
-    It is known from httpx's extension `trace`, which reports new connections only.
+    It comes from httpx's extension `trace`, which only reports new connections.
     """
 
     def __init__(self) -> None:
@@ -102,15 +104,15 @@ class _Connection:
                 self.cut()
 
     def cut(self) -> None:
-        """End whatever waits for the connection, or will."""
+        """Cut the connection, now or as soon as there is one."""
         self.is_cut = True
         if self._socket is not None:
-            with suppress(OSError):  # it has ended
+            with suppress(OSError):  # already closed
                 self._socket.shutdown(socket.SHUT_RDWR)
 
 
 class _Content:
-    """The body of an answer, as far as it has come."""
+    """The body of an answer, as far as it has arrived."""
 
     def __init__(self, response: httpx.Response, most: int) -> None:
         self._response = response
@@ -123,7 +125,7 @@ class _Content:
         self._gzip = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
 
     def add(self, part: bytes) -> None:
-        """Add a part as it came; raises `AnswerUnreadable`."""
+        """Add a part as it arrived; raises `AnswerUnreadable`."""
         self._packed += len(part)
         if self._gzip and self._gzip.eof:
             raise AnswerUnreadable("an answer with data after its end")
@@ -135,7 +137,7 @@ class _Content:
             raise AnswerTooLarge(f"an answer of more than {self._most:,} bytes")
 
     def whole(self) -> httpx.Response:
-        """Give the answer with its body unpacked."""
+        """Return the answer with its body decompressed."""
         if self._gzip and self._packed and not self._gzip.eof:
             raise AnswerUnreadable("an answer that can't be decompressed")
         answer = self._response

@@ -32,7 +32,7 @@ _AFTER_MLFLOW: Final = 60.0
 """Seconds before MLflow is asked again that could not be."""
 
 UNSENDABLE: Final = (UnsupportedEvent, PayloadTooLarge)
-"""One entry's fault, whose end it is and nobody else's."""
+"""Errors that affect only one entry."""
 
 _log = structlog.get_logger(__name__)
 
@@ -67,7 +67,7 @@ class Reconciler(Loop):
 
     The first look of all only notes what there is, and takes in the versions made after `since` (Unix seconds).
     `taken` is called where there is something to send. `problem` says why MLflow can't be asked just now,
-    `skipped` what of its registry can't be dispatched.
+    `skipped` which entries of its registry can't be dispatched.
     """
 
     name: ClassVar[str] = RECONCILER
@@ -148,7 +148,7 @@ class Reconciler(Loop):
         return [entry for entry in entries if isinstance(entry, shape)]
 
     def _skip(self, entry: str, fault: str) -> None:
-        """Go on without an entry of the registry that can't be dispatched; it is logged once."""
+        """Skip an entry of the registry that can't be dispatched; it is logged once."""
         entry = clean(entry)
         self._skipped[entry] = fault
         if self._skipped_before.get(entry) != fault:
@@ -156,7 +156,7 @@ class Reconciler(Loop):
 
     @property
     def skipped(self) -> str | None:
-        """Say how many entries the last look passed over, and why the first of them; None without any."""
+        """Say how many entries the last look skipped, and why the first one was; None if none was."""
         for entry, fault in self._skipped.items():
             return (
                 f"{len(self._skipped)} of MLflow's versions and aliases can't be dispatched, starting with {entry} "
@@ -167,7 +167,7 @@ class Reconciler(Loop):
     async def _watermark(self, now: float) -> Watermark:
         """Give how far the last look got; at the first of all, begin behind the newest version, or at `since`.
 
-        A version of a time that is still to come is not the newest: none would ever be newer.
+        A version dated in the future doesn't count as the newest: no later version would be newer.
         """
         if text := await self._ledger.bookmark(VERSIONS):
             return Watermark.read(text)

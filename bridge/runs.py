@@ -31,14 +31,14 @@ class State(StrEnum):
 
 
 RunId = Annotated[int, Field(ge=0, lt=2**63)]
-"""As the ledger stores it: in 64 bits."""
+"""The ledger stores it in 64 bits."""
 
 _YEARS: Final = range(1970, 9999)
-"""What every platform turns into Unix seconds and back, in whatever time zone."""
+"""Years that every platform converts to Unix seconds and back, in any time zone."""
 
 
 def _time(value: object, read: ValidatorFunctionWrapHandler) -> datetime | None:
-    """Give the time, None for what isn't one: a run is followed without it."""
+    """Give the time, or None if it is invalid: the run is followed without it."""
     try:
         moment: datetime = read(value)
     except ValueError:

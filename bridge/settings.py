@@ -28,7 +28,7 @@ _POSTGRESQL: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
 
 
 _SAMPLES: Final = frozenset({"a-long-random-text", "another-one", "for-this-network-alone", "demo", "password"})
-"""Secrets that the documentation and compose.yaml show, or showed in an earlier release: everybody knows them."""
+"""Secrets that the documentation and compose.yaml show, or showed in an earlier release: everyone knows them."""
 
 
 class SettingsInvalid(BridgeError):
@@ -313,7 +313,7 @@ class Settings(RouteSettings):
 
 
 def is_loopback(url: str) -> bool:
-    """Tell whether the address is this machine's own."""
+    """Tell whether the address is on this machine."""
     host = _parts(url)[1]
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -60,7 +60,7 @@ def stamp(delivery_id: bytes | None, timestamp: bytes | None) -> Stamp:
 
 
 def claim(signature: bytes | None) -> bytes:
-    """Give the signature header, which has MLflow's form; decided without the body.
+    """Return the signature header if it has MLflow's format; the body isn't needed for that.
 
     Raises `SignatureMissing` or `SignatureMismatch`.
     """

@@ -1,4 +1,4 @@
-"""Settings that work and protect too little. They are reported and not refused: the operator may know better."""
+"""Settings that work but protect too little. They are reported, not refused: the operator may know better."""
 
 import stat
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 from bridge.settings import Settings, is_loopback
 
 SECRET_LENGTH: Final = 16
-"""Characters of the webhook's secret; with a delivery at hand it can be guessed offline, as fast as machines allow."""
+"""Characters of the webhook's secret. Anyone with one delivery can guess it offline, as fast as machines allow."""
 
 PASSWORD_LENGTH: Final = 12
-"""Characters, as MLflow asks of its own administrator; each guess has to ask the bridge, which takes its time."""
+"""Characters, as MLflow requires for its own administrator. Each guess needs a request, which the bridge delays."""
 
 DISTINCT: Final = 6
-"""Different characters; a text of fewer, such as one that repeats a word of four letters, is guessed soon."""
+"""Different characters. A text with fewer, such as a repeated word of four letters, is quickly guessed."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Weakness:
 
 
 def find(settings: Settings) -> Iterator[Weakness]:
-    """Give every weakness; reads nothing but the modes of files."""
+    """Yield every weakness; reads only the modes of files."""
     for setting, secret, length in (
         ("MLFLOW_WEBHOOK_SECRET", settings.mlflow_webhook_secret, SECRET_LENGTH),
         ("MLFLOW_WEBHOOK_SECRET_PREVIOUS", settings.mlflow_webhook_secret_previous, SECRET_LENGTH),
@@ -57,7 +57,7 @@ def find(settings: Settings) -> Iterator[Weakness]:
 
 
 def _credentials_go_to(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Give the addresses, by setting, that a token or a password is sent to."""
+    """Yield the settings and addresses that a token or a password is sent to."""
     yield "GITHUB_API_URL", settings.github_api_url
     mlflow = settings.mlflow_tracking_uri
     if mlflow and (settings.mlflow_tracking_password or settings.mlflow_tracking_token or urlsplit(mlflow).password):

@@ -22,7 +22,7 @@ from bridge.routing import Route
 from bridge.settings import Settings
 
 Skip = Callable[[str, str], None]
-"""Is given an entry of the registry that can't be dispatched, and why."""
+"""Called with each entry of the registry that can't be dispatched, and the reason."""
 
 
 class NoMlflow(BridgeError):
@@ -56,8 +56,8 @@ class Found:
 async def reconcile(settings: Settings, since: float, *, dry_run: bool, skip: Skip) -> list[Found]:
     """Give what no delivery told of, oldest first, and take it in unless it is a `dry_run`.
 
-    `since` is in Unix seconds by MLflow's clock. An entry that can't be dispatched stops no other. Raises `NoMlflow`,
-    `MlflowError` and `LedgerUnavailable`.
+    `since` is in Unix seconds by MLflow's clock. An entry that can't be dispatched doesn't stop the others. Raises
+    `NoMlflow`, `MlflowError` and `LedgerUnavailable`.
     """
     mlflow = connections.mlflow(settings)
     if mlflow is None:
@@ -96,7 +96,7 @@ async def _now(ledger: Ledger) -> float:
 
 
 async def _version(ledger: Ledger, version: RecentVersion, routes: Sequence[Route], skip: Skip) -> Found | None:
-    """Give the version's event, None where it is none of ours, or a delivery told of this very version."""
+    """Give the version's event; None if no route wants it, or a delivery has already reported this version."""
     try:
         event = drift.version_event(version.name, version.version, version.source, version.run_id)
     except UnsupportedEvent as error:

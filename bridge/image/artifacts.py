@@ -1,4 +1,4 @@
-"""A model version's files, through the artifact proxy of the tracking server and of no other host."""
+"""A model version's files, read through the tracking server's artifact proxy and from no other host."""
 
 import asyncio
 import re
@@ -19,11 +19,11 @@ from bridge.image.metadata import MLMODEL, PYTHON_ENV, ModelMetadata, read
 from bridge.mlflow_api import MlflowApi, MlflowBusy, MlflowError, MlflowUnreachable
 
 _UNSAFE_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\\#?%]")
-"""Control characters, and what can't be asked for: MLflow decodes a path twice and refuses `#` and backslashes."""
+"""Control characters, and characters that can't be requested: MLflow decodes a path twice, and refuses `#` and `\\`."""
 _MAX_NAME = 255
-"""Bytes; the longest on Linux's file systems."""
+"""Bytes; the maximum on Linux's file systems."""
 _MAX_PATH = 1024
-"""Bytes below the model, and so an end to folders inside each other; the longest key in S3."""
+"""Bytes below the model, which also limits nested folders; the maximum length of a key in S3."""
 _MAX_URI = 4096
 _MAX_FILES = 100_000
 _MAX_FOLDERS = 5_000
@@ -39,17 +39,17 @@ _R = TypeVar("_R")
 
 
 class ModelArtifacts:
-    """The files below one artifact URI. What MLflow lists is not believed: paths, sizes and numbers have limits."""
+    """The files below one artifact URI. MLflow's listing isn't trusted: paths, sizes and counts are limited."""
 
     def __init__(self, uri: str, mlflow: MlflowApi) -> None:
-        """Raises `DirectArtifacts` unless the files come through the artifact proxy of this very MLflow."""
+        """Raises `DirectArtifacts` unless the files come through this MLflow's own artifact proxy."""
         self._root = _path_below_the_proxy(uri, mlflow.server)
         self._mlflow = mlflow
 
     def sizes(self) -> dict[str, int]:
         """Give each file's bytes by its path, without downloading any.
 
-        Raises `UnsafeMetadata` where a name or the number of files is not allowed, `MlflowError` where MLflow fails or
+        Raises `UnsafeMetadata` if a name or the number of files is not allowed, `MlflowError` if MLflow fails or
         takes longer than five minutes.
         """
         try:
@@ -95,9 +95,9 @@ class ModelArtifacts:
         return sizes
 
     def download(self, to: Path, sizes: Mapping[str, int]) -> None:
-        """Download the files of `sizes`, a part of what `sizes()` gave, to below the folder `to`.
+        """Download the files in `sizes`, a part of what `sizes()` returned, into the folder `to`.
 
-        Each file has exactly the bytes that were listed. Raises `MlflowError`.
+        Each file has exactly the size that was listed. Raises `MlflowError`.
         """
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             for _ in pool.map(lambda item: self._download(to, *item), sizes.items()):
@@ -121,7 +121,7 @@ class ModelArtifacts:
 def _path_below_the_proxy(uri: str, server: str) -> str:
     """Give the path of an artifact URI, without the host, which is checked here and never used.
 
-    MLflow's own client sends its credentials to whatever host stands there (mlflow_artifacts_repo.py).
+    MLflow's own client sends its credentials to any host in that URI (mlflow_artifacts_repo.py).
     """
     if len(uri) > _MAX_URI:
         raise DirectArtifacts(
@@ -131,7 +131,7 @@ def _path_below_the_proxy(uri: str, server: str) -> str:
         parts = urlsplit(uri)
         host = httpx.URL(f"{httpx.URL(server).scheme}://{parts.netloc}") if parts.netloc else httpx.URL(server)
         path = parts.path
-        while (decoded := unquote(path, errors="strict")) != path:  # as MLflow does with what it is asked for
+        while (decoded := unquote(path, errors="strict")) != path:  # as MLflow does with a requested path
             path = decoded
     except (ValueError, httpx.InvalidURL) as error:
         raise DirectArtifacts(
@@ -159,7 +159,7 @@ def _path_below_the_proxy(uri: str, server: str) -> str:
 
 
 def _check_name(name: str, path: str) -> None:
-    """Raise `UnsafeMetadata` unless `name`, the last in `path`, means the same to MLflow and to a file system."""
+    """Raise `UnsafeMetadata` unless `name`, the last in `path`, means the same to MLflow and to the file system."""
     if name in ("", ".", "..") or "/" in name or _UNSAFE_NAME.search(name):
         raise UnsafeMetadata(f"the model has a file or folder {path[:200]!r}, a name that can't be used: rename it")
     if len(name.encode()) > _MAX_NAME or len(path.encode()) > _MAX_PATH:
@@ -170,7 +170,7 @@ def _check_name(name: str, path: str) -> None:
 
 
 def _with_retries(ask: Callable[[], _R]) -> _R:
-    """Give what `ask` gives, after retries where MLflow fails in a way that may be over soon."""
+    """Return what `ask` returns, with retries if MLflow fails in a way that may be temporary."""
     for pause in _PAUSES:
         try:
             return ask()

@@ -58,12 +58,12 @@ def _in_layers(plan: Plan, settings: ImageSettings, workspace: Workspace, now: d
 
 
 def _unlabelled(workspace: Workspace) -> str:
-    """Give the name of the image that MLflow makes: this job's alone, for MLflow sets no label."""
+    """Give the name of the image that MLflow builds, which is unique to this job because MLflow sets no label."""
     return f"mlflow-bridge-{workspace.run}:unlabelled"
 
 
 def clean_up(workspace: Workspace) -> None:
-    """Remove what this job's steps have left on the runner, which may live on, and nothing of another job's."""
+    """Remove what this job's steps left on the runner, which may live on, and nothing that belongs to another job."""
     engine.remove_all_of(workspace.run)
     for image in (_unlabelled(workspace), workspace.pulled()):
         engine.remove(image)

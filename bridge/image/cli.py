@@ -22,7 +22,7 @@ image = typer.Typer(no_args_is_help=True, help="The steps of the workflow, as th
 def _step(name: str) -> Iterator[tuple[ImageSettings, "Workspace"]]:
     """Give a step what it needs, time it, and turn our errors into the run's annotation.
 
-    The programs that it starts inherit by what `clean-up` finds them and their files, should the step be killed.
+    Programs that it starts inherit the variable by which `clean-up` finds them and their files if the step is killed.
     """
     from bridge.image.engine import RUN
     from bridge.image.workspace import Workspace
@@ -30,7 +30,7 @@ def _step(name: str) -> Iterator[tuple[ImageSettings, "Workspace"]]:
     settings = ImageSettings()
     workspace = Workspace(settings.runner_temp / "mlflow-bridge")
     os.environ |= {RUN: workspace.run, "TMPDIR": str(workspace.temporary)}
-    os.umask(0o022)  # what is downloaded goes into images whose user may be another
+    os.umask(0o022)  # downloaded files go into images that may run as another user
     workspace.temporary.mkdir(exist_ok=True)
     started = time.monotonic()
     try:

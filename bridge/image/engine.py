@@ -16,9 +16,9 @@ from bridge.image.refusals import mend
 from bridge.image.workflow import untrusted_output
 
 RUN = "MLFLOW_BRIDGE_RUN"
-"""The variable by which `clean-up` knows the programs that a step of this job has started."""
+"""The variable by which `clean-up` recognises the programs that this job's steps have started."""
 CONTAINER_LABEL, IMAGE_LABEL = "mlflow-bridge.run", "bridge.run"
-"""The labels by which it knows their containers and images: two, for a container has its image's labels too."""
+"""The labels by which it recognises containers and images: two, because a container has its image's labels too."""
 _ENVIRONMENT = (
     RUN, "PATH", "HOME", "LANG", "TMPDIR", "XDG_RUNTIME_DIR",
     "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT",
@@ -30,13 +30,13 @@ _ENVIRONMENT = (
 
 
 PACKAGES_UNTIL = "2026-11-20T00:00:00Z"
-"""What was published later is not installed on the runner: MLflow's dependencies of a build are those of this moment.
+"""Packages published later are not installed on the runner, so MLflow's dependencies don't change between builds.
 
-A release of the bridge renews it to about a week before its own date: a bad release of a package is mostly withdrawn
-within days. An index that doesn't give the time of publication (PEP 700) has nothing to install.
+Each release of the bridge sets it to about a week before its own date, because a bad release of a package is usually
+withdrawn within days. From an index that doesn't give upload times (PEP 700), nothing is installed.
 """
 _PACKAGES = ("--no-config", "--no-build", "--exclude-newer", PACKAGES_UNTIL)
-"""Wheels alone, for building one from source runs its code; and whatever uv.toml lies on the runner decides nothing."""
+"""Only wheels, because building from source runs the package's code; any uv.toml on the runner is ignored."""
 
 LOCAL = ("--env-manager", "local")
 _OUTPUT = 1 << 16
@@ -44,9 +44,9 @@ _OUTPUT = 1 << 16
 
 
 def check_mlflow(mlflow_version: str, python_version: str) -> None:
-    """Have uv find all that `build_with_mlflow` would install; nothing is installed or run.
+    """Have uv resolve what `build_with_mlflow` would install; nothing is installed or run.
 
-    Raises `UnsupportedModel` where that can't be had, `BuildFailed` where there is no uv.
+    Raises `UnsupportedModel` if it can't be installed, `BuildFailed` if there is no uv.
     """
     command = ["uv", "pip", "compile", "--quiet", *_PACKAGES, "--python-version", _series(python_version), "-"]
     asked = f"mlflow=={mlflow_version}"
@@ -95,15 +95,15 @@ def label_options(labels: Mapping[str, str]) -> list[str]:
 
 
 def run_label(name: str) -> dict[str, str]:
-    """Give the label of what this job makes: `CONTAINER_LABEL` or `IMAGE_LABEL`."""
+    """Give this job's label of that name: `CONTAINER_LABEL` or `IMAGE_LABEL`."""
     return {name: os.environ.get(RUN, "")}
 
 
 def remove_all_of(run: str) -> None:
-    """End the programs of the job `run`, and remove its containers and images, whichever step left them (Linux)."""
+    """Kill the programs of the job `run`, and remove its containers and images, whichever step left them (Linux)."""
     mark = f"{RUN}={run}".encode()
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended, or is somebody else's
+        with suppress(OSError):  # it has ended, or belongs to another user
             if mark in (process / "environ").read_bytes().split(b"\0"):
                 os.kill(int(process.name), signal.SIGKILL)
     listed = ["--quiet", "--no-trunc", "--filter"]

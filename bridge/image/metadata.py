@@ -92,7 +92,7 @@ def _release(file: str, key: str, value: object, floor: tuple[int, int, int]) ->
 
 
 def _shown(value: object) -> str:
-    """Quote a text; of anything else name the kind alone, for it may be long."""
+    """Quote a text; for anything else, name only its type, because it may be long."""
     return repr(value[:80]) if isinstance(value, str) else f"a {type(value).__name__}"
 
 

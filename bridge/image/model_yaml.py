@@ -1,7 +1,7 @@
-"""The YAML of a model, read so that it can neither expand nor construct anything but plain values.
+"""Reads a model's YAML so that it can neither expand nor construct anything but plain values.
 
-Whoever logs a model writes its files. MLflow writes them with `yaml.safe_dump` and reads them with `yaml.safe_load`;
-what is accepted here means the same to both.
+Whoever logs a model controls its files. MLflow writes them with `yaml.safe_dump` and reads them with `yaml.safe_load`;
+text that is accepted here means the same to both.
 """
 
 import yaml
@@ -9,10 +9,10 @@ import yaml
 from bridge.image.errors import UnsafeMetadata
 
 _MAX_NODES = 20_000
-"""Scalars, lists and maps in one file; MLflow keeps signatures and examples as text, and so has some hundred."""
+"""Scalars, lists and maps in one file; MLflow stores signatures and examples as text, so it needs a few hundred."""
 _MAX_DEPTH = 50
 _MAX_NUMBER = 100
-"""Characters of what isn't text, such as a number or a date."""
+"""Characters of a scalar that isn't text, such as a number or a date."""
 _TAG = "tag:yaml.org,2002:"
 _PLAIN = {f"{_TAG}{kind}" for kind in ("bool", "float", "int", "null", "str", "timestamp")}
 
@@ -20,7 +20,7 @@ _PLAIN = {f"{_TAG}{kind}" for kind in ("bool", "float", "int", "null", "str", "t
 def mapping(file: str, text: str) -> dict[object, object]:
     """Give the map in `text`, the content of the model's file called `file`.
 
-    Raises `UnsafeMetadata`, which names the file, where `text` isn't one map of plain values within the limits.
+    Raises `UnsafeMetadata`, which names the file, if `text` isn't one map of plain values within the limits.
     """
     try:
         if problem := _problem(text):
@@ -34,7 +34,7 @@ def mapping(file: str, text: str) -> dict[object, object]:
 
 
 def _problem(text: str) -> str:
-    """Give what is not allowed in `text`, before anything is constructed from it; empty where all is."""
+    """Say what is not allowed in `text`, before anything is constructed from it; empty if everything is."""
     resolver = yaml.resolver.Resolver()
     nodes = depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
@@ -48,7 +48,7 @@ def _problem(text: str) -> str:
         if event.tag is not None:
             return "has a tag"
         if isinstance(event, yaml.ScalarEvent):
-            event.value.encode()  # an escape can stand for half a character
+            event.value.encode()  # an escape can stand for half a surrogate pair
             tag = resolver.resolve(yaml.ScalarNode, event.value, event.implicit)  # type: ignore[no-untyped-call]
             if tag not in _PLAIN:
                 return "has a merge key or another special value"

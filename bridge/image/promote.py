@@ -24,7 +24,7 @@ def promote(settings: ImageSettings) -> None:
     """Set the alias tags until MLflow and the registry agree; write the version's tags and the summary.
 
     Only the digest that this run pushed, or that `resolve` found before anything was built, is written into MLflow.
-    Raises `ImageConflict` at the end, when all else is done, where a tag holds what isn't this model's.
+    Raises `ImageConflict` at the end, after everything else is done, if a tag's image isn't this model's.
     """
     target = Target.read(settings)
     with settings.mlflow() as mlflow:
@@ -103,7 +103,7 @@ class Promotion:
     def image(self, version: str) -> RegistryImage | None:
         """Give the image of a version; None where there is none, or one of another source.
 
-        Raises `ImageConflict` where the version's tag holds what isn't this model's, `RegistryError`.
+        Raises `ImageConflict` if the version's image isn't this model's, and `RegistryError`.
         """
         found = self.repository.look(version)
         if found is None:
@@ -149,12 +149,12 @@ class Promotion:
             settled.tags.append(tag)
 
     def _tag(self, tag: str, image: RegistryImage) -> None:
-        """Make `tag` hold `image`. Raises `ImageConflict` where it holds something that isn't this model's."""
+        """Make `tag` hold `image`. Raises `ImageConflict` if its image isn't this model's."""
         there = self.repository.look(tag)
         if there and there.labels.get(MODEL) != self.model:
             raise self._conflict(tag)
         if not there or there.digest != image.digest:
-            # By the digest that was judged, whatever the version's tag holds by now.
+            # By the digest that was checked, whatever the version's tag holds now.
             self.repository.tag(image.digest, tag)
             workflow.say(f"{self.repository.name}:{tag} is now {image.digest}")
 

@@ -15,8 +15,8 @@ from bridge.image.workspace import Plan, Workspace
 def push(settings: ImageSettings, workspace: Workspace) -> None:
     """Push the image unless another run has pushed this version meanwhile; keep the digest for the report.
 
-    Sets the outputs `name` and `digest`, of what this run built and tested and of nothing else: a dry run sets neither,
-    nor does a run that finds another image in its place, whose labels can be a copy of ours.
+    Sets the outputs `name` and `digest`, only for the image that this run built and tested: a dry run sets neither, nor
+    does a run that finds another image in its place, because that image's labels could be copies of ours.
     Raises `ImageConflict` where the tag holds what must stay, `RegistryError` where the registry fails.
     """
     plan = workspace.plan()
@@ -67,10 +67,10 @@ def push_tested(repository: Repository, plan: Plan, tested: str, parts: Path | N
 def is_tested(repository: Repository, digest: str, tested: str, parts: Path | None = None) -> bool:
     """Tell whether the image `digest` in the registry is the one that the engine has as `tested`.
 
-    One that was built in layers must have the very manifest that lies in `parts` too: its configuration can be guessed.
+    A layered image must also have exactly the manifest in `parts`, because its configuration can be guessed.
     Raises `RegistryError`.
     """
     if parts and digest != manifest_digest(parts):
         return False
-    # An engine that keeps images by manifest names them by the manifest's digest, any other by the configuration's.
+    # An engine that stores images by manifest names them by the manifest's digest, others by the configuration's.
     return tested in (digest, repository.manifest(digest).config)

@@ -66,10 +66,10 @@ class Repository:
     def look(self, tag: str) -> RegistryImage | None:
         """Give what `tag` holds, or None where it holds nothing. Raises `RegistryError`.
 
-        GHCR and Docker Hub answer "denied" for a repository that nobody has pushed to yet. So to somebody who is signed
-        in, a refusal means that nothing is there, but only where the registry refuses to list the repository's tags as
-        well: a repository that can be listed is there, and what its tag holds could be another model's. Where nothing
-        can be read, nothing of another model is at risk: no other model's name leads to this repository.
+        GHCR and Docker Hub answer "denied" for a repository that nobody has pushed to yet. So with a sign-in, a refusal
+        means that nothing is there, but only if the registry also refuses to list the repository's tags: if they can be
+        listed, the repository exists, and the tag could hold another model's image. If nothing can be read, no other
+        model is at risk, because no other model's name leads to this repository.
         """
         try:
             said = self._skopeo("inspect", "--no-tags", *self._tls("--tls-verify"), f"docker://{self.name}:{tag}")
@@ -85,7 +85,7 @@ class Repository:
     def manifest(self, digest: str) -> Manifest:
         """Read what stands behind a digest; of an index, such as an image with attestations, its first image.
 
-        Raises `RegistryError`, also where that is no image's manifest: anybody who may push can put anything there.
+        Raises `RegistryError`, also if that isn't the manifest of an image: anyone who can push can put anything there.
         """
         try:
             said = self._raw(digest)
@@ -111,9 +111,9 @@ class Repository:
         )  # fmt: skip
 
     def tags(self) -> list[str]:
-        """Give the repository's tags, none where there is no repository. Raises `RegistryError`.
+        """Give the repository's tags, none if there is no repository. Raises `RegistryError`.
 
-        A refusal to somebody who is signed in means that there is none, as for `look`.
+        With a sign-in, a refusal means that there is no repository, as for `look`.
         """
         try:
             said = self._skopeo("list-tags", *self._tls("--tls-verify"), f"docker://{self.name}")
@@ -154,7 +154,7 @@ class Repository:
         return done.stdout
 
     def _failure(self, verb: str, stderr: str) -> RegistryError:
-        # Without the name, which may hold any of the words that are searched for: a model can be called "denied".
+        # Without the name, which may contain any of the words that are searched for: a model can be called "denied".
         said = " ".join(stderr.split()).replace(self.name, "the repository")[-400:]
         host = self.name.split("/")[0]
         if verb != "copy" and _ABSENT.search(said):
@@ -218,4 +218,4 @@ class _Absent(RegistryError):
 
 
 class _RepositoryRefused(RegistryError):
-    """The registry refused somebody who is signed in, as some do where there is no repository."""
+    """The registry refused a request with a sign-in, as some registries do if there is no repository."""

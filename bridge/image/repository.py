@@ -1,4 +1,4 @@
-"""Which repository a model's images are in, and which image of a version is to stay there."""
+"""Decides which repository a model's images are in, and which image of a version is kept."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,16 +10,16 @@ from bridge.image.registry import RegistryImage, Repository
 from bridge.image.settings import ImageSettings
 
 _THREADS = 4
-"""Requests at once while the images of a repository are read."""
+"""Parallel requests while the images of a repository are read."""
 
 
 def repository_of(settings: ImageSettings, model: str) -> Repository:
-    """Give the repository that the images of `model` are in: decided once by `resolve`, and by any step without it.
+    """Give the repository that the images of `model` are in, as `resolve` decided; without its decision, decide here.
 
-    A repository with the name that earlier releases gave is kept where all of its versions are images of exactly this
-    model. Two models can share such a name; where they do, neither keeps it. A registry that refuses to list it counts
-    as having none: the new name stands for no other model, so nobody gets in by that. Raises `InvalidImageName`, and
-    `RegistryError` where the registry can't be asked.
+    A repository with the name that earlier releases gave is kept if all of its versions are images of this model. Two
+    models can share such a name; if they do, neither keeps it. If the registry refuses to list it, it counts as
+    missing: no other model has the new name, so that is safe. Raises `InvalidImageName`, and `RegistryError`
+    if the registry can't be asked.
     """
     name, *former = settings.repositories(model)
     for each in former:
@@ -30,23 +30,23 @@ def repository_of(settings: ImageSettings, model: str) -> Repository:
 
 
 def holds_only(repository: Repository, model: str) -> bool:
-    """Tell whether there are versions, and all of them images whose labels name `model`. Raises `RegistryError`."""
+    """Tell whether there are versions, and the labels of all of them name `model`. Raises `RegistryError`."""
     with ThreadPoolExecutor(_THREADS) as pool:
         images = list(pool.map(repository.look, version_tags(repository.tags())))
     return {image.labels.get(MODEL) for image in images if image} == {model}
 
 
 def version_tags(tags: Iterable[str]) -> list[str]:
-    """Give the tags that stand for versions; each is a number of at most 18 digits."""
+    """Give the tags that are versions; each is a number of at most 18 digits."""
     return [tag for tag in tags if tag.isascii() and tag.isdecimal() and len(tag) < 19]
 
 
 def image_to_keep(
     repository: Repository, *, model: str, version: str, source: str, force: bool = False
 ) -> RegistryImage | None:
-    """Give the image at the version's tag that stays there, or None where one is to be built and pushed.
+    """Give the image that the version's tag keeps, or None if one is to be built and pushed.
 
-    Raises `ImageConflict` where the tag holds what must not be overwritten, `RegistryError`.
+    Raises `ImageConflict` if the tag holds an image that must not be overwritten, and `RegistryError`.
     """
     found = repository.look(version)
     verdict = judge(found.labels if found else None, model=model, version=version, source=source)

@@ -31,8 +31,8 @@ _DISK_FACTOR = 3
 def resolve(settings: ImageSettings) -> None:
     """Set the outputs, or say why there is nothing to build from.
 
-    They are `version`, `group`, `former_name`, `build`, `digest` of the image that is there where none is built, and
-    for the build `layered` and `previous`.
+    They are `version`, `group`, `former_name`, `build`, `digest` of the existing image if none is built,
+    and for the build `layered` and `previous`.
     """
     target = Target.read(settings)
     size_limit(settings.size_limit)
@@ -54,11 +54,11 @@ def resolve(settings: ImageSettings) -> None:
     workflow.say(f"{repository.name}:{version.version} {'already exists' if held else 'will be built'}")
     workflow.output("version", version.version)
     workflow.output("group", slug(version.name))
-    # Not the name itself: GitHub drops an output that holds a secret's value, and the user of a registry can be one.
+    # Not the name itself: GitHub drops an output that contains a secret's value, such as the registry's user.
     workflow.output("former_name", str(not repository.name.endswith(f"/{slug(version.name)}")).lower())
     workflow.output("build", str(held is None).lower())
     workflow.output("digest", held.digest if held else "")
-    # An attestation means that this run built the image, so no layer may come from one that has nothing but labels.
+    # An attestation says that this run built the image, so no layer may come from an image that only has labels.
     reuse = held is None and builder.layered and not settings.force and not settings.attested
     workflow.output("layered", str(builder.layered).lower())
     workflow.output("previous", earlier_image(repository, version) if reuse else "")

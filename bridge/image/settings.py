@@ -48,9 +48,9 @@ class ImageSettings(BaseSettings):
     env_manager: str = ""
     install_java: bool = False
     former_name: bool | None = None
-    """What `resolve` found: whether the images are in the repository that earlier releases named; None before that."""
+    """Whether the images are in the repository that earlier releases named; None before `resolve` has found out."""
     digest: str = ""
-    """Digest of the version's image that this run pushed, or that `resolve` found; empty where neither did."""
+    """Digest of the version's image that this run pushed or `resolve` found; empty if there is none."""
     smoke_test: str = ""
     smoke_test_network: bool = False
     seconds_of_steps: str = "{}"
@@ -91,7 +91,7 @@ class ImageSettings(BaseSettings):
         return Environment.read(self.env_manager, install_java=self.install_java)
 
     def repositories(self, model: str) -> list[str]:
-        """Give the image's name without a tag: one, or before `resolve` has decided, the new one and any former one.
+        """Give the image's name without a tag; before `resolve` has decided, both the new and any former one.
 
         Raises `InvalidImageName`.
         """

@@ -54,7 +54,7 @@ class Workspace:
 
     @property
     def run(self) -> str:
-        """The name of this job, the same for each of its steps and like no other's, whatever runs on the machine."""
+        """The name of this job, the same in each of its steps and unique on the machine."""
         try:
             return str(self._read("run.json")["name"])
         except MissingSetting:
@@ -89,11 +89,11 @@ class Workspace:
         return Previous(**{**said, "diff_ids": tuple(said["diff_ids"]), "layers": tuple(said["layers"])})
 
     def write_pulled(self, image: str) -> None:
-        """Keep the name of an image that is about to be pulled to build upon."""
+        """Store the name of an image that is about to be pulled as the base of the build."""
         self._write("pulled.json", {"image": image})
 
     def pulled(self) -> str:
-        """Give that name; empty where there is none."""
+        """Give that name; empty if there is none."""
         return str(self._read("pulled.json")["image"]) if (self.folder / "pulled.json").exists() else ""
 
     def write_image_id(self, image_id: str) -> None:

@@ -13,7 +13,7 @@ def write_status(
 ) -> None:
     """Write `building` or `failed`; a version whose image was pushed to one of the repositories stays `pushed`.
 
-    A version that was copied from another model has that model's tags, which are not about its own image. Anybody may
+    A version that was copied from another model has that model's tags, which don't describe its own image. Anyone may
     set these tags, so nothing else depends on them.
     """
     uri = version.tags.get(URI, "").partition("@")[0]

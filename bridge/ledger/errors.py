@@ -16,13 +16,13 @@ class LedgerTooNew(LedgerUnavailable):
 
 
 class Unstorable(BridgeError):
-    """The database has no form for one of the values; anything else can be stored all the same."""
+    """The database can't store one of the values; it can still store others."""
 
 
 def translated(error: Exception, mend: str) -> Exception:
-    """Give our error for a database's, and what our own code did wrong as it is.
+    """Translate an error of the database into ours, and return any other error unchanged.
 
-    Our error has the driver's words alone: SQLAlchemy's own hold statement and values.
+    Ours quotes only the driver's message, because SQLAlchemy's contains the statement and its values.
     """
     if isinstance(error, sa.exc.DataError | UnicodeError | OverflowError):
         return Unstorable(f"the ledger can't store one of the values ({type(error).__name__}): change it at its source")

@@ -43,7 +43,7 @@ _R = TypeVar("_R")
 class Ledger:
     """One database. `start` before anything else, `close` at the end.
 
-    Every method raises `LedgerUnavailable` where the database can't do it, `Unstorable` where that is a value's fault.
+    Every method raises `LedgerUnavailable` if the database fails, and `Unstorable` if a value can't be stored.
     """
 
     def __init__(self, url: str) -> None:

@@ -64,7 +64,7 @@ def next_pending(connection: sa.Connection, lane: str, now: float) -> Pending | 
     query = (
         sa.select(*columns)
         .where(dispatches.c.lane == lane, _IS_PENDING, dispatches.c.repository.not_in(paused))
-        .where(dispatches.c.way.in_(Way))  # a later release may know others
+        .where(dispatches.c.way.in_(Way))  # a later release may have added others
         .order_by(dispatches.c.next_at, dispatches.c.id)
         .limit(1)
     )

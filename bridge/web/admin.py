@@ -24,7 +24,7 @@ from bridge.web.state import State
 USER: Final = "admin"
 
 DELAY: Final = 1.0
-"""Seconds until a wrong password is answered: each connection can guess once in it."""
+"""Seconds until a wrong password is answered, so that each connection can guess only once in that time."""
 
 _SIGN_IN: Final = f"sign in as {USER} with the password that ADMIN_PASSWORD holds"
 
@@ -65,9 +65,9 @@ admin: Final = _Admin()
 
 
 async def is_admin(request: Request) -> bool:
-    """Tell whether the administrator asks; False where no password is given, or none is set.
+    """Tell whether the administrator asks; False if no password is given or none is set.
 
-    Raises `NotSignedIn` for a wrong one, after `DELAY`: nobody is locked out, for behind a proxy all peers are one.
+    Raises `NotSignedIn` for a wrong one, after `DELAY`. Nobody is locked out: a proxy's clients share one address.
     """
     state, given = State.of(request), request.headers.get("authorization", "")
     password = state.settings.admin_password

@@ -18,11 +18,11 @@ RETRY_AFTER: Final = 2
 
 
 class TooManyHeaders(BridgeError):
-    """The request's head is larger than any that we know."""
+    """The request has more headers than any known client sends."""
 
 
 class Misframed(BridgeError):
-    """It is not clear where the request ends."""
+    """It is ambiguous where the request ends."""
 
 
 class BodyTooLarge(BridgeError):
@@ -81,7 +81,7 @@ def taken(word: Word, delivery_id: str) -> JSONResponse:
 def refused(error: BridgeError, delivery_id: str | None, *, close: bool) -> JSONResponse:
     """Answer a delivery that is not accepted, with the reason, which MLflow shows to whoever tests a webhook.
 
-    `close` where the body has not been read to its end.
+    `close`: the body has not been read to its end.
     """
     code = next(code for kind, code in REFUSALS.items() if isinstance(error, kind))
     headers = {}

@@ -1,4 +1,4 @@
-"""The status page's JSON: `/api/versions`, `/api/deliveries`, and the description of all that is answered."""
+"""The status page's JSON: `/api/versions`, `/api/deliveries`, and the OpenAPI description."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final

@@ -17,15 +17,15 @@ SECONDS: Final = 10.0
 MAX_HEAD: Final = 16 * 1024
 """Bytes of a request's head, two of nginx' "large_client_header_buffers": uvicorn's `h11_max_incomplete_event_size`.
 
-h11 compares only what is incomplete with it, so it gets no more than that at a time.
+h11 applies it only to incomplete data, so h11 is given at most that many bytes at a time.
 """
 
 MAX_HEADERS: Final = 100
-"""MLflow sends some ten, a browser behind a proxy some thirty; each costs some hundred bytes as long as it is held."""
+"""MLflow sends about ten, a browser behind a proxy about thirty; each takes a few hundred bytes while it is held."""
 
 _UNREAD: Final = 32 * 1024
-"""Bytes of a connection that the system keeps for us, and so the most that one read gives: of a thousand connections
-all may have something to read at once. A body of the largest size still arrives in 7 s over a way of 200 ms.
+"""Size of a connection's receive buffer, and so the most that one read returns: a thousand connections may have data
+at the same time. A body of the maximum size still arrives in 7 s at a latency of 200 ms.
 """
 
 _ARRIVING: Final = (h11.IDLE, h11.SEND_BODY)
@@ -36,8 +36,8 @@ _log = structlog.get_logger(__name__)
 class DeadlineProtocol(H11Protocol):
     """uvicorn's protocol, which cuts a connection unless a whole request arrives within `seconds`.
 
-    They count from the connection's start, and from each answer on; an answer may take as long as it likes. Who doesn't
-    read an answer for as long is cut off, too.
+    They count from the start of the connection and from the end of each answer; an answer may take as long as it needs.
+    A client that doesn't read its answer for that long is cut off, too.
     """
 
     seconds = SECONDS
@@ -52,7 +52,7 @@ class DeadlineProtocol(H11Protocol):
         self._look_after(self.seconds)
 
     def data_received(self, data: bytes) -> None:
-        """Go on waiting, or be content; of more than `MAX_HEADERS` headers only one more is kept, to be refused."""
+        """Update the deadline. At most one header above `MAX_HEADERS` is kept, so that the request is refused."""
         for at in range(0, len(data), MAX_HEAD):
             if self.transport.is_closing():
                 return
@@ -72,7 +72,7 @@ class DeadlineProtocol(H11Protocol):
         self._watch()
 
     def resume_writing(self) -> None:
-        """Wait for that no more."""
+        """Stop waiting for the client to read."""
         super().resume_writing()
         self._watch()
 

@@ -16,7 +16,7 @@ router = APIRouter(route_class=RefusingRoute)
 
 
 class Kind(StrEnum):
-    """What anybody may know of a fault."""
+    """The kind of a fault, which anyone may see."""
 
     LEDGER_UNAVAILABLE = "ledger-unavailable"
     GITHUB_PAUSED = "github-paused"
@@ -30,7 +30,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that is wrong; `reason` may hold names, and words of GitHub's or of a database's."""
+    """Something that is wrong; `reason` may contain names, and may quote GitHub or the database."""
 
     kind: Kind
     reason: str
@@ -44,9 +44,9 @@ async def health() -> dict[str, str]:
 
 @router.get("/ready", responses=NOT_SIGNED_IN)
 async def ready(request: Request) -> JSONResponse:
-    """Answer 503 only where this process can't accept; what else is wrong is named under `degraded`.
+    """Answer 503 only if this process can't accept deliveries; other problems are listed under `degraded`.
 
-    The administrator gets each reason, everybody else its kind alone.
+    The administrator gets each reason, everyone else only its kind.
     """
     state = State.of(request)
     full = await is_admin(request)
@@ -61,7 +61,7 @@ async def ready(request: Request) -> JSONResponse:
 
 
 def degraded(state: State, paused: Mapping[str, str]) -> Iterator[Fault]:
-    """Give what is wrong, where this process can accept all the same; `paused` is why which lane is."""
+    """Yield what is wrong while this process can still accept; `paused` has the reason for each paused lane."""
     for lane, reason in paused.items():
         kind, where = (Kind.GITHUB_PAUSED, "GitHub") if lane == LANE else (Kind.REPOSITORY_PAUSED, lane)
         yield Fault(kind, f"nothing goes to {where}: {reason}")

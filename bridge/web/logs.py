@@ -46,7 +46,7 @@ def _rendering(form: Literal["json", "console"]) -> list[Processor]:
 
 
 def _printable(_logger: object, _method: str, line: EventDict) -> EventDict:
-    """Escape what would move a terminal's cursor or end the line: names come from whoever may register a model."""
+    """Escape what would move a terminal's cursor or end the line: anyone who can register a model chooses names."""
     return {name: _escaped(value) if isinstance(value, str) else value for name, value in line.items()}
 
 

@@ -1,4 +1,4 @@
-"""Whether the ledger can be written, asked rarely enough that anybody may ask us."""
+"""Checks whether the ledger can be written, rarely enough that anyone may ask for the result."""
 
 import asyncio
 import math
@@ -8,11 +8,11 @@ from typing import Final
 from bridge.ledger import Ledger, LedgerUnavailable
 
 INTERVAL: Final = 10.0
-"""Seconds between two writes: as often as the image's HEALTHCHECK asks."""
+"""Seconds between two writes, the same as between two checks of the image's HEALTHCHECK."""
 
 
 class Probe:
-    """Writes at most once every `INTERVAL` seconds, however many ask; the others get the last result."""
+    """Writes at most once every `INTERVAL` seconds, however often it is asked; in between, it gives the last result."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -21,7 +21,7 @@ class Probe:
         self._problem: LedgerUnavailable | None = None
 
     async def problem(self) -> LedgerUnavailable | None:
-        """Give why the ledger can't be written; None where it can."""
+        """Give the reason why the ledger can't be written, or None if it can."""
         async with self._writing:
             if time.monotonic() - self._written_at >= INTERVAL:
                 try:

@@ -35,7 +35,7 @@ def serve(since: float | None = None) -> None:
     uvicorn.run(
         WebhookFirst(create_app(settings, since)),
         http=DeadlineProtocol,
-        ws="none",  # a connection that is upgraded would have no deadline
+        ws="none",  # an upgraded connection would have no deadline
         h11_max_incomplete_event_size=MAX_HEAD,
         host=settings.host,
         port=settings.port,

@@ -1,6 +1,6 @@
 """`POST /webhook`: a delivery of MLflow's is checked, written down, and only then answered.
 
-What the headers decide is decided before the body is read.
+What can be decided by the headers is decided before the body is read.
 """
 
 import time
@@ -84,7 +84,7 @@ async def webhook(request: Request) -> Response:
 
 
 async def receive(state: State, stamp: Stamp, body: bytes) -> Word:
-    """Check what a delivery with a right signature says, and accept it; raises one of `answers.REFUSALS`."""
+    """Check the content of a delivery whose signature is valid, and accept it; raises one of `answers.REFUSALS`."""
     signature.check_age(stamp, time.time(), state.settings.max_timestamp_age)
     event = events.parse(body)
     word = Word.TEST if event.is_test else await _accept(state, stamp.delivery_id, event)
@@ -119,9 +119,9 @@ def _headers(request: Request) -> dict[bytes, bytes | None]:
 
 
 def _check_head(scope: Scope) -> None:
-    """Refuse a head of which a proxy may see another end than we do; h11 itself refuses what is no HTTP at all.
+    """Refuse a request whose end a proxy may see elsewhere than we do; h11 itself refuses invalid HTTP.
 
-    Source: RFC 9112, "Message Body Length" and "Transfer-Encoding". h11 takes the chunks where both are given.
+    Source: RFC 9112, "Message Body Length" and "Transfer-Encoding". If both are given, h11 uses the chunks.
     """
     names = [name for name, _ in scope["headers"]]
     if len(names) > MAX_HEADERS:
@@ -131,7 +131,7 @@ def _check_head(scope: Scope) -> None:
 
 
 async def _read(request: Request, body: Body) -> None:
-    """Read the whole body; raises `BodyTooLarge` as soon as it is known to be, without reading on."""
+    """Read the whole body; raises `BodyTooLarge` as soon as it is too large, without reading on."""
     more = True
     while more:
         message = await request.receive()

@@ -108,7 +108,7 @@ def _fill(context: Path, plan: LayeredPlan) -> None:
 
 
 def _secret_options(secrets: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-    """Give docker's options for the secrets, and the variables that hold them: a killed build leaves no file behind."""
+    """Give docker's options for the secrets, and the variables that hold them: a killed build then leaves no file."""
     if unknown := sorted(set(secrets) - set(SECRETS)):
         raise BuildFailed(f"{unknown[0]} is no secret that a build knows: use one of {', '.join(SECRETS)}")
     variables = {name: f"BUILD_SECRET_{number}" for number, name in enumerate(secrets)}

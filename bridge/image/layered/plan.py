@@ -194,7 +194,7 @@ def descriptor(digest: str, size: int) -> dict[str, Any]:
 
 
 def _is_ours(entry: object) -> bool:
-    """Tell whether a manifest's entry is as `descriptor` makes it: no address to fetch it from, no other type."""
+    """Tell whether a manifest's entry is as `descriptor` creates it, with no URL to fetch it from and no other type."""
     if not isinstance(entry, dict) or not _DIGEST.fullmatch(str(entry.get("digest"))):
         return False
     return entry == descriptor(entry["digest"], entry.get("size", 0)) and type(entry["size"]) is int

@@ -21,7 +21,7 @@ class LayeredRepository(Repository):
     """A repository whose images are read and written part by part."""
 
     def previous(self, digest: str) -> Previous | None:
-        """Describe the image behind a digest; None where it is an index or anything else that is none of ours.
+        """Describe the image behind a digest; None if it is an index or anything else that we don't create.
 
         Raises `RegistryError`, also where there is no such image.
         """
@@ -37,7 +37,7 @@ class LayeredRepository(Repository):
                 diff_ids=tuple(config["rootfs"]["diff_ids"]),
                 layers=tuple(manifest["layers"]),
             )
-        except (KeyError, TypeError, ValueError):  # anybody who may push can put anything there
+        except (KeyError, TypeError, ValueError):  # anyone who can push can put anything there
             return None
 
     def push_parts(self, folder: Path, tag: str) -> str:
@@ -53,7 +53,7 @@ class LayeredRepository(Repository):
 
 
 def manifest_digest(folder: Path) -> str:
-    """Give the digest of the image in `folder` (skopeo's `dir:`), as a registry has it."""
+    """Give the digest of the image in `folder` (skopeo's `dir:`), as a registry computes it."""
     return f"sha256:{hashlib.sha256((folder / 'manifest.json').read_bytes()).hexdigest()}"
 
 

@@ -22,7 +22,7 @@ _CONSTRAINED = re.compile(r"(-c|--constraint)[ =]?constraints\.txt")
 _COMMENT = re.compile(r"(^|\s)#.*")
 _OF_CONDA_ITSELF = re.compile(r"(python|pip)([\s<>=!~].*)?")
 _MAX_TEXT = 1_000_000
-"""Characters of one file; some ten thousand requirements."""
+"""Characters of one file: about ten thousand requirements."""
 _MAX_LINE = 1_000
 """Characters of one requirement."""
 
