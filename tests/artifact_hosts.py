@@ -1,4 +1,4 @@
-"""A model whose files are said to be on another host, against a real MLflow server; see the tests of this name."""
+"""A model whose files claim to be on another host, against a real MLflow server; used by the tests of this name."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ FILES = {
     **{f"data/parts/{number}": str(number).encode() for number in range(40)},
 }
 WAYS = ("source", "run", "logged model")
-"""By what a version names a host. MLflow 3.17 refuses the first, and the others unless it is told to accept them."""
+"""How a version can name a host. MLflow 3.17 refuses the first way, and the others unless it is set to accept them."""
 
 
 class AnyMlflow(MlflowServer):

@@ -1,4 +1,4 @@
-"""One model, one repository, by the real workflow: nobody gets into another model's by what a model is called."""
+"""One model, one repository, by the real workflow: no model's name leads to another model's repository."""
 
 import hashlib
 from collections.abc import Iterator

@@ -92,7 +92,7 @@ def capabilities():
     return os.getuid() == 0 or any(sets) or status["NoNewPrivs"].strip() != "1"
 
 def network():
-    """Reach anything but oneself."""
+    """Reach any other host."""
     with suppress(OSError):
         socket.create_connection(("1.1.1.1", 53), timeout=2)
         return True
@@ -105,7 +105,7 @@ def log():
     return True
 
 def stays():
-    """Start a process that leaves the family."""
+    """Start a process that detaches from its parent."""
     subprocess.Popen(["sleep", "STAYS"], start_new_session=True)
     return True
 

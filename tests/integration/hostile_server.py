@@ -1,4 +1,4 @@
-"""A server that gives answers which never end, or are a thousand times as large as they look; on 127.0.0.1."""
+"""A server on 127.0.0.1 whose answers never end, or expand a thousandfold on decompression."""
 
 import socketserver
 import threading
@@ -12,7 +12,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
 def bomb(_stop: threading.Event) -> Iterator[bytes]:
-    """1 GiB of zeros, which is 1 MiB packed."""
+    """1 GiB of zeros, which is 1 MiB compressed."""
     packer = zlib.compressobj(1, wbits=31)
     yield HEAD + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n"
     for _ in range(1024):
@@ -34,7 +34,7 @@ def packed_endless(stop: threading.Event) -> Iterator[bytes]:
 
 
 def more_than_packed(stop: threading.Event) -> Iterator[bytes]:
-    """Bytes without end behind the end of what is packed."""
+    """Endless bytes after the end of the compressed data."""
     packer = zlib.compressobj(wbits=31)
     yield HEAD + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n" + packer.compress(b"{}") + packer.flush()
     while not stop.is_set():

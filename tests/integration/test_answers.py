@@ -1,4 +1,4 @@
-"""Answers of GitHub and MLflow that are too large, packed or not, or never complete."""
+"""Answers of GitHub and MLflow that are too large, compressed or not, or never complete."""
 
 import asyncio
 import tracemalloc

@@ -1,4 +1,4 @@
-"""MLflow's credentials go to MLflow alone, wherever a model says that its files are. MLflow itself is the real one."""
+"""MLflow's credentials only go to MLflow, wherever a model says that its files are. The MLflow server is real."""
 
 from collections.abc import Iterator
 from pathlib import Path

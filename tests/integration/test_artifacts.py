@@ -1,4 +1,4 @@
-"""Listings and files by which a tracking server, or who wrote to its store, could hold up or break a run."""
+"""Listings and files with which a tracking server, or anyone who can write to its store, could block or break a run."""
 
 import gzip
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The door of a real bridge process: what a stranger can hold, smuggle or guess there."""
+"""The HTTP server of a real bridge process: what a stranger can block, smuggle or guess there."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""With MLflow's builder, a package index decides nothing that our release doesn't: real uv, and an index of ours."""
+"""With MLflow's builder, the bridge's release decides what is installed, not the index: real uv and a test index."""
 
 import base64
 import hashlib

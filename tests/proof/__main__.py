@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--reads", type=float, default=Plan.reads, help="how much of the faults meets what only reads")
     parser.add_argument("--mutations", type=int, default=10_000, help="mutated deliveries on each database")
     parser.add_argument(
-        "--only", choices=["SQLite", "PostgreSQL", "images", "models", "mutations"], help="one of the five"
+        "--only", choices=["SQLite", "PostgreSQL", "images", "models", "mutations"], help="run only this part"
     )
     parser.add_argument("--keep", type=Path, help="a new folder for ledger and logs, which stays")
     given = vars(parser.parse_args())

@@ -17,6 +17,4 @@ def test_the_page_names_tests() -> None:
 @pytest.mark.parametrize(("file", "name"), NAMED)
 def test_a_promise_has_its_test(file: str, name: str) -> None:
     tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
-    assert name in {
-        node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    }
+    assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
