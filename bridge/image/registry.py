@@ -26,6 +26,8 @@ _TRANSIENT = re.compile(
     re.I,
 )
 """What the next try may not meet."""
+_ADDRESS = re.compile(r"https?://[^\s\"\\]+")
+"""An address that was asked, as skopeo quotes it: the model's name is in it, as a path or encoded in a query."""
 _DOCKER_HUB = "https://index.docker.io/v1/"
 """The key under which Docker keeps a sign-in to docker.io."""
 
@@ -155,7 +157,8 @@ class Repository:
 
     def _failure(self, verb: str, stderr: str) -> RegistryError:
         # Without the name, which may contain any of the words that are searched for: a model can be called "denied".
-        said = " ".join(stderr.split()).replace(self.name, "the repository")[-400:]
+        said = " ".join(stderr.split()).replace(self.name, "the repository")
+        said = _ADDRESS.sub("its address", said)[-400:]
         host = self.name.split("/")[0]
         if verb != "copy" and _ABSENT.search(said):
             return _Absent(f"{self.name}: nothing there ({said})")

@@ -95,9 +95,19 @@ def test_a_refusal_in_a_repository_that_can_be_listed_is_never_taken_for_nothing
 
 
 @pytest.mark.parametrize("model", ["denied", "forbidden", "unauthorized"])
-def test_the_name_of_a_model_is_no_word_of_the_registrys(programs: Programs, tmp_path: Path, model: str) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        "reading manifest 7 in 127.0.0.1:5000/demo/{}: received unexpected HTTP status: 418",
+        'Get "http://127.0.0.1:5000/v2/demo/{}/tags/list": context deadline exceeded',
+        r'msg="Get \"https://auth.example/token?scope=repository%3Ademo%2F{}%3Apull\": no such host"',
+    ],
+)
+def test_the_name_of_a_model_is_no_word_of_the_registrys(
+    programs: Programs, tmp_path: Path, model: str, words: str
+) -> None:
     name = f"127.0.0.1:5000/demo/{model}"
-    says(programs, status=1, err=f"reading manifest 7 in {name}: received unexpected HTTP status: 418")
+    says(programs, status=1, err=words.format(model))
     (tmp_path / "config.json").write_text('{"auths": {"127.0.0.1:5000": {}}}')
     with pytest.raises(RegistryError):
         Repository(name, docker_config=tmp_path).look("7")
