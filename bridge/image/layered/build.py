@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from bridge.image.metadata import ModelMetadata
 _MODEL_LAYER = "model.tar.gz"
 _TEXT = 4_000_000
 """Bytes of one metadata file."""
+_DESCRIPTION = 1_000
+"""Bytes of what the build says of one layer: two digests and a size."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +111,22 @@ def _requirements(plan: LayeredPlan, base: Base, folder: Path, secrets: Mapping[
     descriptions = sorted(made.glob("layer-*.json"))
     if not descriptions:
         raise BuildFailed("the build packed no layer: run the job again")
-    return [
-        _keep(said.with_suffix(".tar.gz"), folder, json.loads(said.read_text(encoding="utf-8")))
-        for said in descriptions
-    ]
+    return [_keep(said.with_suffix(".tar.gz"), folder, _description(said)) for said in descriptions]
+
+
+def _description(file: Path) -> Mapping[str, Any]:
+    """Read what the build says of a layer: code of the model's packages runs there, and can have written anything."""
+    text = file.read_bytes() if _is_plain(file) and file.stat().st_size <= _DESCRIPTION else b""
+    with suppress(ValueError, RecursionError):
+        said = json.loads(text)
+        if isinstance(said, dict) and all(isinstance(said.get(key), str) for key in ("diff_id", "digest")):
+            return said
+    raise BuildFailed(f"{file.name} describes no layer: check which package of the model changes what the build packs")
+
+
+def _is_plain(file: Path) -> bool:
+    """Tell whether that is a file: no link, which would be followed on the runner, and no pipe or device."""
+    return file.is_file() and not file.is_symlink()
 
 
 def _model(model: Path, folder: Path) -> Layer:
@@ -122,6 +137,8 @@ def _model(model: Path, folder: Path) -> Layer:
 
 def _keep(file: Path, folder: Path, said: Mapping[str, Any]) -> Layer:
     """Move a layer to where its digest says; the digest is of what lies here, whatever the build said of it."""
+    if not _is_plain(file):
+        raise BuildFailed(f"{file.name} is no file: check which package of the model changes what the build packs")
     with file.open("rb") as content:
         digest = f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
     if digest != said["digest"]:

@@ -1,5 +1,6 @@
 import hashlib
 import stat
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import pytest
 import yaml
 
 from bridge.image.errors import BuildFailed
-from bridge.image.layered import build, engine
-from bridge.image.layered.plan import LayeredPlan
+from bridge.image.layered import build, engine, registry
+from bridge.image.layered.plan import Base, LayeredPlan
 from bridge.image.layered.requirements import Requirements
 from bridge.image.metadata import ModelMetadata
 from tests.unit.image.programs import Programs
@@ -39,6 +40,51 @@ def test_a_layer_is_kept_under_its_own_digest_and_not_under_what_was_said_of_it(
     kept = build._keep(layer, tmp_path, {"digest": digest, "diff_id": "sha256:d"})
     assert (kept.digest, kept.size) == (digest, 5)
     assert (tmp_path / digest.removeprefix("sha256:")).read_bytes() == b"layer"
+
+
+def _hand_out(monkeypatch: pytest.MonkeyPatch, folder: Path, fill: Callable[[Path], None]) -> None:
+    """Take what `fill` writes for what a build has handed out."""
+
+    def install(_plan: object, made: Path, _secrets: object) -> None:
+        made.mkdir()
+        fill(made)
+
+    monkeypatch.setattr(engine, "install", install)
+    monkeypatch.setattr(registry, "base_layers", lambda *_: [])
+    build._requirements(PLAN, Base("python", ()), folder, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "7", "{}", '{"digest": "sha256:d"}', '{"digest": 7, "diff_id": 7}', "[" * 900, "\xff", " " * 2000],
+)
+def test_what_the_build_says_of_a_layer_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    with pytest.raises(BuildFailed, match=r"layer-0.json describes no layer"):
+        _hand_out(monkeypatch, tmp_path, lambda made: _write(made / "layer-0.json", text))
+
+
+@pytest.mark.parametrize("name", ["layer-0.json", "layer-0.tar.gz"])
+def test_no_link_that_the_build_hands_out_is_followed_on_the_runner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    said = f'{{"digest": "sha256:{hashlib.sha256(b"layer").hexdigest()}", "diff_id": "sha256:d"}}'
+    for target, text in (("of-the-runner.json", said), ("of-the-runner.tar.gz", "layer")):
+        _write(tmp_path / target, text)
+
+    def fill(made: Path) -> None:
+        _write(made / "layer-0.json", said)
+        _write(made / "layer-0.tar.gz", "layer")
+        (made / name).unlink()
+        (made / name).symlink_to(tmp_path / name.replace("layer-0", "of-the-runner"))
+
+    with pytest.raises(BuildFailed, match="check which package of the model"):
+        _hand_out(monkeypatch, tmp_path, fill)
+
+
+def _write(file: Path, text: str) -> None:
+    file.write_text(text, encoding="latin-1")
 
 
 def test_the_build_sees_the_recipe_the_plan_and_uv_and_nothing_else(
