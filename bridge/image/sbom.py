@@ -147,7 +147,8 @@ def _python(text: str) -> Iterator[Package]:
 
 def _debian(text: str) -> Iterator[Package]:
     for paragraph in text.split("\n\n"):
-        fields = dict(re.findall(r"^(Package|Version|Architecture|Status): *(.*?) *$", paragraph, re.MULTILINE))
+        found = re.findall(r"^(Package|Version|Architecture|Status):(.*)$", paragraph, re.MULTILINE)
+        fields = {name: value.strip(" ") for name, value in found}
         if fields.get("Status", "install ok installed").endswith(" installed"):
             yield from _package(
                 "deb", fields.get("Package", ""), fields.get("Version", ""), fields.get("Architecture", "")

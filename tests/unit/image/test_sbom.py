@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -74,6 +75,14 @@ def test_python_and_debian_packages_are_found_wherever_they_lie() -> None:
         Package("pypi", "old", "0.1"),
         Package("pypi", "scikit-learn", "1.7"),
     ]
+
+
+def test_a_line_of_blanks_takes_no_longer_than_any_other() -> None:
+    text = f"Package: blanks{' ' * 1_000_000}x\nVersion: 1\n\nPackage:   libc6   \nVersion: 2 \n"
+    started = time.monotonic()
+    packages, _ = contents(tar({"var/lib/dpkg/status": text}))
+    assert time.monotonic() - started < 5  # tens of minutes where each blank is looked at from each other
+    assert packages == [Package("deb", "libc6", "2")]
 
 
 def test_the_document_is_one_by_the_schema_and_names_the_image_by_its_digest() -> None:
