@@ -7,6 +7,7 @@ from bridge.image import workflow
 from bridge.image.artifacts import ModelArtifacts, metadata_in
 from bridge.image.builder import Builder
 from bridge.image.fetch import fetch
+from bridge.image.layered.engine import holds
 from bridge.image.layered.registry import LayeredRepository
 from bridge.image.repository import image_to_keep, repository_of
 from bridge.image.resolve import check_disk
@@ -64,7 +65,8 @@ def _download(
     if not builder.layered:
         artifacts.download(workspace.model, sizes)
         return
-    if settings.previous:
+    if settings.previous and not holds(f"{repository}@{settings.previous}"):
+        # What was there before is not this job's, so its clean-up leaves it.
         workspace.write_pulled(f"{repository}@{settings.previous}")
     images, java = LayeredRepository(repository, settings.docker_config), settings.environment().install_java
     with ThreadPoolExecutor(1) as pool:

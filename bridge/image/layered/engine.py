@@ -51,9 +51,14 @@ def _origin(image: str, known: Sequence[str]) -> str:
     return next((each for each in known if each.startswith(repository)), next(iter(known), ""))
 
 
+def holds(name: str) -> bool:
+    """Tell whether the engine holds an image, by `repository@digest`."""
+    return quiet(["docker", "image", "inspect", name]).returncode == 0
+
+
 def pull(name: str) -> None:
     """Have the engine hold an image, by `repository@digest`. Raises `BuildFailed`."""
-    if quiet(["docker", "image", "inspect", name]).returncode == 0:
+    if holds(name):
         return
     done = quiet(["docker", "pull", "--quiet", name])
     if done.returncode:

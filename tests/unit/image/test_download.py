@@ -1,12 +1,15 @@
 """What another run may have done meanwhile, and the disk; the download itself is shown in tests/integration."""
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import respx
 
 from bridge.image import download as downloading
+from bridge.image.artifacts import ModelArtifacts
+from bridge.image.builder import Builder
 from bridge.image.download import download
 from bridge.image.errors import DirectArtifacts, DiskTooSmall
 from bridge.image.registry import RegistryImage
@@ -14,6 +17,7 @@ from bridge.image.settings import ImageSettings
 from bridge.image.workspace import Workspace
 
 from .memory import MemoryRepository, image
+from .programs import Programs
 
 MLFLOW = "https://mlflow.example"
 
@@ -96,3 +100,15 @@ def test_a_model_that_is_listed_as_larger_than_the_disk_is_not_downloaded(output
     with pytest.raises(DiskTooSmall):
         download(settings(), Workspace(tmp_path / "work"))
     assert not downloads.called
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_earlier_image_that_was_on_the_runner_before_is_not_this_jobs_to_remove(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: Programs, there: bool
+) -> None:
+    programs.say("docker", status=0 if there else 1)
+    monkeypatch.setattr(downloading, "fetch", lambda *_, **__: None)
+    workspace, earlier = Workspace(tmp_path / "work"), settings(previous="sha256:5f")
+    artifacts = cast("ModelArtifacts", SimpleNamespace(sizes=dict, download=lambda *_: None))
+    downloading._download(artifacts, earlier, workspace, Builder("layered"), "r.example/demo/iris")
+    assert workspace.pulled() == ("" if there else "r.example/demo/iris@sha256:5f")
