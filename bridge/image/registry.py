@@ -13,6 +13,7 @@ from typing import Any
 from bridge.image.errors import RegistryError
 from bridge.image.refusals import is_immutable, mend
 from bridge.image.sign_in import ecr_host
+from bridge.text import read_json
 
 _ABSENT = re.compile(
     r"manifest unknown|name unknown|(artifact|repository) \S+ not found|is not found|does not exist"
@@ -96,13 +97,19 @@ class Repository:
             first = next(each for each in said["manifests"] if each.get("platform", {}).get("os") != "unknown")
             return replace(_manifest(self._raw(first["digest"])), config=digest)
         except (KeyError, TypeError, AttributeError, StopIteration) as error:
-            raise RegistryError(
-                f"{self.name}@{digest} is not the manifest of an image: delete it, then run the workflow again"
-            ) from error
+            raise self._no_manifest(digest) from error
 
     def _raw(self, digest: str, *which: str) -> Any:
-        name = f"docker://{self.name}@{digest}"
-        return json.loads(self._skopeo("inspect", "--raw", *which, *self._tls("--tls-verify"), name))
+        said = self._skopeo("inspect", "--raw", *which, *self._tls("--tls-verify"), f"docker://{self.name}@{digest}")
+        try:
+            return read_json(said)
+        except ValueError as error:
+            raise self._no_manifest(digest) from error
+
+    def _no_manifest(self, digest: str) -> RegistryError:
+        return RegistryError(
+            f"{self.name}@{digest} is not the manifest of an image: delete it, then run the workflow again"
+        )
 
     def tag(self, digest: str, tag: str) -> None:
         """Make `tag` hold the image `digest`, unchanged. Raises `TagImmutable`, and `RegistryError` for all else."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bridge.image.errors import RegistryError
+from bridge.image.layered.registry import LayeredRepository
 from bridge.image.registry import Manifest, RegistryImage, Repository, TagImmutable
 
 from .programs import Programs
@@ -245,3 +246,11 @@ def test_what_is_no_image_is_an_error_of_ours(programs: Programs, planted: objec
     says(programs, planted)
     with pytest.raises(RegistryError):
         Repository(NAME).manifest("sha256:1")
+
+
+@pytest.mark.parametrize("said", ['{"layers": ' + "[" * 2000 + "]" * 2000 + "}", "no JSON"])
+def test_a_manifest_that_cant_be_read_is_our_error(programs: Programs, said: str) -> None:
+    programs.say("skopeo", said)
+    for ask in (Repository(NAME).manifest, LayeredRepository(NAME).previous):
+        with pytest.raises(RegistryError, match="not the manifest of an image"):
+            ask("sha256:1")
