@@ -78,6 +78,8 @@ def _checked_inputs(inputs: Mapping[str, object]) -> dict[str, str]:
 def _text(name: str, value: object, *, empty: bool = False) -> str:
     if not isinstance(value, str) or not (value or empty):
         raise InvalidInput(f"{name} is missing: give the name that MLflow shows")
+    if "\0" in value:  # MLflow allows it, and no program takes it as an argument
+        raise InvalidInput(f"{name} {value[:80]!r} has a NUL: rename it in MLflow")
     return value
 
 

@@ -4,15 +4,16 @@ What lies in a registry already is never unpacked or packed again to build upon 
 The engine needs them unpacked only to run the image, and gets them by `Image.load`.
 """
 
+import gzip
 import hashlib
 import json
 import shutil
+import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from bridge.image.errors import BuildFailed
 from bridge.image.layered import engine, registry
@@ -25,8 +26,6 @@ from bridge.image.metadata import ModelMetadata
 _MODEL_LAYER = "model.tar.gz"
 _TEXT = 4_000_000
 """Bytes of one metadata file."""
-_DESCRIPTION = 1_000
-"""Bytes of what the build says of one layer: two digests and a size."""
 
 
 @dataclass(frozen=True)
@@ -108,20 +107,34 @@ def _requirements(plan: LayeredPlan, base: Base, folder: Path, secrets: Mapping[
         fetched = pool.submit(registry.base_layers, base, folder / "base")
         engine.install(plan, made, secrets)
         fetched.result()
-    descriptions = sorted(made.glob("layer-*.json"))
-    if not descriptions:
+    files = sorted(made.glob("layer-*.tar.gz"))
+    if not files:
         raise BuildFailed("the build packed no layer: run the job again")
-    return [_keep(said.with_suffix(".tar.gz"), folder, _description(said)) for said in descriptions]
+    with ThreadPoolExecutor() as pool:
+        layers = list(pool.map(_read_layer, files))
+    for file, layer in zip(files, layers, strict=True):
+        _keep(file, folder, layer)
+    return layers
 
 
-def _description(file: Path) -> Mapping[str, Any]:
-    """Read what the build says of a layer: code of the model's packages runs there, and can have written anything."""
-    text = file.read_bytes() if _is_plain(file) and file.stat().st_size <= _DESCRIPTION else b""
-    with suppress(ValueError, RecursionError):
-        said = json.loads(text)
-        if isinstance(said, dict) and all(isinstance(said.get(key), str) for key in ("diff_id", "digest")):
-            return said
-    raise BuildFailed(f"{file.name} describes no layer: check which package of the model changes what the build packs")
+def _read_layer(file: Path) -> Layer:
+    """Read the digests from the layer itself: code of the model's packages runs where it was packed.
+
+    An engine that holds a layer of the named digest uses that one: another image would be tested than is pushed.
+    """
+    if not _is_plain(file):
+        raise BuildFailed(f"{file.name} is no file: check which package of the model changes what the build packs")
+    try:
+        with file.open("rb") as packed, gzip.open(file) as content:
+            return Layer(diff_id=_digest(content), digest=_digest(packed), size=file.stat().st_size)
+    except (OSError, EOFError, zlib.error) as error:
+        raise BuildFailed(
+            f"{file.name} can't be unpacked: check which package of the model changes what the build packs"
+        ) from error
+
+
+def _digest(content: IO[bytes] | gzip.GzipFile) -> str:
+    return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"  # type: ignore[arg-type]  # it has readinto
 
 
 def _is_plain(file: Path) -> bool:
@@ -131,21 +144,15 @@ def _is_plain(file: Path) -> bool:
 
 def _model(model: Path, folder: Path) -> Layer:
     """Pack the model, owned by the user that serves it."""
-    said = pack(below(str(model), planning.MODEL), str(folder / _MODEL_LAYER), planning.USER)
-    return _keep(folder / _MODEL_LAYER, folder, said)
+    file = folder / _MODEL_LAYER
+    packed = pack(below(str(model), planning.MODEL), str(file), planning.USER)
+    layer = Layer(str(packed["diff_id"]), str(packed["digest"]), int(packed["size"]))
+    _keep(file, folder, layer)
+    return layer
 
 
-def _keep(file: Path, folder: Path, said: Mapping[str, Any]) -> Layer:
-    """Move a layer to where its digest says; the digest is of what lies here, whatever the build said of it."""
-    if not _is_plain(file):
-        raise BuildFailed(f"{file.name} is no file: check which package of the model changes what the build packs")
-    with file.open("rb") as content:
-        digest = f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
-    if digest != said["digest"]:
-        raise BuildFailed(f"{file.name} is not the layer that the build packed: run the job again")
-    size = file.stat().st_size
-    shutil.move(file, folder / digest.removeprefix("sha256:"))
-    return Layer(diff_id=said["diff_id"], digest=digest, size=size)
+def _keep(file: Path, folder: Path, layer: Layer) -> None:
+    shutil.move(file, folder / layer.digest.removeprefix("sha256:"))
 
 
 def _base_and(base: Base, requirements: Sequence[Layer], folder: Path) -> list[Mapping[str, Any]]:

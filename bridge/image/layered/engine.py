@@ -73,7 +73,7 @@ def save(image: str, to: Path) -> None:
 
 
 def install(plan: LayeredPlan, to: Path, secrets: Mapping[str, str] | None = None) -> None:
-    """Build the requirements' layers into the folder `to`: layer-N.tar.gz, and layer-N.json with its digests.
+    """Build the requirements' layers into the folder `to`: layer-N.tar.gz.
 
     `secrets` by name, see `SECRETS`; docker has them in its environment and in no file, and one step of it reads them.
     With an index among them nothing is built from source unless the plan says so. Raises `BuildFailed`.

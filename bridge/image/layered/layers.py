@@ -7,7 +7,6 @@ ours. Compressed in independent pieces (RFC 1952 allows several members), so tha
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import sys
 import tarfile
@@ -166,7 +165,7 @@ def parted(entries: Iterable[tuple[str, str]], parts: int) -> list[list[tuple[st
 
 
 def main(mark: str, folder: str, what: str) -> None:
-    """Pack what is newer than the file `mark` into layers in `folder`, NAME.tar.gz with what NAME.json says of it.
+    """Pack what is newer than the file `mark` into layers in `folder`, layer-N.tar.gz.
 
     `what` is `files` or `bytecode`. Names sort in the order of the layers.
     """
@@ -174,9 +173,7 @@ def main(mark: str, folder: str, what: str) -> None:
     entries = changed(os.lstat(mark).st_ctime, bytecode=bytecode)
     for place, part in enumerate(parted(entries, 1 if bytecode else _PARTS)):
         name = os.path.join(folder, f"layer-{9 if bytecode else place}")  # noqa: PTH118
-        said = pack(part, f"{name}.tar.gz")
-        with open(f"{name}.json", "w", encoding="utf-8") as file:  # noqa: PTH123
-            json.dump(said, file)
+        pack(part, f"{name}.tar.gz")
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ def test_what_a_route_says_of_the_images_making_is_handed_on() -> None:
     ("values", "says"),
     [
         ({}, "model is missing"),
+        ({"model": "a\0b", "version": "1"}, "has a NUL"),
         ({"model": "iris", "version": "7; rm -rf /"}, "is no number"),
         ({"model": "iris", "version": "٧"}, "is no number"),
         ({"model": "iris", "version": "1", "smoke_test": "maybe"}, "is not one of off, ping, invoke"),
