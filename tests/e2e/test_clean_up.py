@@ -35,11 +35,12 @@ http.server.ThreadingHTTPServer(("", 8000), Handler).serve_forever()
 
 @pytest.fixture(autouse=True)
 def tools() -> Iterator[None]:
-    """uv stands beside this Python."""
+    """uv is beside this Python, and docker has its plugins, wherever the workshop keeps its configuration."""
     if lacking := missing_for_images():
         pytest.skip(lacking)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+        patch.delenv("DOCKER_CONFIG", raising=False)
         yield
 
 
