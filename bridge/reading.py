@@ -51,6 +51,8 @@ async def ask(
                 await response.aclose()
     except TimeoutError as error:
         raise _too_slow(seconds) from error
+    except OSError as error:  # httpx lets an error of TLS in the middle of an answer pass as it is
+        raise AnswerUnreadable(f"an answer that was cut off ({type(error).__name__})") from error
     return content.whole()
 
 

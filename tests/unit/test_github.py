@@ -114,6 +114,7 @@ async def test_a_short_page_is_the_last(github: respx.MockRouter) -> None:
         (httpx.Response(200, text="<html>"), Answer(502, {}, "an answer that is no list of runs")),
         (httpx.Response(200, json={"workflow_runs": [{}]}), Answer(502, {}, "an answer that is no list of runs")),
         (httpx.ReadTimeout, Unanswered("ReadTimeout")),
+        (ssl.SSLError("bad record"), Unanswered("an answer that was cut off (SSLError)")),
         (httpx.ConnectError(str(ssl.SSLError("x"))), NotSent("ConnectError")),
     ],
 )
