@@ -152,6 +152,7 @@ class GithubApi:
         self._client = httpx.AsyncClient(
             base_url=f"{url.rstrip('/')}/",
             headers={**_HEADERS, "X-GitHub-Api-Version": api_version},
+            cookies=reading.no_cookies(),
             timeout=_TIMEOUT,
         )
 

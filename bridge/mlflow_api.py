@@ -284,6 +284,7 @@ class MlflowApi:
             base_url=f"{root}/mlflow/",
             auth=auth if all(auth) else None,
             headers=headers,
+            cookies=reading.no_cookies(),
             timeout=_TIMEOUT,
             limits=httpx.Limits(max_keepalive_connections=0),  # `reading` has to know each call's connection
             verify=_trust(cert_path),

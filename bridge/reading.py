@@ -9,6 +9,7 @@ import threading
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 
 import httpx
@@ -21,6 +22,11 @@ LARGEST: Final = 8 * 1024 * 1024
 
 SECONDS: Final = 30.0
 """For a whole call, from the connection to the answer's last byte. GitHub itself cuts a request off after 10 s."""
+
+
+def no_cookies() -> CookieJar:
+    """Give a client's `cookies` that stay empty: others would grow with every answer, and go along with requests."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
 class AnswerUnreadable(BridgeError):

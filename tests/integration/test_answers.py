@@ -138,6 +138,17 @@ async def test_every_call_to_mlflow_ends_with_an_error_of_ours(answer: hostile_s
                 await asyncio.wait_for(aside(call), PATIENCE)
 
 
+async def test_neither_client_keeps_cookies() -> None:
+    with serving({"": plain(b"{}", "200 OK", *(f"Set-Cookie: c{number}=1" for number in range(50)))}) as server:
+        async with GithubApi(server.url, StaticToken("t")) as github:
+            await github.ask("GET", "o/r")
+            assert not github._client.cookies
+        with MlflowApi(server.url) as mlflow:
+            with pytest.raises(MlflowError):
+                await aside(mlflow.version, "iris", "1")
+            assert not mlflow._client.cookies
+
+
 async def test_neither_client_follows_a_redirect_with_its_credentials() -> None:
     with serving({"": plain(b"{}")}) as elsewhere:
         moved = plain(b"", "302 Found", f"Location: {elsewhere.url}/x")
