@@ -263,6 +263,18 @@ def test_a_version_that_cannot_be_read_is_skipped_and_no_other(server: respx.Moc
         assert names(api.recent_versions(0)) == ["m1", None, "m2"]
 
 
+def test_a_name_too_long_to_keep_is_skipped_and_no_other(server: respx.MockRouter) -> None:
+    long = "x" * 100_000
+    with server, MlflowApi(URI) as api:
+        server.get(VERSIONS).respond(json={"model_versions": [listed(1), listed(2, name=long), listed(3)]})
+        server.get(MODELS).respond(json={"registered_models": [{"name": long}, {"name": "iris"}]})
+        assert names(api.recent_versions(0)) == ["m1", None, "m3"]
+        skipped, model = api.registered_models()
+    assert isinstance(skipped, Skipped)
+    assert len(str(skipped)) < 1_000
+    assert model == RegisteredModel(name="iris")
+
+
 def test_names_are_given_as_they_are_and_other_texts_are_cleaned(server: respx.MockRouter) -> None:
     with server, MlflowApi(URI) as api:
         content = json.dumps({"model_versions": [listed(1, name="a\0\ud800", source="a\0\ud800", run_id="\x1b")]})
