@@ -471,9 +471,11 @@ class MlflowApi:
             for entry in answer.entries:
                 yield _entry(shape, entry)
             passed += len(answer.entries)
-            token = answer.next_page_token or ""
-            if not token:
+            if not answer.next_page_token:
                 return
+            if answer.next_page_token == token:
+                break
+            token = answer.next_page_token
         raise MlflowError(f"MLflow at {self.server} gives {what} without an end: check MLFLOW_TRACKING_URI")
 
     def _get(self, path: str, shape: type[_Answer], what: str, query: Mapping[str, str] | None = None) -> _Answer:
