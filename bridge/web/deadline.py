@@ -23,6 +23,9 @@ h11 compares only what is incomplete with it, so it gets no more than that at a 
 MAX_HEADERS: Final = 100
 """MLflow sends some ten, a browser behind a proxy some thirty; each costs some hundred bytes as long as it is held."""
 
+MAX_CONNECTIONS: Final = 5_000
+"""Each takes some 25 KB while a head of the largest size arrives: together a quarter of what compose gives."""
+
 _UNREAD: Final = 32 * 1024
 """Bytes of a connection that the system keeps for us, and so the most that one read gives: of a thousand connections
 all may have something to read at once. A body of the largest size still arrives in 7 s over a way of 200 ms.
@@ -47,6 +50,10 @@ class DeadlineProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for the first request."""
         super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            _log.warning("connection refused", reason=f"there are {MAX_CONNECTIONS} already", peer=self.client)
+            transport.abort()
+            return
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UNREAD)
         self._watch()
         self._look_after(self.seconds)
