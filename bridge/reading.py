@@ -114,7 +114,7 @@ class _Connection:
         self.is_cut = True
         if self._socket is not None:
             with suppress(OSError):  # it has ended
-                self._socket.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # that of an SSLSocket goes on without TLS
 
 
 class _Content:
