@@ -10,10 +10,10 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Annotated, Any, Final, Protocol, Self
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from bridge import __version__, reading
 from bridge.errors import BridgeError
@@ -129,7 +129,7 @@ class Page:
 
 
 class _Runs(BaseModel):
-    workflow_runs: tuple[Any, ...]
+    workflow_runs: Annotated[tuple[Any, ...], Field(max_length=_PER_PAGE)]
 
 
 class _Started(BaseModel):
@@ -152,6 +152,7 @@ class GithubApi:
         self._client = httpx.AsyncClient(
             base_url=f"{url.rstrip('/')}/",
             headers={**_HEADERS, "X-GitHub-Api-Version": api_version},
+            cookies=reading.no_cookies(),
             timeout=_TIMEOUT,
         )
 

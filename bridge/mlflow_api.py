@@ -32,7 +32,7 @@ from pydantic import (
 from bridge import __version__, reading
 from bridge.errors import BridgeError
 from bridge.reading import AnswerTooLarge, AnswerUnreadable
-from bridge.text import Text, clean, read_json
+from bridge.text import LONGEST, Text, clean, read_json
 
 _LOGGED_MODEL = re.compile(r"models:/(m-[0-9A-Za-z]+)")
 _TIMEOUT = httpx.Timeout(30.0, connect=10.0)
@@ -284,6 +284,7 @@ class MlflowApi:
             base_url=f"{root}/mlflow/",
             auth=auth if all(auth) else None,
             headers=headers,
+            cookies=reading.no_cookies(),
             timeout=_TIMEOUT,
             limits=httpx.Limits(max_keepalive_connections=0),  # `reading` must see each call open its connection
             verify=_trust(cert_path),
@@ -470,12 +471,12 @@ class MlflowApi:
             for entry in answer.entries:
                 yield _entry(shape, entry)
             passed += len(answer.entries)
-            token = answer.next_page_token or ""
-            if not token:
+            if not answer.next_page_token:
                 return
-        raise MlflowError(
-            f"MLflow at {self.server} gave more than {_PAGES:,} pages for {what}: check MLFLOW_TRACKING_URI"
-        )
+            if answer.next_page_token == token:
+                break
+            token = answer.next_page_token
+        raise MlflowError(f"MLflow at {self.server} gave {what} in pages that never end: check MLFLOW_TRACKING_URI")
 
     def _get(self, path: str, shape: type[_Answer], what: str, query: Mapping[str, str] | None = None) -> _Answer:
         return self._call(self._client.build_request("GET", path, params=_encodable(query or {}, what)), shape, what)
@@ -605,12 +606,18 @@ def _words(body: Mapping[str, object], name: str) -> str:
 
 
 def _entry(shape: type[_Entry], listed: object) -> _Entry | Skipped:
+    """Read an entry. One with too long a name is skipped: a list of names of a megabyte each would fill the memory."""
     try:
-        return shape.model_validate(listed)
+        found = shape.model_validate(listed)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        named = [_words(listed, name) for name in ("name", "version")] if isinstance(listed, dict) else []
-        return Skipped(f"the entry {' '.join(named)!r}", clean(f"{'.'.join(map(str, first['loc']))}: {first['msg']}"))
+        fault = clean(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+    else:
+        if len(found.name) <= LONGEST:
+            return found
+        fault = f"name: it is longer than {LONGEST} characters, give it a shorter one"
+    named = [_words(listed, name) for name in ("name", "version")] if isinstance(listed, dict) else []
+    return Skipped(f"the entry {' '.join(named)!r}", fault)
 
 
 def _page_token(passed: int) -> str:

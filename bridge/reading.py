@@ -9,6 +9,7 @@ import threading
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 
 import httpx
@@ -23,6 +24,11 @@ MLflow less.
 
 SECONDS: Final = 30.0
 """For a whole call, from the connection to the answer's last byte. GitHub itself ends a request after 10 s."""
+
+
+def no_cookies() -> CookieJar:
+    """Give a client's `cookies` that stay empty: others would grow with every answer, and go along with requests."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
 class AnswerUnreadable(BridgeError):
@@ -53,6 +59,8 @@ async def ask(
                 await response.aclose()
     except TimeoutError as error:
         raise _too_slow(seconds) from error
+    except OSError as error:  # httpx lets an error of TLS in the middle of an answer pass as it is
+        raise AnswerUnreadable(f"an answer that was cut off ({type(error).__name__})") from error
     return content.whole()
 
 
@@ -108,7 +116,7 @@ class _Connection:
         self.is_cut = True
         if self._socket is not None:
             with suppress(OSError):  # already closed
-                self._socket.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # an SSLSocket's own would go on without TLS
 
 
 class _Content:

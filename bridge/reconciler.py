@@ -56,7 +56,8 @@ async def untold(ledger: Ledger, move: Move, last: Aliases) -> str | None:
     told = await ledger.last_told(Kind.ALIAS_CREATED, move.model, alias=move.alias)
     if told and told.version == move.version:
         between = last.get(move.model, {}).get(move.alias)
-        covering = await ledger.last_told(Kind.VERSION_CREATED, move.model, version=between) if between else None
+        is_number = between is not None and between.isascii() and between.isdigit()  # of no other there is a delivery
+        covering = await ledger.last_told(Kind.VERSION_CREATED, move.model, version=between) if is_number else None
         if covering is None or covering.received_at <= told.received_at:
             return None
     return drift.alias_delivery_id(move, told.id if told else None)

@@ -23,6 +23,9 @@ h11 applies it only to incomplete data, so h11 is given at most that many bytes 
 MAX_HEADERS: Final = 100
 """MLflow sends about ten, a browser behind a proxy about thirty; each takes a few hundred bytes while it is held."""
 
+MAX_CONNECTIONS: Final = 5_000
+"""Each takes some 25 KB while a head of the largest size arrives: together a quarter of what compose gives."""
+
 _UNREAD: Final = 32 * 1024
 """Size of a connection's receive buffer, and so the most that one read returns: a thousand connections may have data
 at the same time. A body of the maximum size still arrives in 7 s at a latency of 200 ms.
@@ -47,6 +50,10 @@ class DeadlineProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for the first request."""
         super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            _log.warning("connection refused", reason=f"there are {MAX_CONNECTIONS} already", peer=self.client)
+            transport.abort()
+            return
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UNREAD)
         self._watch()
         self._look_after(self.seconds)

@@ -1,6 +1,8 @@
 """Answers of GitHub and MLflow that are too large, compressed or not, or never complete."""
 
 import asyncio
+import socket
+import ssl
 import tracemalloc
 import zlib
 from collections.abc import Iterator
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from httpcore._backends.sync import SyncStream
 
 from bridge import reading
 from bridge.aside import aside
@@ -136,6 +139,33 @@ async def test_every_call_to_mlflow_ends_with_an_error_of_ours(answer: hostile_s
         for call in (lambda: api.version("iris", "1"), lambda: api.set_version_tag("iris", "1", "k", "v")):
             with pytest.raises(expected):
                 await asyncio.wait_for(aside(call), PATIENCE)
+
+
+def test_a_connection_of_tls_that_is_cut_stays_one_of_tls() -> None:
+    ours, theirs = socket.socketpair()
+    with (
+        theirs,
+        ssl.create_default_context().wrap_socket(
+            ours, server_hostname="mlflow", do_handshake_on_connect=False
+        ) as secure,
+    ):
+        connection = reading._Connection()
+        connection.note("connection.start_tls.complete", {"return_value": SyncStream(secure)})
+        connection.cut()
+        assert secure._sslobj is not None  # type: ignore[attr-defined]  # else what is sent then is sent in plain text
+        with pytest.raises(BrokenPipeError):
+            secure.do_handshake()
+
+
+async def test_neither_client_keeps_cookies() -> None:
+    with serving({"": plain(b"{}", "200 OK", *(f"Set-Cookie: c{number}=1" for number in range(50)))}) as server:
+        async with GithubApi(server.url, StaticToken("t")) as github:
+            await github.ask("GET", "o/r")
+            assert not github._client.cookies
+        with MlflowApi(server.url) as mlflow:
+            with pytest.raises(MlflowError):
+                await aside(mlflow.version, "iris", "1")
+            assert not mlflow._client.cookies
 
 
 async def test_neither_client_follows_a_redirect_with_its_credentials() -> None:

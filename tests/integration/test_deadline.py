@@ -5,12 +5,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
+from bridge.web import deadline
 from bridge.web.deadline import MAX_HEADERS, DeadlineProtocol
 
 HEAD = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n\r\n"
@@ -63,6 +64,18 @@ def port() -> Iterator[int]:
 def connection(port: int) -> Iterator[socket.socket]:
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
         yield connection
+
+
+def test_no_more_connections_are_held_than_memory_allows(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deadline, "MAX_CONNECTIONS", 3)
+    with ExitStack() as stack:
+        held = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5)) for _ in range(4)]
+        with pytest.raises(ConnectionError):
+            asked(held[3], WHOLE)
+        assert asked(held[2], WHOLE) == "200"
+    time.sleep(0.1)
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as next_one:
+        assert asked(next_one, WHOLE) == "200"
 
 
 def asked(connection: socket.socket, request: bytes) -> str:

@@ -113,7 +113,12 @@ async def test_a_short_page_is_the_last(github: respx.MockRouter) -> None:
         (httpx.Response(404, json={"message": "Not Found"}), Answer(404, {}, "Not Found")),
         (httpx.Response(200, text="<html>"), Answer(502, {}, "an answer that is no list of runs")),
         (httpx.Response(200, json={"workflow_runs": [{}]}), Answer(502, {}, "an answer that is no list of runs")),
+        (
+            httpx.Response(200, json={"workflow_runs": [run(1, "x")] * 101}),
+            Answer(502, {}, "an answer that is no list of runs"),
+        ),
         (httpx.ReadTimeout, Unanswered("ReadTimeout")),
+        (ssl.SSLError("bad record"), Unanswered("an answer that was cut off (SSLError)")),
         (httpx.ConnectError(str(ssl.SSLError("x"))), NotSent("ConnectError")),
     ],
 )

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Iterable
+from itertools import count
 
 import httpx
 import pytest
@@ -233,7 +234,8 @@ def test_a_list_of_nothing_but_too_large_answers_has_an_end(server: respx.MockRo
 def test_a_list_without_an_end_has_one(server: respx.MockRouter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bridge.mlflow_api._PAGES", 5)
     with server, MlflowApi(URI) as api:
-        asked = server.get(MODELS).respond(json={"registered_models": [{"name": "a"}], "next_page_token": "again"})
+        tokens = (httpx.Response(200, json={"next_page_token": str(number)}) for number in count())
+        asked = server.get(MODELS).mock(side_effect=tokens)
         with pytest.raises(MlflowError):
             list(api.registered_models())
         assert asked.call_count == 5
@@ -261,6 +263,26 @@ def test_a_version_that_cannot_be_read_is_skipped_and_no_other(server: respx.Moc
     with server, MlflowApi(URI) as api:
         server.get(VERSIONS).respond(content=f'{{"model_versions": [{first}, {bad}, {last}]}}'.encode())
         assert names(api.recent_versions(0)) == ["m1", None, "m2"]
+
+
+def test_a_name_too_long_to_keep_is_skipped_and_no_other(server: respx.MockRouter) -> None:
+    long = "x" * 100_000
+    with server, MlflowApi(URI) as api:
+        server.get(VERSIONS).respond(json={"model_versions": [listed(1), listed(2, name=long), listed(3)]})
+        server.get(MODELS).respond(json={"registered_models": [{"name": long}, {"name": "iris"}]})
+        assert names(api.recent_versions(0)) == ["m1", None, "m3"]
+        skipped, model = api.registered_models()
+    assert isinstance(skipped, Skipped)
+    assert len(str(skipped)) < 1_000
+    assert model == RegisteredModel(name="iris")
+
+
+def test_a_page_that_names_itself_as_the_next_is_the_last(server: respx.MockRouter) -> None:
+    with server, MlflowApi(URI) as api:
+        asked = server.get(MODELS).respond(json={"registered_models": [{"name": "a"}], "next_page_token": "again"})
+        with pytest.raises(MlflowError):
+            list(api.registered_models())
+        assert asked.call_count == 2
 
 
 def test_names_are_given_as_they_are_and_other_texts_are_cleaned(server: respx.MockRouter) -> None:

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
+from bridge import drift
 from bridge.drift import CLOCKS, GRACE, OVERLAP
 from bridge.events import Event, Kind
 from bridge.ledger import RECONCILER, Delivery, Ledger
@@ -495,6 +496,20 @@ async def test_a_name_that_cannot_be_stored_is_skipped_as_it_is_and_reported_onc
     bench.registry.models.clear()
     await bench.look()
     assert bench.reconciler.skipped is None
+
+
+@pytest.mark.parametrize("version", ["1\0", "\ud800"], ids=["nul", "surrogate"])
+async def test_an_earlier_version_that_no_database_stores_stops_nobody(anywhere: Bench, version: str) -> None:
+    bench = anywhere
+    bench.registry.models["iris"] = {"champion": version}
+    bench.registry.models["other"] = {"champion": "1"}
+    await bench.ledger.write_bookmark(ALIASES, drift.write_aliases(bench.registry.models))
+    await bench.deliver("iris", "2", "champion")
+    bench.registry.models["iris"]["champion"] = "2"
+    bench.registry.models["other"]["champion"] = "2"
+    for _ in range(3):
+        await bench.look()
+    assert bench.sent == [("other", "2", "champion")]
 
 
 async def test_an_alias_that_cannot_be_dispatched_is_no_reason_to_look_every_second(anywhere: Bench) -> None:
