@@ -6,7 +6,10 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 # What the base image of the tracking server has already.
 IN_MLFLOW := blinker click colorama flask itsdangerous jinja2 markupsafe python-dateutil six typing-extensions tzdata urllib3 werkzeug
 
-.PHONY: help setup demo test test-with-engine test-without-engine proof bench bench-pages bench-accept bench-images check docs format lock clean
+# Tests that start no run of the workflow.
+OF_IMAGES := tests/e2e/test_bridge_image.py tests/e2e/test_compose.py tests/e2e/test_tracking_image.py
+
+.PHONY: help setup demo test test-runs test-others proof bench bench-pages bench-accept bench-images check docs format lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -23,14 +26,14 @@ $(BIN)/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml
 demo: setup ## Register a model in MLflow and watch it become an image (Docker for the whole way)
 	$(BIN)/mlflow-bridge demo
 
-test: setup ## Run all tests that this machine can run; those that share the container engine beside the others
-	$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-with-engine test-without-engine
+test: setup ## Run all tests that this machine can run, in two halves of about the same length side by side
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-runs test-others
 
-test-with-engine: setup
-	$(BIN)/python -m pytest tests/e2e
+test-runs: setup
+	$(BIN)/python -m pytest tests/e2e $(addprefix --ignore=,$(OF_IMAGES))
 
-test-without-engine: setup
-	$(BIN)/python -m pytest tests/integration tests/unit
+test-others: setup
+	$(BIN)/python -m pytest tests/integration tests/unit $(OF_IMAGES)
 
 proof: setup ## Kill the bridge 200 times and count what is lost (PROOF="--seed 2 --only SQLite" for another run)
 	$(BIN)/python -m tests.proof $(PROOF)

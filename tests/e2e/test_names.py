@@ -8,7 +8,6 @@ import pytest
 from bridge.demo.github import LoopbackGitHub
 from tests.e2e.workshop import Workshop, annotations, by_hand, ended, jobs
 from tests.labelled import put
-from tests.unit.test_naming import SAME_SIX_DIGITS
 
 SOURCE = "s3://bucket/m"
 
@@ -61,17 +60,6 @@ def test_a_model_that_is_named_as_anothers_slug_gets_a_repository_of_its_own(
     assert run.conclusion == "success", run.log[-3000:]
     tags = workshop.registry.tags(repository)
     assert tags == {**before, number: tags[number], "champion": tags[number]}
-
-
-def test_a_model_whose_hash_begins_like_anothers_gets_a_repository_of_its_own(
-    workshop: Workshop, github: LoopbackGitHub
-) -> None:
-    model, attacker = SAME_SIX_DIGITS
-    repository = named(workshop, model, "churn-model-eu-weekly")
-    assert repository == named(workshop, attacker, "churn-model-eu-weekly")
-    before = victim(workshop, model, repository)
-    assert attack(workshop, github, attacker) != repository
-    assert workshop.registry.tags(repository) == before
 
 
 def test_an_alias_and_a_version_of_another_model_fail_the_run_when_all_other_aliases_are_set(
