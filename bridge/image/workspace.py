@@ -66,10 +66,6 @@ class Workspace:
         """Keep the plan for the next steps."""
         self._write("plan.json", asdict(plan))
 
-    def has_plan(self) -> bool:
-        """Tell whether the download step came to its end."""
-        return (self.folder / "plan.json").exists()
-
     def plan(self) -> Plan:
         """Give the plan of the download step. Raises `MissingSetting` where that step did not run."""
         said = self._read("plan.json")
