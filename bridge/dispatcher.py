@@ -9,6 +9,7 @@ from typing import ClassVar, Final
 
 import structlog
 
+from bridge.core.routing import Way
 from bridge.github import ActionsUnreadable, GithubApi, LookFailed
 from bridge.lease import Lease
 from bridge.ledger import LANE, LEASE, Lane, Ledger, Pending, Unstorable
@@ -28,7 +29,6 @@ from bridge.retry import (
     delay,
     pause,
 )
-from bridge.routing import Way
 
 _IDLE: Final = 5.0
 """Seconds between two looks at the ledger where nobody wakes the loop."""

@@ -8,15 +8,15 @@ from typing import ClassVar, Final
 
 import structlog
 
-from bridge import runs
 from bridge.aside import aside
+from bridge.core import dispatches as runs
+from bridge.core.dispatches import Open, Run, RunState, State
 from bridge.github import GithubApi, LookFailed
 from bridge.lease import Lease
 from bridge.ledger import FOLLOWER, Ledger, LedgerUnavailable, Unstorable
 from bridge.loop import Loop
 from bridge.mlflow_api import MlflowAnswerTooLarge, MlflowApi, MlflowError, MlflowNotFound, MlflowRefused
 from bridge.retry import Answer, delay, pause
-from bridge.runs import Open, Run, RunState, State
 
 LOOK_AGAIN: Final = 300.0
 """Seconds between two looks for re-runs of what has ended: a page may show those a little late."""

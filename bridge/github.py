@@ -15,14 +15,15 @@ from typing import Annotated, Any, Final, Protocol, Self
 import httpx
 from pydantic import BaseModel, Field, ValidationError
 
-from bridge import __version__, reading
-from bridge.errors import BridgeError
-from bridge.payload import workflow_inputs
-from bridge.reading import AnswerUnreadable
+from bridge import __version__
+from bridge.core import http_answers
+from bridge.core.dispatches import Run as Run
+from bridge.core.dispatches import RunId
+from bridge.core.errors import BridgeError
+from bridge.core.http_answers import AnswerUnreadable
+from bridge.core.payload import workflow_inputs
+from bridge.core.text import Text, clean, read_json
 from bridge.retry import Answer, NotSent, Outcome, Unanswered, is_rate_limit, number
-from bridge.runs import Run as Run
-from bridge.runs import RunId
-from bridge.text import Text, clean, read_json
 
 API_VERSION: Final = "2022-11-28"
 """The newest that GitHub Enterprise Server knows."""
@@ -152,7 +153,7 @@ class GithubApi:
         self._client = httpx.AsyncClient(
             base_url=f"{url.rstrip('/')}/",
             headers={**_HEADERS, "X-GitHub-Api-Version": api_version},
-            cookies=reading.no_cookies(),
+            cookies=http_answers.no_cookies(),
             timeout=_TIMEOUT,
         )
 
@@ -311,7 +312,7 @@ class GithubApi:
 
     async def _signed(self, request: httpx.Request, repository: str) -> httpx.Response:
         request.headers["Authorization"] = await self._credential.header(repository)
-        return await reading.ask(self._client, request)
+        return await http_answers.ask(self._client, request)
 
     def _keep(self, headers: httpx.Headers) -> None:
         """Keep the quota and the token's expiry that the answer reports."""

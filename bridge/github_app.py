@@ -16,11 +16,12 @@ import jwt
 import structlog
 from pydantic import AwareDatetime, BaseModel, StringConstraints
 
-from bridge import __version__, reading
+from bridge import __version__
+from bridge.core import http_answers
+from bridge.core.http_answers import AnswerUnreadable
+from bridge.core.text import clean, read_json
 from bridge.github import API_VERSION, SignInFailed, message
-from bridge.reading import AnswerUnreadable
 from bridge.retry import Answer, NotSent
-from bridge.text import clean, read_json
 
 _TIMEOUT: Final = httpx.Timeout(15.0, connect=10.0)
 """Seconds. GitHub itself cuts a request off after 10 s."""
@@ -120,7 +121,7 @@ class AppInstallation:
     ) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self._jwt()}"}
         try:
-            answer = await reading.ask(client, client.build_request(method, path, json=body, headers=headers))
+            answer = await http_answers.ask(client, client.build_request(method, path, json=body, headers=headers))
         except AnswerUnreadable as error:
             raise _failed(NotSent(str(error))) from error
         except httpx.HTTPError as error:

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import httpx
 
+from bridge.core.text import read_json
 from bridge.github import GithubApi, message
-from bridge.text import read_json
 
 FOLDER: Final = ".github/workflows"
 

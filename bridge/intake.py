@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 
 from ulid import ULID
 
-from bridge import payload, routing
-from bridge.events import Event, UnsupportedEvent
+from bridge.core import payload, routing
+from bridge.core.events import Event, UnsupportedEvent
+from bridge.core.routing import Route
 from bridge.ledger import Accepted, Delivery, Dispatch, Duplicate, Ledger, Unstorable
-from bridge.routing import Route
 
 
 async def take(

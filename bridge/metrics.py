@@ -14,9 +14,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from bridge import __version__
+from bridge.core.routing import Route
 from bridge.github import Quota
 from bridge.ledger import LANE, Figures, State
-from bridge.routing import Route
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 

@@ -29,10 +29,11 @@ from pydantic import (
     field_validator,
 )
 
-from bridge import __version__, reading
-from bridge.errors import BridgeError
-from bridge.reading import AnswerTooLarge, AnswerUnreadable
-from bridge.text import LONGEST, Text, clean, read_json
+from bridge import __version__
+from bridge.core import http_answers
+from bridge.core.errors import BridgeError
+from bridge.core.http_answers import AnswerTooLarge, AnswerUnreadable
+from bridge.core.text import LONGEST, Text, clean, read_json
 
 _LOGGED_MODEL = re.compile(r"models:/(m-[0-9A-Za-z]+)")
 _TIMEOUT = httpx.Timeout(30.0, connect=10.0)
@@ -284,7 +285,7 @@ class MlflowApi:
             base_url=f"{root}/mlflow/",
             auth=auth if all(auth) else None,
             headers=headers,
-            cookies=reading.no_cookies(),
+            cookies=http_answers.no_cookies(),
             timeout=_TIMEOUT,
             limits=httpx.Limits(max_keepalive_connections=0),  # `reading` must see each call open its connection
             verify=_trust(cert_path),
@@ -486,7 +487,7 @@ class MlflowApi:
 
     def _call(self, request: httpx.Request, shape: type[_Answer], what: str, seconds: float | None = None) -> _Answer:
         try:
-            answer = reading.ask_blocking(self._client, request, seconds=seconds or _SECONDS)
+            answer = http_answers.ask_blocking(self._client, request, seconds=seconds or _SECONDS)
         except AnswerTooLarge as error:
             raise MlflowAnswerTooLarge(
                 f"MLflow at {self.server} gave {error} for {what}: make it smaller in MLflow"

@@ -6,7 +6,7 @@ Rules: the OCI distribution specification 1.1 ("Pulling manifests") for what a p
 import hashlib
 import re
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 
 _PATH_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")

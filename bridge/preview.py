@@ -10,10 +10,10 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from bridge import events, payload, routing
-from bridge.errors import BridgeError
-from bridge.events import Event
-from bridge.routing import Route, Way
+from bridge.core import events, payload, routing
+from bridge.core.errors import BridgeError
+from bridge.core.events import Event
+from bridge.core.routing import Route, Way
 from bridge.settings import load_routes
 
 _DISPATCH_ID: Final = "0" * 26

@@ -6,17 +6,18 @@ from typing import ClassVar, Final, TypeVar
 
 import structlog
 
-from bridge import drift, intake, routing
+from bridge import intake
 from bridge.aside import aside
-from bridge.drift import Aliases, BookmarkUnreadable, Move, Watermark
-from bridge.events import Event, Kind, UnsupportedEvent
+from bridge.core import missed_events, routing
+from bridge.core.events import Event, Kind, UnsupportedEvent
+from bridge.core.missed_events import Aliases, BookmarkUnreadable, Move, Watermark
+from bridge.core.payload import PayloadTooLarge
+from bridge.core.routing import Route
+from bridge.core.text import clean
 from bridge.lease import Lease
 from bridge.ledger import RECONCILER, Accepted, Ledger
 from bridge.loop import Loop
 from bridge.mlflow_api import MlflowApi, MlflowError, RecentVersion, RegisteredModel, Skipped
-from bridge.payload import PayloadTooLarge
-from bridge.routing import Route
-from bridge.text import clean
 
 VERSIONS: Final = "reconciler.versions"
 ALIASES: Final = "reconciler.aliases"
@@ -60,7 +61,7 @@ async def untold(ledger: Ledger, move: Move, last: Aliases) -> str | None:
         covering = await ledger.last_told(Kind.VERSION_CREATED, move.model, version=between) if is_number else None
         if covering is None or covering.received_at <= told.received_at:
             return None
-    return drift.alias_delivery_id(move, told.id if told else None)
+    return missed_events.alias_delivery_id(move, told.id if told else None)
 
 
 class Reconciler(Loop):
@@ -81,7 +82,7 @@ class Reconciler(Loop):
         *,
         interval: float,
         since: float | None = None,
-        grace: float = drift.GRACE,
+        grace: float = missed_events.GRACE,
         taken: Callable[[], None] = lambda: None,
         clock: Callable[[], float] | None = None,
     ) -> None:
@@ -175,7 +176,7 @@ class Reconciler(Loop):
 
         def newest() -> float:
             for version in self._mlflow.recent_versions(0):
-                if isinstance(version, RecentVersion) and version.created / 1000 <= now + drift.CLOCKS:
+                if isinstance(version, RecentVersion) and version.created / 1000 <= now + missed_events.CLOCKS:
                     return (version.created + 1) / 1000
             return 0.0
 
@@ -188,8 +189,8 @@ class Reconciler(Loop):
     async def _last_aliases(self, aliases: Aliases) -> Aliases:
         """Give what the aliases were at the last look; at the first of all, they are as they should be."""
         if text := await self._ledger.bookmark(ALIASES):
-            return drift.read_aliases(text)
-        await self._ledger.write_bookmark(ALIASES, drift.write_aliases(aliases))
+            return missed_events.read_aliases(text)
+        await self._ledger.write_bookmark(ALIASES, missed_events.write_aliases(aliases))
         return aliases
 
     async def _versions(self, watermark: Watermark, now: float) -> Found:
@@ -200,9 +201,9 @@ class Reconciler(Loop):
         found: dict[tuple[str, str], Event] = {}
         for version in ripe:
             try:
-                event = drift.version_event(version.name, version.version, version.source, version.run_id)
+                event = missed_events.version_event(version.name, version.version, version.source, version.run_id)
                 if self._is_wanted(event) and not await self._is_told(version):
-                    delivery_id = drift.version_delivery_id(version.name, version.version, version.created)
+                    delivery_id = missed_events.version_delivery_id(version.name, version.version, version.created)
                     if await self._take(event, delivery_id):
                         found[version.name, version.version] = event
             except UNSENDABLE as error:
@@ -214,14 +215,14 @@ class Reconciler(Loop):
     async def _is_told(self, version: RecentVersion) -> bool:
         """Tell whether a delivery told of this very version, not of one of its name that was deleted before it."""
         told = await self._ledger.last_told(Kind.VERSION_CREATED, version.name, version=version.version)
-        return told is not None and told.received_at >= version.created / 1000 - drift.CLOCKS
+        return told is not None and told.received_at >= version.created / 1000 - missed_events.CLOCKS
 
     async def _moves(self, last: Aliases, aliases: Aliases, found: Found, now: float) -> None:
         """Take in the aliases that were moved and that no delivery told of, once they have pointed there for a while.
 
         MLflow doesn't say when an alias was set: it is as old as our knowing of it.
         """
-        moves = drift.moves(last, aliases)
+        moves = missed_events.moves(last, aliases)
         self._suspects = {move: self._suspects.get(move, now) for move in moves}
         done: list[Move] = []
         for move in moves:
@@ -232,12 +233,14 @@ class Reconciler(Loop):
                 del self._suspects[move]
                 self._skip(f"alias {move.alias!r} of model {move.model!r}", fault(error))
         if done:
-            await self._ledger.write_bookmark(ALIASES, drift.write_aliases(drift.with_moves(last, done)))
+            await self._ledger.write_bookmark(
+                ALIASES, missed_events.write_aliases(missed_events.with_moves(last, done))
+            )
         for move in done:
             del self._suspects[move]
 
     async def _is_done(self, move: Move, last: Aliases, found: Found, now: float) -> bool:
-        event = drift.alias_event(move)
+        event = missed_events.alias_event(move)
         if not self._is_wanted(event):
             return True
         delivery_id = await untold(self._ledger, move, last)

@@ -9,11 +9,11 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, SecretStr, StringConstraints, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from bridge import routes_file
-from bridge.errors import BridgeError
-from bridge.payload import MAX_EVENT_TYPE
-from bridge.routes_file import EventType, Repository, RoutesInvalid
-from bridge.routing import Route
+from bridge.core import routes_file
+from bridge.core.errors import BridgeError
+from bridge.core.payload import MAX_EVENT_TYPE
+from bridge.core.routes_file import EventType, Repository, RoutesInvalid
+from bridge.core.routing import Route
 
 _Url = Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._~/-]*)?$")]
 _AppId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}$")]

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 
 DELIVERY_ID_HEADER = b"x-mlflow-delivery-id"
 TIMESTAMP_HEADER = b"x-mlflow-timestamp"

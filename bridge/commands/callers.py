@@ -9,7 +9,7 @@ from typing import Final
 
 import jinja2
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 
 FILE: Final = Path(".github/workflows/on-mlflow-event.yml")
 CALLED: Final = ".github/workflows/model-image.yml"

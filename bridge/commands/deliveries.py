@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from bridge.commands.output import errors_told, print_json
-from bridge.runs import State
+from bridge.core.dispatches import State
 
 if TYPE_CHECKING:
     from rich.console import Console

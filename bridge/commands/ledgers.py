@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from bridge.core.findings import State
 from bridge.doctor import ledger as seen
-from bridge.doctor.findings import State
 from bridge.ledger import Ledger, LedgerUnavailable
 from bridge.ledger.database import HEAD
 

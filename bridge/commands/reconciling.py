@@ -1,7 +1,7 @@
 """`mlflow-bridge reconcile`: one look through MLflow's registry for what no delivery told, as far back as is asked.
 
 The running bridge's reconciler looks through the same registry by its own bookmarks. What both find has one delivery
-id, made of what it says (`bridge.drift`), and so is one delivery.
+id, made of what it says (`bridge.core.missed_events`), and so is one delivery.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from bridge import connections, drift, intake, routing
+from bridge import connections, intake
 from bridge.aside import aside
 from bridge.commands import ledgers
-from bridge.drift import Aliases, Move
-from bridge.errors import BridgeError
-from bridge.events import Event, Kind, UnsupportedEvent
+from bridge.core import missed_events, routing
+from bridge.core.errors import BridgeError
+from bridge.core.events import Event, Kind, UnsupportedEvent
+from bridge.core.missed_events import Aliases, Move
+from bridge.core.routing import Route
 from bridge.ledger import Accepted, Ledger
 from bridge.mlflow_api import MlflowApi, RecentVersion, RegisteredModel, Skipped
 from bridge.reconciler import ALIASES, UNSENDABLE, fault, untold
-from bridge.routing import Route
 from bridge.settings import Settings
 
 Skip = Callable[[str, str], None]
@@ -84,7 +85,7 @@ async def _missing(
             skip(entry.entry, entry.fault)
     aliases = {model.name: model.aliases for model in models if isinstance(model, RegisteredModel)}
     known = [version for version in reversed(listed) if isinstance(version, RecentVersion)]
-    ripe = [version for version in known if version.created / 1000 <= now - drift.GRACE]
+    ripe = [version for version in known if version.created / 1000 <= now - missed_events.GRACE]
     versions = [found for version in ripe if (found := await _version(ledger, version, routes, skip))]
     moved, covered = await _moved(ledger, aliases, versions, routes, skip)
     return versions + moved, covered
@@ -98,7 +99,7 @@ async def _now(ledger: Ledger) -> float:
 async def _version(ledger: Ledger, version: RecentVersion, routes: Sequence[Route], skip: Skip) -> Found | None:
     """Give the version's event; None if no route wants it, or a delivery has already reported this version."""
     try:
-        event = drift.version_event(version.name, version.version, version.source, version.run_id)
+        event = missed_events.version_event(version.name, version.version, version.source, version.run_id)
     except UnsupportedEvent as error:
         skip(f"version {version.version!r} of model {version.name!r}", error.fault)
         return None
@@ -106,9 +107,9 @@ async def _version(ledger: Ledger, version: RecentVersion, routes: Sequence[Rout
     if not wanting:
         return None
     told = await ledger.last_told(Kind.VERSION_CREATED, version.name, version=version.version)
-    if told is not None and told.received_at >= version.created / 1000 - drift.CLOCKS:
+    if told is not None and told.received_at >= version.created / 1000 - missed_events.CLOCKS:
         return None
-    delivery_id = drift.version_delivery_id(version.name, version.version, version.created)
+    delivery_id = missed_events.version_delivery_id(version.name, version.version, version.created)
     return Found(event, delivery_id, wanting, version.created / 1000)
 
 
@@ -120,13 +121,13 @@ async def _moved(
     Apart from them those of a version that was just found: its run sets all of them.
     """
     bookmark = await ledger.bookmark(ALIASES)
-    last = drift.read_aliases(bookmark) if bookmark else {}
+    last = missed_events.read_aliases(bookmark) if bookmark else {}
     covering = {(each.event.model, each.event.version): set(each.routes) for each in versions}
     found: list[Found] = []
     covered: list[Move] = []
-    for move in drift.moves(last, aliases) if bookmark else []:
+    for move in missed_events.moves(last, aliases) if bookmark else []:
         try:
-            event = drift.alias_event(move)
+            event = missed_events.alias_event(move)
         except UnsupportedEvent as error:
             skip(f"alias {move.alias!r} of model {move.model!r}", error.fault)
             continue
@@ -142,8 +143,8 @@ async def _note(ledger: Ledger, covered: Sequence[Move]) -> None:
     """Tell the bridge's reconciler which aliases need no event of their own; all else it finds in the ledger."""
     bookmark = await ledger.bookmark(ALIASES)
     if bookmark and covered:
-        noted = drift.with_moves(drift.read_aliases(bookmark), covered)
-        await ledger.write_bookmark(ALIASES, drift.write_aliases(noted))
+        noted = missed_events.with_moves(missed_events.read_aliases(bookmark), covered)
+        await ledger.write_bookmark(ALIASES, missed_events.write_aliases(noted))
 
 
 async def _take(ledger: Ledger, found: Found, routes: Sequence[Route], skip: Skip) -> bool:

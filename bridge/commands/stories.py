@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from bridge.events import Event
+from bridge.core.events import Event
 from bridge.ledger import Sending, State, Story
 from bridge.web import wording
 

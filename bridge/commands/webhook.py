@@ -27,7 +27,7 @@ def create(
     address, or where the test delivery doesn't arrive.
     """
     from bridge.commands import webhooks
-    from bridge.doctor.findings import State
+    from bridge.core.findings import State
     from bridge.settings import load
 
     with errors_told():
@@ -79,7 +79,7 @@ def list_(as_json: AsJson = False) -> None:
 def try_(wanted: Wanted = None, as_json: AsJson = False) -> None:
     """Let MLflow send its test event to the running bridge. Ends with status 1 where that isn't taken."""
     from bridge.commands import webhooks
-    from bridge.doctor.findings import State
+    from bridge.core.findings import State
     from bridge.settings import load
 
     with errors_told(), webhooks.mlflow(load()) as api:

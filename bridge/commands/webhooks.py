@@ -6,9 +6,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from bridge import connections
+from bridge.core.errors import BridgeError
+from bridge.core.findings import Finding, State
 from bridge.doctor import webhook as judged
-from bridge.doctor.findings import Finding, State
-from bridge.errors import BridgeError
 from bridge.mlflow_api import MlflowApi, MlflowError, Webhook, WebhookTest
 from bridge.settings import Settings
 

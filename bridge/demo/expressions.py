@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 
 Context = Mapping[str, Any]
 Node = Callable[[Context], Any]

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
+from bridge.core.errors import BridgeError
 from bridge.demo.limits import Meter
 from bridge.demo.runs import Clock
-from bridge.errors import BridgeError
 
 DOCS = "https://docs.github.com/rest"
 VERSIONS = ("2022-11-28", "2026-03-10")

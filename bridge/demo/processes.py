@@ -19,7 +19,7 @@ from typing import Self
 
 import httpx
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
 _START_SECONDS = 90.0

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bridge.core.errors import BridgeError
 from bridge.demo import actions as third_party
 from bridge.demo.checkout import copy
 from bridge.demo.outputs import guard
@@ -18,7 +19,6 @@ from bridge.demo.progress import Progress, plan, read_record
 from bridge.demo.runs import Assignment, Conclusion, Report
 from bridge.demo.secrecy import Masking, write_private
 from bridge.demo.stopping import stop
-from bridge.errors import BridgeError
 
 LABELS = ("ubuntu-latest", "ubuntu-24.04", "ubuntu-22.04")
 _HANDED_ON = ("PATH", "LANG", "LC_ALL", "DOCKER_HOST", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")

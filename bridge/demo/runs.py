@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 
 Status = Literal["queued", "pending", "in_progress", "completed"]
 Conclusion = Literal["success", "failure", "cancelled", "skipped", "startup_failure"]

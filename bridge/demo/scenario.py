@@ -15,10 +15,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from bridge.core.errors import BridgeError
 from bridge.demo.registry import Registry
 from bridge.demo.runs import Job, Run, RunNotCompleted, Step
 from bridge.demo.stage import Stage, checkout, missing_for_images, remove_images, serving, stage
-from bridge.errors import BridgeError
 
 MODEL = "Iris Clf (EU)"
 ALIAS = "champion"

@@ -15,11 +15,11 @@ from typing import Any
 
 import httpx
 
+from bridge.core.errors import BridgeError
 from bridge.demo.github import LoopbackGitHub
 from bridge.demo.processes import BridgeServer, MlflowServer
 from bridge.demo.registry import IMAGE, Registry
 from bridge.demo.runner import ActRunner
-from bridge.errors import BridgeError
 from bridge.mlflow_api import MlflowApi
 
 REPOSITORY = "demo/models"

@@ -3,7 +3,7 @@
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from bridge.doctor.findings import Finding, failed, ok, unknown, warning
+from bridge.core.findings import Finding, failed, ok, unknown, warning
 from bridge.signature import MAX_AHEAD
 
 CHECK: Final = "clock"

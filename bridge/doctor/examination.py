@@ -11,18 +11,19 @@ from typing import Final
 
 import httpx
 
-from bridge import connections, reading, weak_settings
+from bridge import connections, weak_settings
 from bridge.aside import aside
+from bridge.core import http_answers
+from bridge.core.findings import Finding, failed, ok, told, unknown, warning
+from bridge.core.http_answers import AnswerUnreadable
+from bridge.core.routing import Route, Way
+from bridge.core.text import read_json
 from bridge.doctor import clock, ledger, repository, webhook
-from bridge.doctor.findings import Finding, failed, ok, told, unknown, warning
 from bridge.doctor.repository import SeenRepository
 from bridge.github import GithubApi
 from bridge.github_repository import FOLDER, GithubRepository, Reply, Seen
 from bridge.mlflow_api import MlflowApi, MlflowError, Webhook
-from bridge.reading import AnswerUnreadable
-from bridge.routing import Route, Way
 from bridge.settings import Settings, SettingsInvalid, load
-from bridge.text import read_json
 
 _FILES: Final = 50
 """Workflows of one branch that are read."""
@@ -52,7 +53,7 @@ async def _bridge(settings: Settings) -> Finding:
     about = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
-            answer = await reading.ask(client, client.build_request("GET", f"{about}/ready"))
+            answer = await http_answers.ask(client, client.build_request("GET", f"{about}/ready"))
         degraded = read_json(answer.content)["degraded"]
     except (httpx.HTTPError, httpx.InvalidURL, AnswerUnreadable, ValueError, KeyError, TypeError):
         return unknown("bridge", about, "no bridge answers on this machine", "start `mlflow-bridge serve`, if it is to")

@@ -8,7 +8,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from bridge.doctor.findings import Finding, failed, ok, warning
+from bridge.core.findings import Finding, failed, ok, warning
 from bridge.ledger import LedgerUnavailable
 from bridge.ledger.database import HEAD, Database
 from bridge.ledger.errors import translated

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from bridge.commands.output import print_json, without_logs
+from bridge.core.findings import Finding, State
 from bridge.doctor.examination import examine
-from bridge.doctor.findings import Finding, State
 from bridge.settings import Settings
 
 _SIGNS: Final = {

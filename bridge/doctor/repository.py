@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
+from bridge.core.findings import Finding, failed, ok, unknown, warning
+from bridge.core.routing import Route, Way
 from bridge.doctor import workflow
-from bridge.doctor.findings import Finding, failed, ok, unknown, warning
 from bridge.github_repository import FOLDER, Reply, Seen, Silence
 from bridge.retry import Answer, is_rate_limit
-from bridge.routing import Route, Way
 
 _SOON: Final = 14 * 24 * 3600.0
 """Seconds before a token's end from which on it is told."""

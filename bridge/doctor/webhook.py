@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
-from bridge.doctor.findings import Finding, failed, ok, warning
-from bridge.events import Kind
+from bridge.core.events import Kind
+from bridge.core.findings import Finding, failed, ok, warning
+from bridge.core.routing import Route
 from bridge.mlflow_api import Webhook, WebhookTest
-from bridge.routing import Route
 from bridge.settings import is_loopback
 from bridge.signature import MAX_AHEAD
 

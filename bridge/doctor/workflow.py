@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import yaml
 
+from bridge.core.findings import Finding, failed, ok, unknown, warning
+from bridge.core.routing import Route, Way
 from bridge.demo.expressions import InvalidExpression
 from bridge.demo.workflows import Workflow, read_yaml
-from bridge.doctor.findings import Finding, failed, ok, unknown, warning
 from bridge.github_repository import FOLDER
-from bridge.routing import Route, Way
 
 CHECK: Final = "workflow"
 

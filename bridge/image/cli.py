@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 from bridge.image import workflow
 from bridge.image.settings import ImageSettings
 

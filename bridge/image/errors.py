@@ -1,6 +1,6 @@
 """What can stop a step on the runner. The message becomes the run's one annotation."""
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 
 
 class MissingSetting(BridgeError):

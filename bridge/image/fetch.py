@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 from bridge.image import workflow
 from bridge.image.artifacts import ModelArtifacts, metadata_in
 from bridge.image.builder import Builder

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from bridge.core.text import read_json
 from bridge.image.errors import RegistryError
 from bridge.image.refusals import is_immutable, mend
 from bridge.image.sign_in import ecr_host
-from bridge.text import read_json
 
 _ABSENT = re.compile(
     r"manifest unknown|name unknown|(artifact|repository) \S+ not found|is not found|does not exist"

@@ -2,7 +2,7 @@
 
 import json
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 from bridge.image import workflow
 from bridge.image.settings import ImageSettings
 from bridge.image.target import Target

@@ -5,7 +5,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 from bridge.image import engine, workflow
 from bridge.image.artifacts import ModelArtifacts, metadata_in
 from bridge.image.builder import MLFLOW, Builder

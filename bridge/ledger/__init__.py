@@ -3,6 +3,7 @@
 SQLite in one file, or PostgreSQL, by the same code. Times are Unix seconds.
 """
 
+from bridge.core.dispatches import Open, RunState, State
 from bridge.ledger.errors import LedgerTooNew, LedgerUnavailable, Unstorable
 from bridge.ledger.ledger import LEASE, Ledger
 from bridge.ledger.records import (
@@ -24,7 +25,6 @@ from bridge.ledger.records import (
     Told,
     Wanted,
 )
-from bridge.runs import Open, RunState, State
 
 __all__ = [
     "FOLLOWER",

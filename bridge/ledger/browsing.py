@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from bridge.events import Event, Kind
+from bridge.core.dispatches import State
+from bridge.core.events import Event, Kind
+from bridge.core.routing import Way
 from bridge.ledger.records import Attempt, Delivery, Listed, Part, Sending, Story, Wanted
 from bridge.ledger.tables import OF_DELIVERY, attempts, deliveries, dispatches, models, tells_of, versions
-from bridge.routing import Way
-from bridge.runs import State
 
 _NAMES: Final = 1000
 """A search that more names fit looks through the list instead of at each name."""

@@ -4,7 +4,7 @@ import sqlite3
 
 import sqlalchemy as sa
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 
 
 class LedgerUnavailable(BridgeError):

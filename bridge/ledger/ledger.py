@@ -11,7 +11,8 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
-from bridge.events import Kind
+from bridge.core.dispatches import Open, RunState
+from bridge.core.events import Kind
 from bridge.ledger import acceptance, browsing, errors, following, listing, replaying, sending
 from bridge.ledger.acceptance import Entry, Outcome, SharedCommits
 from bridge.ledger.database import Database
@@ -31,7 +32,6 @@ from bridge.ledger.records import (
     Wanted,
 )
 from bridge.retry import Decision
-from bridge.runs import Open, RunState
 
 LEASE: Final = 5.0
 """Seconds for which a lane is held, unless it is taken again; so long may nothing be sent after its holder died."""

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from bridge.core.dispatches import State
 from bridge.ledger.batch import Insert, write
 from bridge.ledger.database import insert
 from bridge.ledger.records import Delivery, Dispatch, Pending
 from bridge.ledger.tables import OF_DELIVERY, attempts, deliveries, dispatches, versions
 from bridge.retry import Again, Decision, LookFirst, Pause, Reject, Sent
-from bridge.runs import State
 
 _MOST_WORTH_A_LOOK: Final = (
     State.PENDING,

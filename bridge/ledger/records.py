@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from bridge.events import Event
-from bridge.routing import Way
-from bridge.runs import State
+from bridge.core.dispatches import State
+from bridge.core.events import Event
+from bridge.core.routing import Way
 
 _T = TypeVar("_T")
 

@@ -5,10 +5,10 @@ from dataclasses import asdict
 
 import sqlalchemy as sa
 
+from bridge.core.dispatches import State
 from bridge.ledger import listing
 from bridge.ledger.records import Dispatch
 from bridge.ledger.tables import deliveries, dispatches
-from bridge.runs import State
 
 
 def replay(connection: sa.Connection, delivery_id: str, wanted: Sequence[Dispatch], now: float) -> None:

@@ -18,7 +18,7 @@ from fastapi import Request
 from fastapi.openapi.models import HTTPBase
 from fastapi.security.base import SecurityBase
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 from bridge.web.state import State
 
 USER: Final = "admin"

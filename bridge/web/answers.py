@@ -6,10 +6,10 @@ from typing import Final
 
 from fastapi.responses import JSONResponse
 
-from bridge.errors import BridgeError
-from bridge.events import UnsupportedEvent
+from bridge.core.errors import BridgeError
+from bridge.core.events import UnsupportedEvent
+from bridge.core.payload import PayloadTooLarge
 from bridge.ledger import LedgerUnavailable
-from bridge.payload import PayloadTooLarge
 from bridge.signature import MalformedStamp, SignatureMismatch, SignatureMissing, StaleTimestamp
 from bridge.web.bodies import TooManyBodies
 

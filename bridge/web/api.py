@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from pydantic import AfterValidator, BaseModel
 
-from bridge.events import Kind
+from bridge.core.events import Kind
 from bridge.ledger import Attempt, Listed, Sending, State, Story, Wanted
 from bridge.web import replaying
 from bridge.web.admin import admin

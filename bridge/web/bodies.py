@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 
 BUDGET: Final = 32 * 1024 * 1024
 """Bytes for the whole process: 32 bodies of the maximum size at once. MLflow's server sends ten at a time."""

@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from bridge.errors import BridgeError
-from bridge.events import Kind
+from bridge.core.errors import BridgeError
+from bridge.core.events import Kind
 from bridge.ledger import Listed, Sending, State, Story, Wanted
 from bridge.web import health, replaying, timeline, wording
 from bridge.web.admin import NoPage, NotSignedIn, admin

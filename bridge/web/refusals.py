@@ -9,9 +9,9 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
+from bridge.core.payload import PayloadTooLarge
 from bridge.ledger import LedgerUnavailable
-from bridge.payload import PayloadTooLarge
 from bridge.web.admin import CrossSite, NoPage, NotSignedIn
 from bridge.web.answers import RETRY_AFTER, Word
 

@@ -11,9 +11,10 @@ import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.types import Receive, Scope, Send
 
-from bridge import events, intake, signature
-from bridge.errors import BridgeError
-from bridge.events import Event
+from bridge import intake, signature
+from bridge.core import events
+from bridge.core.errors import BridgeError
+from bridge.core.events import Event
 from bridge.ledger import Accepted, Duplicate
 from bridge.signature import DELIVERY_ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, Stamp
 from bridge.web import answers

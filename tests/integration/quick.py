@@ -5,10 +5,10 @@ QUICK_GRACE: the seconds that MLflow's own delivery has before the reconciler lo
 
 import os
 
-from bridge import drift, runs
+from bridge.core import dispatches, missed_events
 
-drift.GRACE = float(os.environ.get("QUICK_GRACE", "1"))  # type: ignore[misc]  # final for all but us
-runs.UNSEEN_AFTER = 4.0  # type: ignore[misc]
+missed_events.GRACE = float(os.environ.get("QUICK_GRACE", "1"))  # type: ignore[misc]  # final for all but us
+dispatches.UNSEEN_AFTER = 4.0  # type: ignore[misc]
 
 from bridge import follower, reconciler  # noqa: E402  they read the above when they are imported
 

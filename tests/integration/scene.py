@@ -8,7 +8,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from ulid import ULID
 
-from bridge.events import Event, Kind
+from bridge.core.events import Event, Kind
 from bridge.ledger import FOLLOWER, LANE, Delivery, Dispatch, Ledger, RunState, State
 from bridge.retry import Again, Decision, Reject, Sent
 from tests.integration.conftest import REPOSITORY

@@ -12,12 +12,12 @@ import httpx
 import pytest
 from httpcore._backends.sync import SyncStream
 
-from bridge import reading
 from bridge.aside import aside
+from bridge.core import http_answers
+from bridge.core.http_answers import LARGEST, AnswerTooLarge, AnswerTooSlow, AnswerUnreadable
 from bridge.github import GithubApi, LookFailed, StaticToken
 from bridge.github_app import AppInstallation
 from bridge.mlflow_api import MlflowAnswerTooLarge, MlflowApi, MlflowError, MlflowUnreachable
-from bridge.reading import LARGEST, AnswerTooLarge, AnswerTooSlow, AnswerUnreadable
 from bridge.retry import Answer, NotSent, Unanswered
 from tests.integration import hostile_server
 from tests.integration.conftest import TOKEN
@@ -41,8 +41,8 @@ def anyio_backend() -> str:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deadlines that a test can wait for."""
-    monkeypatch.setattr(reading.ask, "__kwdefaults__", {"seconds": SECONDS, "most": LARGEST})
-    monkeypatch.setattr(reading.ask_blocking, "__kwdefaults__", {"seconds": SECONDS, "most": LARGEST})
+    monkeypatch.setattr(http_answers.ask, "__kwdefaults__", {"seconds": SECONDS, "most": LARGEST})
+    monkeypatch.setattr(http_answers.ask_blocking, "__kwdefaults__", {"seconds": SECONDS, "most": LARGEST})
     monkeypatch.setattr("bridge.mlflow_api._SECONDS", SECONDS)
 
 
@@ -61,12 +61,12 @@ async def ask_both(url: str) -> list[BaseException]:
     raised: list[BaseException] = []
     async with httpx.AsyncClient(trust_env=False) as client:
         try:
-            await reading.ask(client, client.build_request("GET", url))
+            await http_answers.ask(client, client.build_request("GET", url))
         except AnswerUnreadable as error:
             raised.append(error)
     with httpx.Client(trust_env=False) as blocking:
         try:
-            await aside(reading.ask_blocking, blocking, blocking.build_request("GET", url))
+            await aside(http_answers.ask_blocking, blocking, blocking.build_request("GET", url))
         except AnswerUnreadable as error:
             raised.append(error)
     return raised
@@ -103,7 +103,7 @@ async def test_what_is_packed_is_unpacked_and_a_part_of_it_is_no_answer(cut: int
         assert [type(error) for error in raised] == ([AnswerUnreadable] * 2 if cut else [])
         if not cut:
             async with httpx.AsyncClient(trust_env=False) as client:
-                answer = await reading.ask(client, client.build_request("GET", server.url))
+                answer = await http_answers.ask(client, client.build_request("GET", server.url))
             assert (answer.content, answer.headers.get("content-encoding")) == (b'{"a": 1}', None)
 
 
@@ -149,7 +149,7 @@ def test_a_connection_of_tls_that_is_cut_stays_one_of_tls() -> None:
             ours, server_hostname="mlflow", do_handshake_on_connect=False
         ) as secure,
     ):
-        connection = reading._Connection()
+        connection = http_answers._Connection()
         connection.note("connection.start_tls.complete", {"return_value": SyncStream(secure)})
         connection.cut()
         assert secure._sslobj is not None  # type: ignore[attr-defined]  # else what is sent then is sent in plain text

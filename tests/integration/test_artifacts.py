@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 from bridge.image import artifacts as module
 from bridge.image.artifacts import ModelArtifacts, metadata_in
 from bridge.image.errors import UnsafeMetadata

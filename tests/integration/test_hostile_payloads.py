@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
+from bridge.core.errors import BridgeError
 from bridge.demo.processes import MlflowServer
-from bridge.errors import BridgeError
 from bridge.image.identity import MODEL, RECIPE, RECIPE_LABEL, SOURCE, VERSION
 from bridge.image.promote import promote
 from bridge.image.resolve import resolve

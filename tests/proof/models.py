@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 from bridge.image.artifacts import metadata_in
 from bridge.image.layered import build as layered
 from bridge.image.layered.plan import Base

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 from bridge.image.access import AccessSettings
 from bridge.image.sign_in import Given, SignIn, Way, choose
 

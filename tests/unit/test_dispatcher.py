@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from bridge.core.dispatches import State
+from bridge.core.events import Event, Kind
+from bridge.core.routing import Way
 from bridge.dispatcher import Dispatcher
-from bridge.events import Event, Kind
 from bridge.github import ActionsUnreadable, GithubApi, LookFailed, Run
 from bridge.ledger import LANE, LEASE, Delivery, Dispatch, Ledger, LedgerUnavailable, Pending
 from bridge.retry import Answer, NotSent, Outcome, Unanswered
-from bridge.routing import Way
-from bridge.runs import State
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from bridge.events import Event, Kind
+from bridge.core.dispatches import UNSEEN_AFTER, Run, State
+from bridge.core.events import Event, Kind
 from bridge.follower import LOOK_AGAIN, Follower
 from bridge.github import ActionsUnreadable, GithubApi, LookFailed, Page
 from bridge.ledger import FOLLOWER, LANE, Delivery, Dispatch, Ledger
@@ -21,7 +22,6 @@ from bridge.mlflow_api import (
     ModelVersion,
 )
 from bridge.retry import Answer, NotSent, Sent
-from bridge.runs import UNSEEN_AFTER, Run, State
 
 pytestmark = pytest.mark.anyio
 

@@ -3,10 +3,10 @@ import math
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from bridge.core.routing import Route
 from bridge.github import Quota
 from bridge.ledger import Figures, State
 from bridge.metrics import Metrics
-from bridge.routing import Route
 
 NOTHING = Figures({}, None, {})
 ROUTES = (Route("all", "owner/models", "t"), Route("fraud", "owner/fraud", "t"))

@@ -9,6 +9,7 @@ import httpx
 import pytest
 import respx
 
+from bridge.core.http_answers import LARGEST
 from bridge.mlflow_api import (
     MlflowAnswerTooLarge,
     MlflowAnswerUnreadable,
@@ -22,7 +23,6 @@ from bridge.mlflow_api import (
     RegisteredModel,
     Skipped,
 )
-from bridge.reading import LARGEST
 
 URI = "https://mlflow.example:5000/prefix"
 VERSION = "/prefix/api/2.0/mlflow/model-versions/get"

@@ -10,13 +10,13 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
-from bridge import drift
-from bridge.drift import CLOCKS, GRACE, OVERLAP
-from bridge.events import Event, Kind
+from bridge.core import missed_events
+from bridge.core.events import Event, Kind
+from bridge.core.missed_events import CLOCKS, GRACE, OVERLAP
+from bridge.core.routing import Route
 from bridge.ledger import RECONCILER, Delivery, Ledger
 from bridge.mlflow_api import MlflowApi, MlflowUnreachable, RecentVersion, RegisteredModel, Skipped
 from bridge.reconciler import ALIASES, VERSIONS, Reconciler
-from bridge.routing import Route
 
 pytestmark = pytest.mark.anyio
 
@@ -503,7 +503,7 @@ async def test_an_earlier_version_that_no_database_stores_stops_nobody(anywhere:
     bench = anywhere
     bench.registry.models["iris"] = {"champion": version}
     bench.registry.models["other"] = {"champion": "1"}
-    await bench.ledger.write_bookmark(ALIASES, drift.write_aliases(bench.registry.models))
+    await bench.ledger.write_bookmark(ALIASES, missed_events.write_aliases(bench.registry.models))
     await bench.deliver("iris", "2", "champion")
     bench.registry.models["iris"]["champion"] = "2"
     bench.registry.models["other"]["champion"] = "2"

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from bridge.routing import Route, Way
+from bridge.core.routing import Route, Way
 from bridge.settings import Settings, SettingsInvalid, load, load_routes
 
 REQUIRED = {

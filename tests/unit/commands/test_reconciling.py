@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from bridge import connections, drift, intake
+from bridge import connections, intake
 from bridge.commands import ledgers, reconciling
 from bridge.commands.reconciling import Found, NoMlflow
-from bridge.events import Event, Kind
+from bridge.core import missed_events
+from bridge.core.events import Event, Kind
+from bridge.core.routing import Route
 from bridge.ledger import Ledger, LedgerUnavailable, Wanted
 from bridge.mlflow_api import MlflowApi, RecentVersion, RegisteredModel
 from bridge.reconciler import ALIASES
-from bridge.routing import Route
 from bridge.settings import Settings
 
 DAY = 24 * 3600.0
@@ -125,7 +126,7 @@ def test_versions_of_that_time_that_nobody_told_of_are_found_oldest_first(scene:
 
 def test_a_version_that_was_made_again_is_another(scene: Scene) -> None:
     scene.hold([("iris", "1", 300)])
-    scene.tell(Event(Kind.VERSION_CREATED, "iris", "1"), age=300 + drift.CLOCKS + 60)
+    scene.tell(Event(Kind.VERSION_CREATED, "iris", "1"), age=300 + missed_events.CLOCKS + 60)
     assert about(scene.run()) == [version("iris", "1")]
 
 
@@ -133,7 +134,7 @@ def test_what_the_reconciler_itself_finds_has_the_same_id(scene: Scene) -> None:
     scene.hold([("iris", "1", 300)])
     (found,) = scene.run(dry_run=True)
     created = int((scene.now - 300) * 1000 // 1)
-    assert found.delivery_id == drift.version_delivery_id("iris", "1", created)
+    assert found.delivery_id == missed_events.version_delivery_id("iris", "1", created)
     assert found.as_dict()["routes"] == ["environment"]
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 from rich.console import Console
 
 from bridge.commands import following, stories
-from bridge.events import Event, Kind
+from bridge.core.events import Event, Kind
+from bridge.core.routing import Way
 from bridge.ledger import Attempt, Delivery, Sending, State, Story
-from bridge.routing import Way
 from bridge.web import api
 
 

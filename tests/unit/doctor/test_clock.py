@@ -1,7 +1,7 @@
 import pytest
 
+from bridge.core.findings import State
 from bridge.doctor import clock
-from bridge.doctor.findings import State
 
 DATE = "Thu, 01 Jan 2026 12:00:00 GMT"
 AT = 1767268800.0

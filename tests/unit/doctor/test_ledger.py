@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from bridge.core.findings import State
 from bridge.doctor import ledger
-from bridge.doctor.findings import State
 from bridge.doctor.ledger import SeenLedger
 from bridge.ledger import Ledger
 from bridge.ledger.database import HEAD

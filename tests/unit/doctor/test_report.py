@@ -3,8 +3,8 @@ import json
 import pytest
 from pydantic import SecretStr
 
+from bridge.core.findings import Finding, State, failed, ok, told, unknown, warning
 from bridge.doctor import report
-from bridge.doctor.findings import Finding, State, failed, ok, told, unknown, warning
 from bridge.settings import Settings
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from bridge.core.findings import Finding, State
+from bridge.core.routing import Route, Way
 from bridge.doctor import repository
-from bridge.doctor.findings import Finding, State
 from bridge.doctor.repository import SeenRepository
 from bridge.github_repository import Reply, Silence
-from bridge.routing import Route, Way
 
 PATH = ".github/workflows/on-mlflow-event.yml"
 OURS = (Path(__file__).parents[3] / PATH).read_text()

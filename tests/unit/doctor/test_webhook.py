@@ -2,11 +2,11 @@ import json
 
 import pytest
 
+from bridge.core.events import Kind
+from bridge.core.findings import State
+from bridge.core.routing import DEFAULT_KINDS, Route
 from bridge.doctor import webhook
-from bridge.doctor.findings import State
-from bridge.events import Kind
 from bridge.mlflow_api import Webhook, WebhookTest
-from bridge.routing import DEFAULT_KINDS, Route
 
 EVENTS = ["model_version.created", "model_version_alias.created"]
 

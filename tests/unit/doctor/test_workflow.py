@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from bridge.core.findings import Finding, State
+from bridge.core.routing import Route, Way
 from bridge.doctor import workflow
-from bridge.doctor.findings import Finding, State
-from bridge.routing import Route, Way
 
 OURS = (Path(__file__).parents[3] / ".github/workflows/on-mlflow-event.yml").read_text()
 PATH = ".github/workflows/on-mlflow-event.yml"

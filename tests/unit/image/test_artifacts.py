@@ -7,7 +7,7 @@ import respx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 from bridge.image.artifacts import ModelArtifacts, _path_below_the_proxy, metadata_in
 from bridge.image.errors import DirectArtifacts, UnsafeMetadata
 from bridge.mlflow_api import MlflowApi

@@ -9,7 +9,7 @@ from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 from bridge.image.ecr import AccessDenied, Ecr, EcrRepository, alias_filters
 from bridge.image.errors import InvalidInput, RegistryError
 from bridge.image.sign_in import EcrHost

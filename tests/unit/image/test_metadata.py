@@ -3,7 +3,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 from bridge.image.errors import UnsafeMetadata, UnsupportedModel
 from bridge.image.metadata import ModelMetadata, read
 

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 from bridge.image.errors import UnsafeMetadata
 from bridge.image.layered.plan import plan
 from bridge.image.metadata import ModelMetadata, read
@@ -180,7 +180,7 @@ def test_long_text_is_no_number() -> None:
 _LIMITED = """
 import re, resource, sys
 from pathlib import Path
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 from bridge.image.metadata import read
 
 def peak():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 from bridge.image.errors import MissingSetting
 from bridge.image.sign_in import EcrHost, Given, SignIn, Way, choose, ecr_host
 

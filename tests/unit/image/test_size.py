@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 from bridge.image.errors import InvalidInput
 from bridge.image.size import ImageTooLarge, check_size, size_limit
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 from bridge.image.errors import InvalidInput
 from bridge.image.settings import ImageSettings
 from bridge.image.target import Target

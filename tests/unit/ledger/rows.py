@@ -4,7 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bridge.events import Event, Kind
+from bridge.core.events import Event, Kind
 from bridge.ledger import LANE, LEASE, Delivery, Dispatch, Ledger, Pending
 from bridge.retry import Sent
 

@@ -7,9 +7,9 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from bridge.events import LONGEST_NAME, Event, Kind
+from bridge.core.events import LONGEST_NAME, Event, Kind
+from bridge.core.routing import Way
 from bridge.ledger import Accepted, Delivery, Dispatch, Duplicate, Ledger, LedgerUnavailable, Unstorable
-from bridge.routing import Way
 from tests.unit.ledger.rows import NOW, delivery, dispatch, pending, rows, state
 
 pytestmark = pytest.mark.anyio

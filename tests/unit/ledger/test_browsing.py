@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 
-from bridge.events import Event, Kind
+from bridge.core.events import Event, Kind
 from bridge.ledger import Delivery, Dispatch, Ledger, LedgerUnavailable, Listed, RunState, State, Wanted, browsing
 from bridge.ledger.tables import deliveries, dispatches
 from bridge.retry import Again, Decision, Pause, Reject, Sent

@@ -18,7 +18,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from bridge.events import Kind
+from bridge.core.events import Kind
 from bridge.ledger import LANE, Accepted, Ledger, LedgerTooNew, LedgerUnavailable, RunState, State, Unstorable
 from bridge.ledger.database import _MIGRATION_LOCK, _MIGRATIONS, HEAD
 from bridge.retry import Pause

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bridge.events import Event, Kind
+from bridge.core.events import Event, Kind
 from bridge.ledger import Ledger, Open, RunState, State
 from bridge.retry import Pause
 from tests.unit.ledger.rows import EVENT, ME, NOW, begin, delivery, dispatch, rows, send, state

@@ -1,6 +1,6 @@
 import pytest
 
-from bridge.events import Event, Kind
+from bridge.core.events import Event, Kind
 from bridge.ledger import Delivery, Ledger, Told
 
 pytestmark = pytest.mark.anyio

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.core.routing import Way
 from bridge.ledger import Sending, State
-from bridge.routing import Way
 from bridge.web.timeline import UNDER_WAY, WIDTH, steps, stretches
 
 NOW = 1_700_000_000.0

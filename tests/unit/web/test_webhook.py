@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mlflow.entities.webhook import WebhookEvent
 from mlflow.webhooks.types import EVENT_TO_PAYLOAD_CLASS, get_example_payload_for_event
 
-from bridge.events import Kind
+from bridge.core.events import Kind
 from bridge.ledger import Ledger, LedgerUnavailable
 from bridge.signature import sign
 from bridge.web import webhook

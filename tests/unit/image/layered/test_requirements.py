@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 from bridge.image.errors import UnsafeMetadata, UnsupportedModel
 from bridge.image.layered.requirements import Requirements, read
 

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator
 
-from bridge.text import Text
+from bridge.core.text import Text
 
 
 class State(StrEnum):

@@ -7,9 +7,9 @@ workflows" for workflow_dispatch, which takes 65,535 characters of inputs too, a
 import json
 from typing import Final
 
-from bridge.errors import BridgeError
-from bridge.events import Event
-from bridge.routing import Route, Way
+from bridge.core.errors import BridgeError
+from bridge.core.events import Event
+from bridge.core.routing import Route, Way
 
 MAX_EVENT_TYPE = 100
 """Characters."""

@@ -7,9 +7,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.events import Event, Kind
-from bridge.payload import MAX_KEYS, MAX_PAYLOAD, PayloadTooLarge, check, make, workflow_inputs
-from bridge.routing import Route, Way
+from bridge.core.events import Event, Kind
+from bridge.core.payload import MAX_KEYS, MAX_PAYLOAD, PayloadTooLarge, check, make, workflow_inputs
+from bridge.core.routing import Route, Way
 
 ROUTE = Route("environment", "owner/models", "mlflow-model-version")
 BY_WORKFLOW = replace(ROUTE, dispatch=Way.WORKFLOW, workflow="on-mlflow-event.yml", ref="main")

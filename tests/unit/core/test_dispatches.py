@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from bridge.runs import ENDS, UNSEEN_AFTER, Open, Run, RunState, State, by_dispatch, decide, meaning
+from bridge.core.dispatches import ENDS, UNSEEN_AFTER, Open, Run, RunState, State, by_dispatch, decide, meaning
 
 NOW = 1_700_000_000.0
 ID = "01J0000000000000000000000A"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from mlflow.entities.webhook import WebhookEvent
 from mlflow.webhooks.types import EVENT_TO_PAYLOAD_CLASS, get_example_payload_for_event
 
-from bridge.events import LONGEST_NAME, Event, Kind, UnsupportedEvent, parse
+from bridge.core.events import LONGEST_NAME, Event, Kind, UnsupportedEvent, parse
 
 VERSION = {"name": "iris clf", "version": "7", "source": "models:/m-1", "run_id": "r1", "tags": {}, "description": "d"}
 ALIAS = {"name": "iris clf", "version": "7", "alias": "champion"}

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from bridge.events import Event, Kind
-from bridge.routing import Route, match, never
+from bridge.core.events import Event, Kind
+from bridge.core.routing import Route, match, never
 
 ROUTE = Route("environment", "owner/models", "mlflow-model-version")
 EVERYTHING = replace(ROUTE, name="everything", kinds=frozenset(Kind))

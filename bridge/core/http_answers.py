@@ -15,7 +15,7 @@ from typing import Any, Final
 import httpx
 from httpcore import NetworkStream
 
-from bridge.errors import BridgeError
+from bridge.core.errors import BridgeError
 
 LARGEST: Final = 8 * 1024 * 1024
 """Bytes of an answer after decompression. A list of 100 runs from GitHub has 1 to 2 MB, one of 200 versions from

@@ -6,7 +6,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Final
 
-from bridge.events import DEFAULT_WORKSPACE, Event, Kind
+from bridge.core.events import DEFAULT_WORKSPACE, Event, Kind
 
 OUR_TAGS: Final = "image."
 """What the tags begin with that our own runs write into MLflow: an event of theirs must cause no run."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.text import LONGEST, clean, read_json
+from bridge.core.text import LONGEST, clean, read_json
 
 
 @pytest.mark.parametrize("text", ["", "模型 (EU) é 🚀", "ghcr.io/a/b@sha256:1", "x" * LONGEST])

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.events import Kind
-from bridge.routes_file import MAX_FILE, RoutesInvalid, read
-from bridge.routing import Route, Way
+from bridge.core.events import Kind
+from bridge.core.routes_file import MAX_FILE, RoutesInvalid, read
+from bridge.core.routing import Route, Way
 
 WRONG = '''\
 # [[route]] in a comment begins none

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.fields import FieldInfo
 
-from bridge.errors import BridgeError
-from bridge.events import Kind
-from bridge.payload import MAX_EVENT_TYPE
-from bridge.routing import DEFAULT_KINDS, OUR_TAGS, Route, Way
+from bridge.core.errors import BridgeError
+from bridge.core.events import Kind
+from bridge.core.payload import MAX_EVENT_TYPE
+from bridge.core.routing import DEFAULT_KINDS, OUR_TAGS, Route, Way
 
 MAX_FILE: Final = 64 * 1024
 """Characters; some five hundred routes."""

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints, ValidationError
 from pydantic_core import PydanticCustomError
 
-from bridge.errors import BridgeError
-from bridge.text import Text
+from bridge.core.errors import BridgeError
+from bridge.core.text import Text
 
 DEFAULT_WORKSPACE: Final = "default"
 

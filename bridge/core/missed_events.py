@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Final, Self
 from uuid import UUID, uuid5
 
-from bridge.errors import BridgeError
-from bridge.events import Event, Kind, parse
-from bridge.text import read_json
+from bridge.core.errors import BridgeError
+from bridge.core.events import Event, Kind, parse
+from bridge.core.text import read_json
 
 GRACE: Final = 120.0
 """Seconds that MLflow's own delivery has, with all of its retries, before anybody looks for it."""
