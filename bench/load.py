@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from statistics import quantiles
 from uuid import uuid4
 
-from bridge.signature import sign
+from bridge.mlflow.signature import sign
 
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 

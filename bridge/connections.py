@@ -1,7 +1,7 @@
 """The clients of GitHub and MLflow that the settings describe."""
 
 from bridge.github import Credential, GithubApi, StaticToken
-from bridge.mlflow_api import MlflowApi
+from bridge.mlflow.client import MlflowApi
 from bridge.settings import Settings
 
 

@@ -15,7 +15,7 @@ from bridge.github import GithubApi, LookFailed
 from bridge.lease import Lease
 from bridge.ledger import FOLLOWER, Ledger, LedgerUnavailable, Unstorable
 from bridge.loop import Loop
-from bridge.mlflow_api import MlflowAnswerTooLarge, MlflowApi, MlflowError, MlflowNotFound, MlflowRefused
+from bridge.mlflow.client import MlflowAnswerTooLarge, MlflowApi, MlflowError, MlflowNotFound, MlflowRefused
 from bridge.retry import Answer, delay, pause
 
 LOOK_AGAIN: Final = 300.0

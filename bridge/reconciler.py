@@ -17,7 +17,7 @@ from bridge.core.text import clean
 from bridge.lease import Lease
 from bridge.ledger import RECONCILER, Accepted, Ledger
 from bridge.loop import Loop
-from bridge.mlflow_api import MlflowApi, MlflowError, RecentVersion, RegisteredModel, Skipped
+from bridge.mlflow.client import MlflowApi, MlflowError, RecentVersion, RegisteredModel, Skipped
 
 VERSIONS: Final = "reconciler.versions"
 ALIASES: Final = "reconciler.aliases"

@@ -18,7 +18,7 @@ from bridge.core.events import Event, Kind, UnsupportedEvent
 from bridge.core.missed_events import Aliases, Move
 from bridge.core.routing import Route
 from bridge.ledger import Accepted, Ledger
-from bridge.mlflow_api import MlflowApi, RecentVersion, RegisteredModel, Skipped
+from bridge.mlflow.client import MlflowApi, RecentVersion, RegisteredModel, Skipped
 from bridge.reconciler import ALIASES, UNSENDABLE, fault, untold
 from bridge.settings import Settings
 

@@ -52,7 +52,7 @@ def list_(as_json: AsJson = False) -> None:
     from rich.table import Column, Table
 
     from bridge.commands import webhooks
-    from bridge.doctor.webhook import address, ours
+    from bridge.mlflow.webhooks import address, ours
     from bridge.settings import load
 
     with errors_told(), webhooks.mlflow(load()) as api:

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from bridge import connections
 from bridge.core.errors import BridgeError
 from bridge.core.findings import Finding, State
-from bridge.doctor import webhook as judged
-from bridge.mlflow_api import MlflowApi, MlflowError, Webhook, WebhookTest
+from bridge.mlflow import webhooks as judged
+from bridge.mlflow.client import MlflowApi, MlflowError, Webhook, WebhookTest
 from bridge.settings import Settings
 
 _CACHE: Final = 60

@@ -20,7 +20,7 @@ from bridge.demo.github import LoopbackGitHub
 from bridge.demo.processes import BridgeServer, MlflowServer
 from bridge.demo.registry import IMAGE, Registry
 from bridge.demo.runner import ActRunner
-from bridge.mlflow_api import MlflowApi
+from bridge.mlflow.client import MlflowApi
 
 REPOSITORY = "demo/models"
 EVENTS = ("model_version.created", "model_version_alias.created")

@@ -4,7 +4,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from bridge.core.findings import Finding, failed, ok, unknown, warning
-from bridge.signature import MAX_AHEAD
+from bridge.mlflow.signature import MAX_AHEAD
 
 CHECK: Final = "clock"
 _GITHUB: Final = 60.0

@@ -18,11 +18,12 @@ from bridge.core.findings import Finding, failed, ok, told, unknown, warning
 from bridge.core.http_answers import AnswerUnreadable
 from bridge.core.routing import Route, Way
 from bridge.core.text import read_json
-from bridge.doctor import clock, ledger, repository, webhook
+from bridge.doctor import clock, ledger, repository
 from bridge.doctor.repository import SeenRepository
 from bridge.github import GithubApi
 from bridge.github_repository import FOLDER, GithubRepository, Reply, Seen
-from bridge.mlflow_api import MlflowApi, MlflowError, Webhook
+from bridge.mlflow import webhooks
+from bridge.mlflow.client import MlflowApi, MlflowError, Webhook
 from bridge.settings import Settings, SettingsInvalid, load
 
 _FILES: Final = 50
@@ -137,19 +138,19 @@ def _asked(mlflow: MlflowApi, settings: Settings, url: str | None) -> list[Findi
         ok("mlflow", mlflow.server, "it answers, and lets us see its webhooks"),
         clock.mlflow(ahead, mlflow.server, settings.max_timestamp_age),
     ]
-    leading = webhook.ours(found, url)
+    leading = webhooks.ours(found, url)
     if not leading:
         where = f"to {url}" if url else "to a bridge"
         if not settings.webhook_secrets:
             said = f"none of {len(found)} webhooks leads {where}, and there is no MLFLOW_WEBHOOK_SECRET"
-            return [*findings, warning(webhook.CHECK, mlflow.server, f"{said}: the reconciler works alone", _CREATE)]
+            return [*findings, warning(webhooks.CHECK, mlflow.server, f"{said}: the reconciler works alone", _CREATE)]
         return [
             *findings,
-            failed(webhook.CHECK, mlflow.server, f"none of {len(found)} webhooks leads {where}", _CREATE),
+            failed(webhooks.CHECK, mlflow.server, f"none of {len(found)} webhooks leads {where}", _CREATE),
         ]
     for each in leading:
-        findings += webhook.judge(each, webhook.needed(settings.routes))
-        if event := webhook.to_test(each):
+        findings += webhooks.judge(each, webhooks.needed(settings.routes))
+        if event := webhooks.to_test(each):
             findings.append(_tested(mlflow, each, event))
     return findings
 
@@ -159,6 +160,6 @@ _CREATE: Final = "run `mlflow-bridge webhook create https://bridge.example.com/w
 
 def _tested(mlflow: MlflowApi, each: Webhook, event: str) -> Finding:
     try:
-        return webhook.tested(each, mlflow.test_webhook(each.id, event))
+        return webhooks.tested(each, mlflow.test_webhook(each.id, event))
     except MlflowError as error:
-        return told(webhook.DELIVERY, webhook.named(each), str(error))
+        return told(webhooks.DELIVERY, webhooks.named(each), str(error))

@@ -11,7 +11,7 @@ from bridge.image.repository import repository_of, version_tags
 from bridge.image.settings import ImageSettings
 from bridge.image.target import Target
 from bridge.image.writeback import URI, write_image
-from bridge.mlflow_api import MlflowApi, MlflowNotFound
+from bridge.mlflow.client import MlflowApi, MlflowNotFound
 from bridge.naming import alias_tag
 
 LATEST = "latest"

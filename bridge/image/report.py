@@ -8,7 +8,7 @@ from bridge.image.settings import ImageSettings
 from bridge.image.target import Target
 from bridge.image.workspace import Workspace
 from bridge.image.writeback import FAILED, write_image, write_status
-from bridge.mlflow_api import ModelVersion
+from bridge.mlflow.client import ModelVersion
 
 
 def report_pushed(settings: ImageSettings, workspace: Workspace) -> None:

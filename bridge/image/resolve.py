@@ -19,7 +19,7 @@ from bridge.image.repository import image_to_keep, repository_of
 from bridge.image.settings import ImageSettings
 from bridge.image.size import size_limit
 from bridge.image.target import Target
-from bridge.mlflow_api import MlflowApi, ModelVersion
+from bridge.mlflow.client import MlflowApi, ModelVersion
 from bridge.naming import slug
 
 _EARLIER = 5

@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bridge.image.environment import Environment
 from bridge.image.errors import MissingSetting
-from bridge.mlflow_api import MlflowApi
+from bridge.mlflow.client import MlflowApi
 from bridge.naming import former_slug, repository, slug
 
 GHCR = "ghcr.io"

@@ -8,7 +8,7 @@ from typing import Any
 from bridge.image.builder import INPUTS
 from bridge.image.errors import InvalidInput
 from bridge.image.settings import ImageSettings
-from bridge.mlflow_api import MlflowApi, ModelVersion
+from bridge.mlflow.client import MlflowApi, ModelVersion
 
 SMOKE_TESTS = ("off", "ping", "invoke")
 

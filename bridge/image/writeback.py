@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bridge.mlflow_api import MlflowApi, MlflowError, ModelVersion
+from bridge.mlflow.client import MlflowApi, MlflowError, ModelVersion
 
 URI, STATUS, RUN_URL = "image.uri", "image.status", "image.run_url"
 BUILDING, PUSHED, FAILED = "building", "pushed", "failed"

@@ -10,7 +10,7 @@ from bridge.core.errors import BridgeError
 from bridge.core.events import UnsupportedEvent
 from bridge.core.payload import PayloadTooLarge
 from bridge.ledger import LedgerUnavailable
-from bridge.signature import MalformedStamp, SignatureMismatch, SignatureMissing, StaleTimestamp
+from bridge.mlflow.signature import MalformedStamp, SignatureMismatch, SignatureMissing, StaleTimestamp
 from bridge.web.bodies import TooManyBodies
 
 RETRY_AFTER: Final = 2

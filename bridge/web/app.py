@@ -17,7 +17,7 @@ from bridge.github import GithubApi
 from bridge.ledger import Ledger
 from bridge.loop import Loop
 from bridge.metrics import Metrics
-from bridge.mlflow_api import MlflowApi
+from bridge.mlflow.client import MlflowApi
 from bridge.reconciler import Reconciler
 from bridge.settings import Settings
 from bridge.web import api, health, metrics, pages, webhook

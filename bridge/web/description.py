@@ -6,7 +6,7 @@ Source: MLflow's document "Webhooks". It shows what MLflow sends; members that a
 from typing import Any, Final
 
 from bridge.core.events import Kind
-from bridge.signature import DELIVERY_ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
+from bridge.mlflow.signature import DELIVERY_ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
 from bridge.web.answers import REFUSALS, TAKEN, Word
 
 _TEXT: Final = {"type": "string", "minLength": 1}

@@ -11,12 +11,13 @@ import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.types import Receive, Scope, Send
 
-from bridge import intake, signature
+from bridge import intake
 from bridge.core import events
 from bridge.core.errors import BridgeError
 from bridge.core.events import Event
 from bridge.ledger import Accepted, Duplicate
-from bridge.signature import DELIVERY_ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, Stamp
+from bridge.mlflow import signature
+from bridge.mlflow.signature import DELIVERY_ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, Stamp
 from bridge.web import answers
 from bridge.web.answers import BodyCutOff, BodyTooLarge, Misframed, TooManyHeaders, Word
 from bridge.web.bodies import Body

@@ -16,7 +16,7 @@ import pytest
 from bridge.demo.registry import Registry
 from bridge.demo.runs import Run
 from bridge.demo.stage import Stage, serving
-from bridge.mlflow_api import ModelVersion
+from bridge.mlflow.client import ModelVersion
 
 _RUN = 1200.0
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow warns of its own dependencies

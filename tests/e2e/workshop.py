@@ -25,7 +25,7 @@ from bridge.demo.registry import Registry
 from bridge.demo.runner import ActRunner
 from bridge.demo.runs import Run
 from bridge.demo.stage import REPOSITORY, base_image, checkout, missing_for_images, new_runner, remove_images
-from bridge.mlflow_api import MlflowApi
+from bridge.mlflow.client import MlflowApi
 
 _RUN = 600.0
 _PYTHON = ".".join(str(part) for part in sys.version_info[:3])

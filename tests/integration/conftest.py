@@ -11,7 +11,7 @@ import pytest
 from bridge.demo.github import LoopbackGitHub
 from bridge.demo.limits import Limits
 from bridge.demo.processes import BridgeServer, MlflowServer
-from bridge.mlflow_api import MlflowApi
+from bridge.mlflow.client import MlflowApi
 
 SECRET = "sentinel-secret-of-the-webhook"
 TOKEN = "ghp_sentineltokenofthebridge"

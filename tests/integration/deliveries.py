@@ -13,7 +13,7 @@ from uuid import uuid4
 import httpx
 import sqlalchemy as sa
 
-from bridge.signature import sign
+from bridge.mlflow.signature import sign
 from tests.integration.conftest import SECRET
 
 VERSION: dict[str, object] = {

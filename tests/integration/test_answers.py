@@ -17,7 +17,7 @@ from bridge.core import http_answers
 from bridge.core.http_answers import LARGEST, AnswerTooLarge, AnswerTooSlow, AnswerUnreadable
 from bridge.github import GithubApi, LookFailed, StaticToken
 from bridge.github_app import AppInstallation
-from bridge.mlflow_api import MlflowAnswerTooLarge, MlflowApi, MlflowError, MlflowUnreachable
+from bridge.mlflow.client import MlflowAnswerTooLarge, MlflowApi, MlflowError, MlflowUnreachable
 from bridge.retry import Answer, NotSent, Unanswered
 from tests.integration import hostile_server
 from tests.integration.conftest import TOKEN
@@ -43,7 +43,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deadlines that a test can wait for."""
     monkeypatch.setattr(http_answers.ask, "__kwdefaults__", {"seconds": SECONDS, "most": LARGEST})
     monkeypatch.setattr(http_answers.ask_blocking, "__kwdefaults__", {"seconds": SECONDS, "most": LARGEST})
-    monkeypatch.setattr("bridge.mlflow_api._SECONDS", SECONDS)
+    monkeypatch.setattr("bridge.mlflow.client._SECONDS", SECONDS)
 
 
 @pytest.fixture

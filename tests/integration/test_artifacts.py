@@ -11,7 +11,7 @@ from bridge.core.errors import BridgeError
 from bridge.image import artifacts as module
 from bridge.image.artifacts import ModelArtifacts, metadata_in
 from bridge.image.errors import UnsafeMetadata
-from bridge.mlflow_api import MlflowApi, MlflowBusy, MlflowError, MlflowUnreachable
+from bridge.mlflow.client import MlflowApi, MlflowBusy, MlflowError, MlflowUnreachable
 from tests.evil import EvilServer, Request
 
 Answer = Callable[[Request], None]

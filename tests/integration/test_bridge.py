@@ -18,7 +18,7 @@ from mlflow.webhooks.types import EVENT_TO_PAYLOAD_CLASS
 from bridge.core.events import Kind
 from bridge.demo.github import LoopbackGitHub
 from bridge.demo.processes import BridgeServer, MlflowServer
-from bridge.mlflow_api import MlflowApi
+from bridge.mlflow.client import MlflowApi
 from tests.integration.conftest import SECRET, TOKEN, Create
 from tests.integration.deliveries import VALID, post, rows, until
 

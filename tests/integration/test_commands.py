@@ -15,7 +15,7 @@ import pytest
 
 from bridge.demo.github import LoopbackGitHub
 from bridge.demo.processes import BridgeServer, MlflowServer
-from bridge.mlflow_api import MlflowApi, Webhook
+from bridge.mlflow.client import MlflowApi, Webhook
 from tests.integration.conftest import REPOSITORY, SECRET, TOKEN, Create
 from tests.integration.deliveries import rows, until
 from tests.integration.quickly import WORKFLOW, FakeRunner, QuickBridge

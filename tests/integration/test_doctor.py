@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from bridge.demo.apps import App
 from bridge.demo.github import PERMISSIONS, LoopbackGitHub
 from bridge.demo.processes import BridgeServer, MlflowServer, free_port
-from bridge.mlflow_api import MlflowApi
+from bridge.mlflow.client import MlflowApi
 from tests.integration.conftest import REPOSITORY, SECRET, TOKEN
 
 ROOT = Path(__file__).parents[2]

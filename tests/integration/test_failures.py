@@ -20,7 +20,7 @@ import pytest
 
 from bridge.demo.github import LoopbackGitHub
 from bridge.demo.processes import BridgeServer
-from bridge.signature import sign
+from bridge.mlflow.signature import sign
 from tests.integration.conftest import SECRET
 from tests.integration.deliveries import VALID, post, signed, until
 from tests.integration.test_hostile import LIMIT, memory

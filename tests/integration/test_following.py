@@ -10,7 +10,7 @@ import pytest
 from bridge.demo.github import LoopbackGitHub
 from bridge.demo.limits import Limits
 from bridge.demo.processes import MlflowServer
-from bridge.mlflow_api import MlflowApi
+from bridge.mlflow.client import MlflowApi
 from tests.integration.conftest import REPOSITORY, TOKEN
 from tests.integration.deliveries import body, post, rows, rows_of, until
 from tests.integration.quickly import WORKFLOW, FakeRunner, QuickBridge

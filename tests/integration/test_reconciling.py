@@ -15,7 +15,7 @@ import pytest
 
 from bridge.demo.github import LoopbackGitHub
 from bridge.demo.processes import MlflowServer
-from bridge.mlflow_api import MlflowApi
+from bridge.mlflow.client import MlflowApi
 from tests.integration.conftest import SECRET, Create
 from tests.integration.deliveries import rows, rows_of, until
 from tests.integration.quickly import QuickBridge

@@ -21,7 +21,7 @@ import httpx
 from bridge.demo.github import LoopbackGitHub
 from bridge.demo.limits import Limits
 from bridge.demo.processes import BridgeServer
-from bridge.signature import sign
+from bridge.mlflow.signature import sign
 from tests.integration.conftest import REPOSITORY, SECRET, TOKEN
 from tests.integration.deliveries import ALIAS, TAG, VALID, VERSION, body, mutated, rows_of
 

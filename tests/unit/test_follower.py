@@ -12,7 +12,7 @@ from bridge.core.events import Event, Kind
 from bridge.follower import LOOK_AGAIN, Follower
 from bridge.github import ActionsUnreadable, GithubApi, LookFailed, Page
 from bridge.ledger import FOLLOWER, LANE, Delivery, Dispatch, Ledger
-from bridge.mlflow_api import (
+from bridge.mlflow.client import (
     MlflowAnswerTooLarge,
     MlflowAnswerUnreadable,
     MlflowApi,

@@ -15,7 +15,7 @@ from bridge.core import missed_events
 from bridge.core.events import Event, Kind
 from bridge.core.routing import Route
 from bridge.ledger import Ledger, LedgerUnavailable, Wanted
-from bridge.mlflow_api import MlflowApi, RecentVersion, RegisteredModel
+from bridge.mlflow.client import MlflowApi, RecentVersion, RegisteredModel
 from bridge.reconciler import ALIASES
 from bridge.settings import Settings
 

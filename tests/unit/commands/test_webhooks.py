@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from bridge.commands import webhooks
 from bridge.commands.webhooks import WebhookRefused
-from bridge.mlflow_api import MlflowApi, MlflowError, Webhook, WebhookTest
+from bridge.mlflow.client import MlflowApi, MlflowError, Webhook, WebhookTest
 from bridge.settings import Settings
 
 URL = "https://bridge.example.com/webhook"

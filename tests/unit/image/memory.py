@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from bridge.image.identity import MODEL, RECIPE, RECIPE_LABEL, SOURCE, VERSION
 from bridge.image.registry import Manifest, RegistryImage, Repository, TagImmutable
-from bridge.mlflow_api import MlflowApi, MlflowNotFound, ModelVersion
+from bridge.mlflow.client import MlflowApi, MlflowNotFound, ModelVersion
 
 
 class MemoryMlflow(MlflowApi):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bridge.core.errors import BridgeError
 from bridge.image.artifacts import ModelArtifacts, _path_below_the_proxy, metadata_in
 from bridge.image.errors import DirectArtifacts, UnsafeMetadata
-from bridge.mlflow_api import MlflowApi
+from bridge.mlflow.client import MlflowApi
 
 
 def artifacts(uri: str, tracking_uri: str = "https://mlflow.example") -> ModelArtifacts:

@@ -6,7 +6,7 @@ import pytest
 from bridge.image.report import report_failed, summarise
 from bridge.image.settings import ImageSettings
 from bridge.image.workspace import Workspace
-from bridge.mlflow_api import ModelVersion
+from bridge.mlflow.client import ModelVersion
 
 from .memory import MemoryMlflow, version
 

@@ -1,7 +1,7 @@
 import pytest
 
 from bridge.image.writeback import write_image, write_status
-from bridge.mlflow_api import MlflowError
+from bridge.mlflow.client import MlflowError
 
 from .memory import MemoryMlflow, version
 

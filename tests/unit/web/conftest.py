@@ -16,8 +16,8 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from bridge.loop import Loop
+from bridge.mlflow.signature import sign
 from bridge.settings import Settings
-from bridge.signature import sign
 from bridge.web.app import create_app
 from bridge.web.state import State
 from bridge.web.webhook import WebhookFirst

@@ -15,7 +15,7 @@ from mlflow.webhooks.types import EVENT_TO_PAYLOAD_CLASS, get_example_payload_fo
 
 from bridge.core.events import Kind
 from bridge.ledger import Ledger, LedgerUnavailable
-from bridge.signature import sign
+from bridge.mlflow.signature import sign
 from bridge.web import webhook
 from bridge.web.answers import RETRY_AFTER
 from bridge.web.app import create_app

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from bridge.core.events import Kind
 from bridge.core.findings import Finding, failed, ok, warning
 from bridge.core.routing import Route
-from bridge.mlflow_api import Webhook, WebhookTest
+from bridge.mlflow.client import Webhook, WebhookTest
+from bridge.mlflow.signature import MAX_AHEAD
 from bridge.settings import is_loopback
-from bridge.signature import MAX_AHEAD
 
 CHECK: Final = "webhook"
 DELIVERY: Final = "delivery"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.signature import (
+from bridge.mlflow.signature import (
     MalformedStamp,
     SignatureMismatch,
     SignatureMissing,

@@ -10,7 +10,7 @@ import pytest
 import respx
 
 from bridge.core.http_answers import LARGEST
-from bridge.mlflow_api import (
+from bridge.mlflow.client import (
     MlflowAnswerTooLarge,
     MlflowAnswerUnreadable,
     MlflowApi,
@@ -232,7 +232,7 @@ def test_a_list_of_nothing_but_too_large_answers_has_an_end(server: respx.MockRo
 
 
 def test_a_list_without_an_end_has_one(server: respx.MockRouter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.mlflow_api._PAGES", 5)
+    monkeypatch.setattr("bridge.mlflow.client._PAGES", 5)
     with server, MlflowApi(URI) as api:
         tokens = (httpx.Response(200, json={"next_page_token": str(number)}) for number in count())
         asked = server.get(MODELS).mock(side_effect=tokens)

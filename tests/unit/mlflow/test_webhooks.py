@@ -5,8 +5,8 @@ import pytest
 from bridge.core.events import Kind
 from bridge.core.findings import State
 from bridge.core.routing import DEFAULT_KINDS, Route
-from bridge.doctor import webhook
-from bridge.mlflow_api import Webhook, WebhookTest
+from bridge.mlflow import webhooks
+from bridge.mlflow.client import Webhook, WebhookTest
 
 EVENTS = ["model_version.created", "model_version_alias.created"]
 
@@ -24,9 +24,9 @@ def answered(status: int | None, body: object = None, error: str | None = None) 
 
 def test_the_events_that_are_needed_are_those_of_all_routes() -> None:
     route = Route("r", "o/n", "t")
-    assert webhook.needed([route]) == tuple(EVENTS)
+    assert webhooks.needed([route]) == tuple(EVENTS)
     tags = Route("t", "o/n", "t", kinds=frozenset({Kind.TAG_SET}))
-    assert set(webhook.needed([route, tags])) == {kind.value for kind in DEFAULT_KINDS} | {"model_version_tag.set"}
+    assert set(webhooks.needed([route, tags])) == {kind.value for kind in DEFAULT_KINDS} | {"model_version_tag.set"}
 
 
 def test_ours_are_those_that_lead_to_a_bridge_or_to_the_address() -> None:
@@ -35,21 +35,21 @@ def test_ours_are_those_that_lead_to_a_bridge_or_to_the_address() -> None:
     named = made(webhook_id="4", url="https://example.com/in", name="mlflow-bridge")
     trial = made(webhook_id="5", name="mlflow-bridge-rotation")
     every = [trial, made(), slack, behind, named]
-    assert [each.id for each in webhook.ours(every)] == ["1", "3", "4"]
-    assert [each.id for each in webhook.ours(every, "https://hooks.slack.com/x")] == ["2"]
-    assert [each.id for each in webhook.ours(every, "https://bridge.example.com/")] == ["1"]
+    assert [each.id for each in webhooks.ours(every)] == ["1", "3", "4"]
+    assert [each.id for each in webhooks.ours(every, "https://hooks.slack.com/x")] == ["2"]
+    assert [each.id for each in webhooks.ours(every, "https://bridge.example.com/")] == ["1"]
 
 
 def test_a_test_is_of_an_event_that_the_bridge_takes() -> None:
     prompt = {"entity": "PROMPT", "action": "CREATED"}
     alias = {"entity": "MODEL_VERSION_ALIAS", "action": "CREATED"}
-    assert webhook.to_test(made(events=[prompt, alias])) == "model_version_alias.created"
-    assert webhook.to_test(made(events=[prompt])) == "prompt.created"
-    assert webhook.to_test(made(events=[])) is None
+    assert webhooks.to_test(made(events=[prompt, alias])) == "model_version_alias.created"
+    assert webhooks.to_test(made(events=[prompt])) == "prompt.created"
+    assert webhooks.to_test(made(events=[])) is None
 
 
 def test_a_right_webhook_is_right() -> None:
-    (finding,) = webhook.judge(made(), EVENTS)
+    (finding,) = webhooks.judge(made(), EVENTS)
     assert finding.state is State.OK
 
 
@@ -57,7 +57,7 @@ def test_everything_that_is_wrong_with_a_webhook_is_named() -> None:
     wrong = made(
         status="DISABLED", events=[{"entity": "MODEL_VERSION", "action": "CREATED"}], url="http://b.example/webhook"
     )
-    findings = webhook.judge(wrong, EVENTS)
+    findings = webhooks.judge(wrong, EVENTS)
     assert [finding.state for finding in findings] == [State.FAILED, State.FAILED, State.WARNING]
     assert findings[1].said == "it lacks the events model_version_alias.created"
     assert all("webhook create http://b.example/webhook" in finding.mend for finding in findings[:2])
@@ -65,11 +65,11 @@ def test_everything_that_is_wrong_with_a_webhook_is_named() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "[::1]:8000"])
 def test_http_on_the_same_machine_is_no_warning(host: str) -> None:
-    assert [each.state for each in webhook.judge(made(url=f"http://{host}/webhook"), EVENTS)] == [State.OK]
+    assert [each.state for each in webhooks.judge(made(url=f"http://{host}/webhook"), EVENTS)] == [State.OK]
 
 
 def test_the_bridges_own_answer_to_a_test_is_right() -> None:
-    finding = webhook.tested(made(), answered(200, {"status": "test", "delivery_id": "x"}))
+    finding = webhooks.tested(made(), answered(200, {"status": "test", "delivery_id": "x"}))
     assert finding.state is State.OK
 
 
@@ -110,11 +110,11 @@ def test_the_bridges_own_answer_to_a_test_is_right() -> None:
     ],
 )
 def test_what_came_of_a_test_tells_what_to_mend(test: WebhookTest, said: str, mend: str) -> None:
-    finding = webhook.tested(made(), test)
+    finding = webhooks.tested(made(), test)
     assert (finding.state, finding.said[: len(said)]) == (State.FAILED, said)
     assert mend in finding.mend
 
 
 def test_a_password_in_the_address_is_not_shown() -> None:
-    shown = webhook.named(made(url="https://user:sentinel@bridge.example.com/webhook?token=sentinel"))
+    shown = webhooks.named(made(url="https://user:sentinel@bridge.example.com/webhook?token=sentinel"))
     assert shown == "hook → https://bridge.example.com/webhook"
