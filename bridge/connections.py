@@ -1,6 +1,6 @@
 """The clients of GitHub and MLflow that the settings describe."""
 
-from bridge.github import Credential, GithubApi, StaticToken
+from bridge.github.client import Credential, GithubApi, StaticToken
 from bridge.mlflow.client import MlflowApi
 from bridge.settings import Settings
 
@@ -28,7 +28,7 @@ def mlflow(settings: Settings) -> MlflowApi | None:
 def _credential(settings: Settings) -> Credential:
     if settings.github_token:
         return StaticToken(settings.github_token.get_secret_value())
-    from bridge.github_app import AppInstallation  # its cryptography costs memory that a token's user needn't pay
+    from bridge.github.app_auth import AppInstallation  # its cryptography costs memory that a token's user needn't pay
 
     key = settings.github_app_private_key
     return AppInstallation(

@@ -10,11 +10,8 @@ from typing import ClassVar, Final
 import structlog
 
 from bridge.core.routing import Way
-from bridge.github import ActionsUnreadable, GithubApi, LookFailed
-from bridge.lease import Lease
-from bridge.ledger import LANE, LEASE, Lane, Ledger, Pending, Unstorable
-from bridge.loop import Loop
-from bridge.retry import (
+from bridge.github.client import ActionsUnreadable, GithubApi, LookFailed
+from bridge.github.responses import (
     MAX_DELAY,
     MAX_RATE_DELAY,
     Again,
@@ -29,6 +26,9 @@ from bridge.retry import (
     delay,
     pause,
 )
+from bridge.lease import Lease
+from bridge.ledger import LANE, LEASE, Lane, Ledger, Pending, Unstorable
+from bridge.loop import Loop
 
 _IDLE: Final = 5.0
 """Seconds between two looks at the ledger where nobody wakes the loop."""

@@ -15,7 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from bridge import __version__
 from bridge.core.routing import Route
-from bridge.github import Quota
+from bridge.github.client import Quota
 from bridge.ledger import LANE, Figures, State
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4

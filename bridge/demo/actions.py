@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bridge.demo.workflows import read_yaml
+from bridge.github.workflow_file import read_yaml
 
 CHECKOUT = "actions/checkout"
 

@@ -18,7 +18,7 @@ from bridge.demo.events import read_json
 from bridge.demo.gate import VERSIONS, ApiError, Gate
 from bridge.demo.runs import Run
 from bridge.demo.views import Views, moment, select
-from bridge.demo.workflows import Workflow
+from bridge.github.workflow_file import Workflow
 
 _PER_PAGE, _MAX_PER_PAGE = 30, 100
 

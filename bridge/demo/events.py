@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bridge.demo.gate import DOCS, ApiError
-from bridge.demo.workflows import Input
+from bridge.github.workflow_file import Input
 
 MAX_EVENT_TYPE = 100
 """Characters."""

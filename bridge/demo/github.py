@@ -23,13 +23,13 @@ from bridge.demo.api import create_app
 from bridge.demo.apps import App, add_endpoints
 from bridge.demo.checkout import head_sha
 from bridge.demo.contents import Contents
-from bridge.demo.expressions import InvalidExpression
 from bridge.demo.faults import NO_FAULTS, CuttableProtocol, Fault, Faults, FaultyApp
 from bridge.demo.gate import Credential, Gate
 from bridge.demo.limits import Limits, Meter
 from bridge.demo.runs import Assignment, Clock, Conclusion, Report, Run, Runner, RunQueue
 from bridge.demo.views import Views
-from bridge.demo.workflows import Workflow, read_workflows
+from bridge.github.expressions import InvalidExpression
+from bridge.github.workflow_file import Workflow, read_workflows
 
 PERMISSIONS = {"metadata": "read", "contents": "write", "actions": "write"}
 

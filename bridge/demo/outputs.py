@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from bridge.demo.expressions import EXPRESSION
-from bridge.demo.workflows import FOLDER, read_yaml
+from bridge.github.expressions import EXPRESSION
+from bridge.github.workflow_file import FOLDER, read_yaml
 
 GUARD = "loopback-outputs"
 """The id of the step that is added to each job with outputs."""

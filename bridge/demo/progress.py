@@ -10,7 +10,7 @@ from typing import Any
 
 from bridge.demo.outputs import GUARD
 from bridge.demo.runs import Annotation, Conclusion, Job, Step
-from bridge.demo.workflows import read_yaml
+from bridge.github.workflow_file import read_yaml
 
 _CONCLUSIONS: Mapping[str, Conclusion] = {"success": "success", "failure": "failure", "skipped": "skipped"}
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bridge.demo.runs import Job, Run
-from bridge.demo.workflows import Workflow
+from bridge.github.workflow_file import Workflow
 
 
 @dataclass(frozen=True)

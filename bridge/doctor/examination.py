@@ -20,8 +20,8 @@ from bridge.core.routing import Route, Way
 from bridge.core.text import read_json
 from bridge.doctor import clock, ledger, repository
 from bridge.doctor.repository import SeenRepository
-from bridge.github import GithubApi
-from bridge.github_repository import FOLDER, GithubRepository, Reply, Seen
+from bridge.github.client import GithubApi
+from bridge.github.repository import FOLDER, GithubRepository, Reply, Seen
 from bridge.mlflow import webhooks
 from bridge.mlflow.client import MlflowApi, MlflowError, Webhook
 from bridge.settings import Settings, SettingsInvalid, load

@@ -12,8 +12,8 @@ from typing import Final
 from bridge.core.findings import Finding, failed, ok, unknown, warning
 from bridge.core.routing import Route, Way
 from bridge.doctor import workflow
-from bridge.github_repository import FOLDER, Reply, Seen, Silence
-from bridge.retry import Answer, is_rate_limit
+from bridge.github.repository import FOLDER, Reply, Seen, Silence
+from bridge.github.responses import Answer, is_rate_limit
 
 _SOON: Final = 14 * 24 * 3600.0
 """Seconds before a token's end from which on it is told."""

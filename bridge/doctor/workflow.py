@@ -11,9 +11,9 @@ import yaml
 
 from bridge.core.findings import Finding, failed, ok, unknown, warning
 from bridge.core.routing import Route, Way
-from bridge.demo.expressions import InvalidExpression
-from bridge.demo.workflows import Workflow, read_yaml
-from bridge.github_repository import FOLDER
+from bridge.github.expressions import InvalidExpression
+from bridge.github.repository import FOLDER
+from bridge.github.workflow_file import Workflow, read_yaml
 
 CHECK: Final = "workflow"
 

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from bridge.core.dispatches import Open, RunState
 from bridge.core.events import Kind
+from bridge.github.responses import Decision
 from bridge.ledger import acceptance, browsing, errors, following, listing, replaying, sending
 from bridge.ledger.acceptance import Entry, Outcome, SharedCommits
 from bridge.ledger.database import Database
@@ -31,7 +32,6 @@ from bridge.ledger.records import (
     Told,
     Wanted,
 )
-from bridge.retry import Decision
 
 LEASE: Final = 5.0
 """Seconds for which a lane is held, unless it is taken again; so long may nothing be sent after its holder died."""

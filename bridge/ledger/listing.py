@@ -11,11 +11,11 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from bridge.core.dispatches import State
+from bridge.github.responses import Again, Decision, LookFirst, Pause, Reject, Sent
 from bridge.ledger.batch import Insert, write
 from bridge.ledger.database import insert
 from bridge.ledger.records import Delivery, Dispatch, Pending
 from bridge.ledger.tables import OF_DELIVERY, attempts, deliveries, dispatches, versions
-from bridge.retry import Again, Decision, LookFirst, Pause, Reject, Sent
 
 _MOST_WORTH_A_LOOK: Final = (
     State.PENDING,

@@ -13,11 +13,11 @@ import sqlalchemy as sa
 
 from bridge.core.dispatches import State
 from bridge.core.routing import Way
+from bridge.github.responses import ACCESS_DELAY, Again, Decision, LookFirst, Pause, Reject, Sent
 from bridge.ledger import listing
 from bridge.ledger.database import insert
 from bridge.ledger.records import Lane, Pending
 from bridge.ledger.tables import dispatches, lanes
-from bridge.retry import ACCESS_DELAY, Again, Decision, LookFirst, Pause, Reject, Sent
 
 _IS_PENDING = dispatches.c.state == sa.literal_column("'pending'")
 """Spelled as in the index, for else SQLite would not use it."""

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from bridge import __version__, connections, weak_settings
 from bridge.dispatcher import Dispatcher
 from bridge.follower import Follower
-from bridge.github import GithubApi
+from bridge.github.client import GithubApi
 from bridge.ledger import Ledger
 from bridge.loop import Loop
 from bridge.metrics import Metrics

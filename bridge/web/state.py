@@ -7,7 +7,7 @@ from fastapi import Request
 
 from bridge.dispatcher import Dispatcher
 from bridge.follower import Follower
-from bridge.github import GithubApi
+from bridge.github.client import GithubApi
 from bridge.ledger import Ledger
 from bridge.loop import Loop
 from bridge.metrics import Metrics

@@ -9,8 +9,8 @@ from uuid import NAMESPACE_URL, uuid5
 from ulid import ULID
 
 from bridge.core.events import Event, Kind
+from bridge.github.responses import Again, Decision, Reject, Sent
 from bridge.ledger import FOLLOWER, LANE, Delivery, Dispatch, Ledger, RunState, State
-from bridge.retry import Again, Decision, Reject, Sent
 from tests.integration.conftest import REPOSITORY
 
 UNSEEN = (

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from bridge.demo.apps import App
 from bridge.demo.github import LoopbackGitHub
-from bridge.github import GithubApi
-from bridge.github_app import AppInstallation
-from bridge.retry import Answer
+from bridge.github.app_auth import AppInstallation
+from bridge.github.client import GithubApi
+from bridge.github.responses import Answer
 from tests.integration.conftest import REPOSITORY, TOKEN
 
 pytestmark = pytest.mark.anyio

@@ -12,9 +12,9 @@ from bridge.core.dispatches import State
 from bridge.core.events import Event, Kind
 from bridge.core.routing import Way
 from bridge.dispatcher import Dispatcher
-from bridge.github import ActionsUnreadable, GithubApi, LookFailed, Run
+from bridge.github.client import ActionsUnreadable, GithubApi, LookFailed, Run
+from bridge.github.responses import Answer, NotSent, Outcome, Unanswered
 from bridge.ledger import LANE, LEASE, Delivery, Dispatch, Ledger, LedgerUnavailable, Pending
-from bridge.retry import Answer, NotSent, Outcome, Unanswered
 
 pytestmark = pytest.mark.anyio
 

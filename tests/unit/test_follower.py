@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from bridge.core.dispatches import UNSEEN_AFTER, Run, State
 from bridge.core.events import Event, Kind
 from bridge.follower import LOOK_AGAIN, Follower
-from bridge.github import ActionsUnreadable, GithubApi, LookFailed, Page
+from bridge.github.client import ActionsUnreadable, GithubApi, LookFailed, Page
+from bridge.github.responses import Answer, NotSent, Sent
 from bridge.ledger import FOLLOWER, LANE, Delivery, Dispatch, Ledger
 from bridge.mlflow.client import (
     MlflowAnswerTooLarge,
@@ -21,7 +22,6 @@ from bridge.mlflow.client import (
     MlflowUnreachable,
     ModelVersion,
 )
-from bridge.retry import Answer, NotSent, Sent
 
 pytestmark = pytest.mark.anyio
 

@@ -4,7 +4,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bridge.core.routing import Route
-from bridge.github import Quota
+from bridge.github.client import Quota
 from bridge.ledger import Figures, State
 from bridge.metrics import Metrics
 

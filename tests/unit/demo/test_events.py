@@ -5,7 +5,7 @@ import pytest
 
 from bridge.demo.events import read_json, repository_dispatch, workflow_dispatch
 from bridge.demo.gate import ApiError
-from bridge.demo.workflows import Input
+from bridge.github.workflow_file import Input
 
 INPUTS = {
     "model": Input("string", True, "", ()),

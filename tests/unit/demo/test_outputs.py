@@ -8,7 +8,7 @@ import pytest
 
 from bridge.demo.outputs import GUARD, guard
 from bridge.demo.secrecy import masks
-from bridge.demo.workflows import read_yaml
+from bridge.github.workflow_file import read_yaml
 
 WORKFLOW = """\
 on: {repository_dispatch: {types: [x]}}

@@ -9,7 +9,7 @@ from bridge.core.findings import Finding, State
 from bridge.core.routing import Route, Way
 from bridge.doctor import repository
 from bridge.doctor.repository import SeenRepository
-from bridge.github_repository import Reply, Silence
+from bridge.github.repository import Reply, Silence
 
 PATH = ".github/workflows/on-mlflow-event.yml"
 OURS = (Path(__file__).parents[3] / PATH).read_text()

@@ -5,8 +5,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from bridge.core.events import Event, Kind
+from bridge.github.responses import Sent
 from bridge.ledger import LANE, LEASE, Delivery, Dispatch, Ledger, Pending
-from bridge.retry import Sent
 
 NOW = 1_700_000_000.0
 EVENT = Event(Kind.ALIAS_CREATED, "模型", "7", alias="champion")

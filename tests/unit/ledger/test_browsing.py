@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from alembic import command
 
 from bridge.core.events import Event, Kind
+from bridge.github.responses import Again, Decision, Pause, Reject, Sent
 from bridge.ledger import Delivery, Dispatch, Ledger, LedgerUnavailable, Listed, RunState, State, Wanted, browsing
 from bridge.ledger.tables import deliveries, dispatches
-from bridge.retry import Again, Decision, Pause, Reject, Sent
 from tests.unit.ledger.rows import ME, NOW, begin, rows
 from tests.unit.ledger.test_database import config
 

@@ -19,9 +19,9 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from bridge.core.events import Kind
+from bridge.github.responses import Pause
 from bridge.ledger import LANE, Accepted, Ledger, LedgerTooNew, LedgerUnavailable, RunState, State, Unstorable
 from bridge.ledger.database import _MIGRATION_LOCK, _MIGRATIONS, HEAD
-from bridge.retry import Pause
 from tests.postgres import Postgres
 from tests.unit.ledger.rows import ME, NOW, YOU, begin, delivery, dispatch, rows, send
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from bridge.core.events import Event, Kind
+from bridge.github.responses import Pause
 from bridge.ledger import Ledger, Open, RunState, State
-from bridge.retry import Pause
 from tests.unit.ledger.rows import EVENT, ME, NOW, begin, delivery, dispatch, rows, send, state
 
 pytestmark = pytest.mark.anyio

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from bridge.github.responses import Again, Decision, LookFirst, Pause, Reject, Sent
 from bridge.ledger import FOLLOWER, LANE, LEASE, Ledger
-from bridge.retry import Again, Decision, LookFirst, Pause, Reject, Sent
 from tests.unit.ledger.rows import ME, NOW, YOU, begin, delivery, dispatch, hold, pending, rows, state
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,7 @@ from typing import Any, Final
 import httpx
 
 from bridge.core.text import read_json
-from bridge.github import GithubApi, message
+from bridge.github.client import GithubApi, message
 
 FOLDER: Final = ".github/workflows"
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.retry import (
+from bridge.github.responses import (
     Again,
     Answer,
     Decision,

@@ -9,9 +9,9 @@ import respx
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from bridge.github import SignInFailed
-from bridge.github_app import AppInstallation
-from bridge.retry import Answer, NotSent
+from bridge.github.app_auth import AppInstallation
+from bridge.github.client import SignInFailed
+from bridge.github.responses import Answer, NotSent
 
 pytestmark = pytest.mark.anyio
 

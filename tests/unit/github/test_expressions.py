@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.demo.expressions import InvalidExpression, as_string, evaluate, is_true, render
+from bridge.github.expressions import InvalidExpression, as_string, evaluate, is_true, render
 
 CONTEXT = {
     "github": {

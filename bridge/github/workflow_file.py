@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from bridge.demo.expressions import Context, as_string, evaluate, is_true, render
+from bridge.github.expressions import Context, as_string, evaluate, is_true, render
 
 FOLDER = ".github/workflows"
 _BOOLEAN, _TIMESTAMP = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"

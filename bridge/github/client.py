@@ -23,7 +23,7 @@ from bridge.core.errors import BridgeError
 from bridge.core.http_answers import AnswerUnreadable
 from bridge.core.payload import workflow_inputs
 from bridge.core.text import Text, clean, read_json
-from bridge.retry import Answer, NotSent, Outcome, Unanswered, is_rate_limit, number
+from bridge.github.responses import Answer, NotSent, Outcome, Unanswered, is_rate_limit, number
 
 API_VERSION: Final = "2022-11-28"
 """The newest that GitHub Enterprise Server knows."""

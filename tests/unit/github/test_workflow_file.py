@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.demo.expressions import InvalidExpression
-from bridge.demo.workflows import Concurrency, Workflow, read_workflows, read_yaml
+from bridge.github.expressions import InvalidExpression
+from bridge.github.workflow_file import Concurrency, Workflow, read_workflows, read_yaml
 
 
 def workflow(text: str) -> Workflow:

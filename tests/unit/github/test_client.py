@@ -5,8 +5,8 @@ import httpx
 import pytest
 import respx
 
-from bridge.github import ActionsUnreadable, GithubApi, LookFailed, Page, Quota, SignInFailed, StaticToken
-from bridge.retry import Answer, NotSent, Outcome, Unanswered
+from bridge.github.client import ActionsUnreadable, GithubApi, LookFailed, Page, Quota, SignInFailed, StaticToken
+from bridge.github.responses import Answer, NotSent, Outcome, Unanswered
 
 pytestmark = pytest.mark.anyio
 

@@ -6,8 +6,8 @@ import httpx
 import pytest
 import respx
 
-from bridge.github import GithubApi, StaticToken
-from bridge.github_repository import GithubRepository, Reply, Silence
+from bridge.github.client import GithubApi, StaticToken
+from bridge.github.repository import GithubRepository, Reply, Silence
 
 pytestmark = pytest.mark.anyio
 

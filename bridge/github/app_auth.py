@@ -20,8 +20,8 @@ from bridge import __version__
 from bridge.core import http_answers
 from bridge.core.http_answers import AnswerUnreadable
 from bridge.core.text import clean, read_json
-from bridge.github import API_VERSION, SignInFailed, message
-from bridge.retry import Answer, NotSent
+from bridge.github.client import API_VERSION, SignInFailed, message
+from bridge.github.responses import Answer, NotSent
 
 _TIMEOUT: Final = httpx.Timeout(15.0, connect=10.0)
 """Seconds. GitHub itself cuts a request off after 10 s."""
