@@ -30,7 +30,7 @@ EMPTY = "/ of an empty ledger"
 
 def spread(database: Path, models: int) -> float:
     """Deal the deliveries out to the models, one in a thousand failed; give the seconds that listing them took."""
-    fill = import_module("bridge.migrations.versions.0003_browsing").FILL
+    fill = import_module("bridge.ledger.migrations.versions.0003_browsing").FILL
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("PRAGMA synchronous=OFF")
         connection.execute("UPDATE deliveries SET model = 'team/model-' || (rowid % ?)", (models,))

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from bridge.core.findings import State
-from bridge.doctor import ledger as seen
 from bridge.ledger import Ledger, LedgerUnavailable
+from bridge.ledger import inspection as seen
 from bridge.ledger.database import HEAD
 
 

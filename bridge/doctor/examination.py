@@ -18,10 +18,11 @@ from bridge.core.findings import Finding, failed, ok, told, unknown, warning
 from bridge.core.http_answers import AnswerUnreadable
 from bridge.core.routing import Route, Way
 from bridge.core.text import read_json
-from bridge.doctor import clock, ledger, repository
+from bridge.doctor import clock, repository
 from bridge.doctor.repository import SeenRepository
 from bridge.github.client import GithubApi
 from bridge.github.repository import FOLDER, GithubRepository, Reply, Seen
+from bridge.ledger import inspection
 from bridge.mlflow import webhooks
 from bridge.mlflow.client import MlflowApi, MlflowError, Webhook
 from bridge.settings import Settings, SettingsInvalid, load
@@ -41,7 +42,7 @@ async def examine(url: str | None = None) -> tuple[Settings | None, list[Finding
         return None, [told("settings", "", problem) for problem in error.problems]
     findings = [ok("settings", "", "they are complete, and each is of its form")]
     findings += [warning("settings", each.setting, each.problem, each.fix) for each in weak_settings.find(settings)]
-    findings.append(ledger.judge(await asyncio.to_thread(ledger.look, settings.database_url)))
+    findings.append(inspection.judge(await asyncio.to_thread(inspection.look, settings.database_url)))
     findings.append(await _bridge(settings))
     findings += await _github(settings)
     findings += await _mlflow(settings, url)

@@ -11,12 +11,12 @@ import sqlalchemy as sa
 
 from bridge.ledger.errors import LedgerTooNew, LedgerUnavailable
 from bridge.ledger.records import LANE
-from bridge.ledger.tables import lanes
+from bridge.ledger.schema import lanes
 
 HEAD: Final = "0004"
 """The newest of the migrations."""
 
-_MIGRATIONS: Final = Path(__file__).parents[1] / "migrations"
+_MIGRATIONS: Final = Path(__file__).with_name("migrations")
 _MIGRATION_LOCK: Final = 0x6D6C_666C_6F77
 """The number of PostgreSQL's advisory lock that one migration at a time holds."""
 

@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from bridge.core.dispatches import Open, RunState
 from bridge.core.events import Kind
 from bridge.github.responses import Decision
-from bridge.ledger import acceptance, browsing, errors, following, listing, replaying, sending
-from bridge.ledger.acceptance import Entry, Outcome, SharedCommits
+from bridge.ledger import accept as acceptance
+from bridge.ledger import errors, lanes, queries, replaying, runs, versions
+from bridge.ledger.accept import Entry, Outcome, SharedCommits
 from bridge.ledger.database import Database
 from bridge.ledger.records import (
     LANE,
@@ -73,23 +74,23 @@ class Ledger:
 
     async def lane(self, name: str = LANE) -> Lane:
         """Give the lane as it is now; fails where the ledger can't be written, too."""
-        return await self._write(sending.lane, name)
+        return await self._write(lanes.lane, name)
 
     async def take(self, lease: str, holder: str, *, now: float, seconds: float) -> Lane | None:
         """Take or keep a lease for `seconds` more; None where somebody else holds it."""
-        return await self._write(sending.take, lease, holder, now, seconds)
+        return await self._write(lanes.take, lease, holder, now, seconds)
 
     async def release(self, lease: str, holder: str) -> None:
         """Give the lease back, so that others needn't wait for its end."""
-        await self._write(sending.release, lease, holder)
+        await self._write(lanes.release, lease, holder)
 
     async def paused(self) -> dict[str, str]:
         """Give why which lane is paused; a repository that GitHub doesn't let us into is paused by its own name."""
-        return await self._read(sending.paused)
+        return await self._read(lanes.paused)
 
     async def next_pending(self, lane: str = LANE, *, now: float) -> Pending | None:
         """Give the dispatch that is due first on the lane, be it now or later, but for those of paused repositories."""
-        return await self._read(sending.next_pending, lane, now)
+        return await self._read(lanes.next_pending, lane, now)
 
     async def begin_sending(self, seen: Pending, holder: str, *, now: float, settle: float) -> Pending | None:
         """Write down, before a request leaves, that GitHub may get to see it; give the dispatch as it is then.
@@ -97,18 +98,18 @@ class Ledger:
         None where it is no longer as seen, or `holder` no longer holds the lane: then it is not to be sent. Where
         nothing is written after that (a crash), the dispatch is due again `settle` seconds later.
         """
-        return await self._write(sending.begin_sending, seen, holder, now, settle, LEASE)
+        return await self._write(lanes.begin_sending, seen, holder, now, settle, LEASE)
 
     async def settle(self, seen: Pending, decision: Decision, holder: str, *, now: float, lane_next_at: float) -> bool:
         """Write what became of the dispatch; nothing of its lane goes out before `lane_next_at`, or the pause's end.
 
         False, and nothing has changed, where it is no longer as seen or `holder` no longer holds the lane.
         """
-        return await self._write(sending.settle, seen, decision, holder, now, lane_next_at)
+        return await self._write(lanes.settle, seen, decision, holder, now, lane_next_at)
 
     async def open_dispatches(self, *, now: float) -> list[Open]:
         """Give what is sent or running, and what failed, was cancelled or unseen at most 7 days ago; oldest first."""
-        return await self._read(following.open_dispatches, now)
+        return await self._read(runs.open_dispatches, now)
 
     async def settle_run(self, dispatch_id: str, seen: RunState) -> RunState | None:
         """Write down what a run was seen to be, and give what was written, or None where that changed nothing.
@@ -116,33 +117,33 @@ class Ledger:
         An older look undoes no newer one; nothing becomes `unseen` whose run was seen; what succeeded stays so. A run
         that was cancelled is `superseded` where a newer dispatch for its model was sent to the same repository.
         """
-        return await self._write(following.settle_run, dispatch_id, seen)
+        return await self._write(runs.settle_run, dispatch_id, seen)
 
     async def write_image(self, model: str, version: str, uri: str | None, status: str | None, *, now: float) -> None:
         """Keep what MLflow's `image.*` tags said of a version at `now`; an older reading undoes no newer one."""
-        await self._write(following.write_image, model, version, uri, status, now)
+        await self._write(runs.write_image, model, version, uri, status, now)
 
     async def last_told(
         self, kind: Kind, model: str, *, version: str | None = None, alias: str | None = None
     ) -> Told | None:
         """Give the newest delivery of that kind for the model, and for the version or alias where one is given."""
-        return await self._read(following.last_told, kind, model, version, alias)
+        return await self._read(runs.last_told, kind, model, version, alias)
 
     async def bookmark(self, name: str) -> str | None:
         """Give what a loop wrote down under that name, if ever."""
-        return await self._read(following.bookmark, name)
+        return await self._read(runs.bookmark, name)
 
     async def write_bookmark(self, name: str, text: str) -> None:
         """Keep a text under a name, instead of the last one."""
-        await self._write(following.write_bookmark, name, text)
+        await self._write(runs.write_bookmark, name, text)
 
     async def figures(self, *, now: float) -> Figures:
         """Give what metrics tell of the ledger."""
-        return await self._read(following.figures, now)
+        return await self._read(runs.figures, now)
 
     async def listed(self, wanted: Wanted) -> Part[Listed]:
         """Give the versions that are wanted, those first that were last told of or replayed."""
-        return await self._read(browsing.listed, wanted)
+        return await self._read(queries.listed, wanted)
 
     async def version(self, model: str, version: str) -> tuple[Listed, list[Story]] | None:
         """Give the version, and its newest deliveries with all that became of them; None where nothing told of it."""
@@ -150,11 +151,11 @@ class Ledger:
 
     async def told(self, wanted: Wanted) -> Part[Story]:
         """Give the deliveries that are wanted, those first that came or were replayed last."""
-        return await self._read(browsing.told, wanted)
+        return await self._read(queries.told, wanted)
 
     async def story(self, delivery_id: str) -> Story | None:
         """Give the delivery with all that became of it."""
-        return await self._read(browsing.story, delivery_id)
+        return await self._read(queries.story, delivery_id)
 
     async def replay(self, delivery_id: str, dispatches: Sequence[Dispatch], *, now: float) -> None:
         """Write down more dispatches for a delivery that is there."""
@@ -192,7 +193,7 @@ class Ledger:
         try:
             with self._database.writing() as connection:
                 outcomes = acceptance.accept_all(connection, entries)
-                listing.accepted(connection, entries)
+                versions.accepted(connection, entries)
                 return outcomes
         except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
             return [self._translated(error) for _ in entries]
@@ -204,7 +205,7 @@ class Ledger:
             with self._database.writing() as connection:
                 outcomes = acceptance.accept_each(connection, entries, self._translated)
                 new = [one for one, outcome in zip(entries, outcomes, strict=True) if isinstance(outcome, Accepted)]
-                listing.accepted(connection, new)
+                versions.accepted(connection, new)
                 return outcomes
         except Exception as error:
             return [self._translated(error) for _ in entries]
@@ -217,5 +218,5 @@ class Ledger:
 
 
 def _version(connection: sa.Connection, model: str, version: str) -> tuple[Listed, list[Story]] | None:
-    row = browsing.version(connection, model, version)
-    return (row, browsing.stories(connection, model, version)) if row else None
+    row = queries.version(connection, model, version)
+    return (row, queries.stories(connection, model, version)) if row else None

@@ -6,9 +6,9 @@ from dataclasses import asdict
 import sqlalchemy as sa
 
 from bridge.core.dispatches import State
-from bridge.ledger import listing
+from bridge.ledger import versions
 from bridge.ledger.records import Dispatch
-from bridge.ledger.tables import deliveries, dispatches
+from bridge.ledger.schema import deliveries, dispatches
 
 
 def replay(connection: sa.Connection, delivery_id: str, wanted: Sequence[Dispatch], now: float) -> None:
@@ -23,4 +23,4 @@ def replay(connection: sa.Connection, delivery_id: str, wanted: Sequence[Dispatc
     withdrawn = {"state": State.WITHDRAWN.value, "reason": "replayed", "ended_at": now, "sending_since": None}
     connection.execute(dispatches.update().where(*mine, dispatches.c.state == State.PENDING.value).values(withdrawn))
     connection.execute(dispatches.insert(), [asdict(one) | {"way": one.way.value} | also for one in wanted])
-    listing.refresh(connection, delivery_id)
+    versions.refresh(connection, delivery_id)

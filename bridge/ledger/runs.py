@@ -7,10 +7,11 @@ import sqlalchemy as sa
 
 from bridge.core.dispatches import Open, RunState, State
 from bridge.core.events import Kind
-from bridge.ledger import listing, sending
+from bridge.ledger import lanes as sending
+from bridge.ledger import versions as listing
 from bridge.ledger.database import insert
 from bridge.ledger.records import Figures, Told
-from bridge.ledger.tables import bookmarks, deliveries, dispatches, lanes, tells_of, versions
+from bridge.ledger.schema import bookmarks, deliveries, dispatches, lanes, tells_of, versions
 
 _REVIVAL: Final = 7 * 86_400.0
 """Seconds after its end in which a run may be run again, and shows."""

@@ -15,7 +15,7 @@ from bridge.github.responses import Again, Decision, LookFirst, Pause, Reject, S
 from bridge.ledger.batch import Insert, write
 from bridge.ledger.database import insert
 from bridge.ledger.records import Delivery, Dispatch, Pending
-from bridge.ledger.tables import OF_DELIVERY, attempts, deliveries, dispatches, versions
+from bridge.ledger.schema import OF_DELIVERY, attempts, deliveries, dispatches, versions
 
 _MOST_WORTH_A_LOOK: Final = (
     State.PENDING,

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from bridge.core.findings import State
-from bridge.doctor import ledger
-from bridge.doctor.ledger import SeenLedger
 from bridge.ledger import Ledger
+from bridge.ledger import inspection as ledger
 from bridge.ledger.database import HEAD
+from bridge.ledger.inspection import SeenLedger
 
 
 async def made(url: str) -> None:

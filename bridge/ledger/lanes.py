@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from bridge.core.dispatches import State
 from bridge.core.routing import Way
 from bridge.github.responses import ACCESS_DELAY, Again, Decision, LookFirst, Pause, Reject, Sent
-from bridge.ledger import listing
+from bridge.ledger import versions
 from bridge.ledger.database import insert
 from bridge.ledger.records import Lane, Pending
-from bridge.ledger.tables import dispatches, lanes
+from bridge.ledger.schema import dispatches, lanes
 
 _IS_PENDING = dispatches.c.state == sa.literal_column("'pending'")
 """Spelled as in the index, for else SQLite would not use it."""
@@ -104,7 +104,7 @@ def settle(
         case Sent() | Reject():
             _change(connection, seen.repository, next_at=now, paused_because=None, pauses=0)
     _change(connection, seen.lane, **lane)
-    listing.settled(connection, seen, decision, now)
+    versions.settled(connection, seen, decision, now)
     return True
 
 

@@ -14,7 +14,7 @@ from bridge.core.dispatches import State
 from bridge.core.events import Event, Kind
 from bridge.core.routing import Way
 from bridge.ledger.records import Attempt, Delivery, Listed, Part, Sending, Story, Wanted
-from bridge.ledger.tables import OF_DELIVERY, attempts, deliveries, dispatches, models, tells_of, versions
+from bridge.ledger.schema import OF_DELIVERY, attempts, deliveries, dispatches, models, tells_of, versions
 
 _NAMES: Final = 1000
 """A search that more names fit looks through the list instead of at each name."""

@@ -11,8 +11,8 @@ from alembic import command
 
 from bridge.core.events import Event, Kind
 from bridge.github.responses import Again, Decision, Pause, Reject, Sent
-from bridge.ledger import Delivery, Dispatch, Ledger, LedgerUnavailable, Listed, RunState, State, Wanted, browsing
-from bridge.ledger.tables import deliveries, dispatches
+from bridge.ledger import Delivery, Dispatch, Ledger, LedgerUnavailable, Listed, RunState, State, Wanted, queries
+from bridge.ledger.schema import deliveries, dispatches
 from tests.unit.ledger.rows import ME, NOW, begin, rows
 from tests.unit.ledger.test_database import config
 
@@ -188,7 +188,7 @@ class TestList:
     async def test_a_part_of_the_name_in_any_case(self, full: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
         """Whichever way the search goes: by each name, or through the list."""
         for names_looked_at in (1000, 0):
-            monkeypatch.setattr(browsing, "_NAMES", names_looked_at)
+            monkeypatch.setattr(queries, "_NAMES", names_looked_at)
             for limit in (1, 3):
                 found = await all_pages(full, Wanted(search="IRIS", limit=limit))
                 assert [int(each.split()[-1]) for each in found] == [n for n in range(30, 0, -1) if n % 3 != 1]
@@ -210,7 +210,7 @@ class TestList:
 
     async def test_a_version_of_any_model(self, full: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
         for names_looked_at in (1000, 0):
-            monkeypatch.setattr(browsing, "_NAMES", names_looked_at)
+            monkeypatch.setattr(queries, "_NAMES", names_looked_at)
             for wanted in (
                 Wanted(version="4"),
                 Wanted(search="chu", version="4"),
@@ -229,7 +229,7 @@ class TestList:
     async def test_deliveries_of_a_state_and_a_name(self, full: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
         """Whichever way the look goes: by the few that there are, or through the list."""
         for few in (2000, 0):
-            monkeypatch.setattr(browsing, "_FEW", few)
+            monkeypatch.setattr(queries, "_FEW", few)
             for wanted, numbers in (
                 (Wanted(State.REJECTED), [30, 25, 20, 15, 10, 5]),
                 (Wanted(State.REJECTED, search="IRIS"), [30, 20, 15, 5]),
