@@ -87,10 +87,10 @@ def replay(delivery_id: DeliveryId, as_json: AsJson = False) -> None:
     import asyncio
     from collections.abc import Sequence
 
-    from bridge import intake
     from bridge.commands import ledgers
     from bridge.ledger import Dispatch
     from bridge.settings import load
+    from bridge.workers import intake
 
     async def send() -> Sequence[Dispatch] | None:
         settings = load()

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from bridge import connections, intake
-from bridge.aside import aside
+from bridge import connections
 from bridge.commands import ledgers
 from bridge.core import missed_events, routing
 from bridge.core.errors import BridgeError
@@ -19,8 +18,10 @@ from bridge.core.missed_events import Aliases, Move
 from bridge.core.routing import Route
 from bridge.ledger import Accepted, Ledger
 from bridge.mlflow.client import MlflowApi, RecentVersion, RegisteredModel, Skipped
-from bridge.reconciler import ALIASES, UNSENDABLE, fault, untold
 from bridge.settings import Settings
+from bridge.workers import intake
+from bridge.workers.reconciler import ALIASES, UNSENDABLE, fault, untold
+from bridge.workers.threads import aside
 
 Skip = Callable[[str, str], None]
 """Called with each entry of the registry that can't be dispatched, and the reason."""

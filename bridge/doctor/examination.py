@@ -12,7 +12,6 @@ from typing import Final
 import httpx
 
 from bridge import connections, weak_settings
-from bridge.aside import aside
 from bridge.core import http_answers
 from bridge.core.findings import Finding, failed, ok, told, unknown, warning
 from bridge.core.http_answers import AnswerUnreadable
@@ -26,6 +25,7 @@ from bridge.ledger import inspection
 from bridge.mlflow import webhooks
 from bridge.mlflow.client import MlflowApi, MlflowError, Webhook
 from bridge.settings import Settings, SettingsInvalid, load
+from bridge.workers.threads import aside
 
 _FILES: Final = 50
 """Workflows of one branch that are read."""

@@ -12,11 +12,11 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from bridge.aside import aside
 from bridge.image.errors import DirectArtifacts, UnsafeMetadata
 from bridge.image.layered.requirements import DESCRIPTION
 from bridge.image.metadata import MLMODEL, PYTHON_ENV, ModelMetadata, read
 from bridge.mlflow.client import MlflowApi, MlflowBusy, MlflowError, MlflowUnreachable
+from bridge.workers.threads import aside
 
 _UNSAFE_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\\#?%]")
 """Control characters, and characters that can't be requested: MLflow decodes a path twice, and refuses `#` and `\\`."""

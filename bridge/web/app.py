@@ -11,18 +11,18 @@ import structlog
 from fastapi import FastAPI
 
 from bridge import __version__, connections, weak_settings
-from bridge.dispatcher import Dispatcher
-from bridge.follower import Follower
 from bridge.github.client import GithubApi
 from bridge.ledger import Ledger
-from bridge.loop import Loop
 from bridge.metrics import Metrics
 from bridge.mlflow.client import MlflowApi
-from bridge.reconciler import Reconciler
 from bridge.settings import Settings
 from bridge.web import api, health, metrics, pages, webhook
 from bridge.web.probe import Probe
 from bridge.web.state import State
+from bridge.workers.dispatcher import Dispatcher
+from bridge.workers.follower import Follower
+from bridge.workers.loop import Loop
+from bridge.workers.reconciler import Reconciler
 
 _DRAIN: Final = 5.0
 """Seconds that the loops have to end their steps in when the process is told to stop."""

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import structlog
 
-from bridge import intake
 from bridge.ledger import Dispatch, Story
 from bridge.web.refusals import NothingToSend, Unknown
 from bridge.web.state import State
+from bridge.workers import intake
 
 _log = structlog.get_logger(__name__)
 

@@ -5,16 +5,16 @@ from typing import Self
 
 from fastapi import Request
 
-from bridge.dispatcher import Dispatcher
-from bridge.follower import Follower
 from bridge.github.client import GithubApi
 from bridge.ledger import Ledger
-from bridge.loop import Loop
 from bridge.metrics import Metrics
-from bridge.reconciler import Reconciler
 from bridge.settings import Settings
 from bridge.web.bodies import Budget
 from bridge.web.probe import Probe
+from bridge.workers.dispatcher import Dispatcher
+from bridge.workers.follower import Follower
+from bridge.workers.loop import Loop
+from bridge.workers.reconciler import Reconciler
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.types import Receive, Scope, Send
 
-from bridge import intake
 from bridge.core import events
 from bridge.core.errors import BridgeError
 from bridge.core.events import Event
@@ -24,6 +23,7 @@ from bridge.web.bodies import Body
 from bridge.web.deadline import MAX_HEADERS
 from bridge.web.description import WEBHOOK
 from bridge.web.state import State
+from bridge.workers import intake
 
 PATH: Final = "/webhook"
 MAX_BODY: Final = 1024 * 1024

@@ -10,7 +10,10 @@ from bridge.core import dispatches, missed_events
 missed_events.GRACE = float(os.environ.get("QUICK_GRACE", "1"))  # type: ignore[misc]  # final for all but us
 dispatches.UNSEEN_AFTER = 4.0  # type: ignore[misc]
 
-from bridge import follower, reconciler  # noqa: E402  they read the above when they are imported
+from bridge.workers import (
+    follower,
+    reconciler,  # noqa: E402  they read the above when they are imported
+)
 
 follower.LOOK_AGAIN = 0.5  # type: ignore[misc]
 follower._LEASE = 2.0  # type: ignore[misc]

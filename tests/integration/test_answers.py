@@ -12,13 +12,13 @@ import httpx
 import pytest
 from httpcore._backends.sync import SyncStream
 
-from bridge.aside import aside
 from bridge.core import http_answers
 from bridge.core.http_answers import LARGEST, AnswerTooLarge, AnswerTooSlow, AnswerUnreadable
 from bridge.github.app_auth import AppInstallation
 from bridge.github.client import GithubApi, LookFailed, StaticToken
 from bridge.github.responses import Answer, NotSent, Unanswered
 from bridge.mlflow.client import MlflowAnswerTooLarge, MlflowApi, MlflowError, MlflowUnreachable
+from bridge.workers.threads import aside
 from tests.integration import hostile_server
 from tests.integration.conftest import TOKEN
 from tests.integration.deliveries import VALID, post, rows, until

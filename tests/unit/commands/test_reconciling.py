@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from bridge import connections, intake
+from bridge import connections
 from bridge.commands import ledgers, reconciling
 from bridge.commands.reconciling import Found, NoMlflow
 from bridge.core import missed_events
@@ -16,8 +16,9 @@ from bridge.core.events import Event, Kind
 from bridge.core.routing import Route
 from bridge.ledger import Ledger, LedgerUnavailable, Wanted
 from bridge.mlflow.client import MlflowApi, RecentVersion, RegisteredModel
-from bridge.reconciler import ALIASES
 from bridge.settings import Settings
+from bridge.workers import intake
+from bridge.workers.reconciler import ALIASES
 
 DAY = 24 * 3600.0
 

@@ -15,12 +15,12 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from bridge.loop import Loop
 from bridge.mlflow.signature import sign
 from bridge.settings import Settings
 from bridge.web.app import create_app
 from bridge.web.state import State
 from bridge.web.webhook import WebhookFirst
+from bridge.workers.loop import Loop
 
 SECRET, PREVIOUS, TOKEN = "sentinel-secret", "sentinel-previous", "ghp_sentinel"
 

@@ -9,9 +9,9 @@ import respx
 from anyio.from_thread import start_blocking_portal
 from pydantic import SecretStr
 
-from bridge.dispatcher import Dispatcher
 from bridge.ledger import Ledger, LedgerUnavailable
 from bridge.web import probe
+from bridge.workers.dispatcher import Dispatcher
 from tests.unit.web.conftest import Bridge, opened, settings
 from tests.unit.web.test_webhook import CREATED
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from bridge.aside import aside
+from bridge.workers.threads import aside
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +41,7 @@ async def test_a_caller_that_is_cancelled_does_not_wait_and_what_comes_later_is_
 
 def test_work_that_hangs_does_not_hold_up_the_end_of_the_process() -> None:
     code = (
-        "import asyncio, time; from bridge.aside import aside\n"
+        "import asyncio, time; from bridge.workers.threads import aside\n"
         "async def main():\n"
         "    task = asyncio.create_task(aside(time.sleep, 60)); await asyncio.sleep(0.1); task.cancel()\n"
         "asyncio.run(main())"

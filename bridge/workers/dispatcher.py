@@ -26,9 +26,9 @@ from bridge.github.responses import (
     delay,
     pause,
 )
-from bridge.lease import Lease
 from bridge.ledger import LANE, LEASE, Lane, Ledger, Pending, Unstorable
-from bridge.loop import Loop
+from bridge.workers.lease import Lease
+from bridge.workers.loop import Loop
 
 _IDLE: Final = 5.0
 """Seconds between two looks at the ledger where nobody wakes the loop."""

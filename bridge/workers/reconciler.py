@@ -6,18 +6,18 @@ from typing import ClassVar, Final, TypeVar
 
 import structlog
 
-from bridge import intake
-from bridge.aside import aside
 from bridge.core import missed_events, routing
 from bridge.core.events import Event, Kind, UnsupportedEvent
 from bridge.core.missed_events import Aliases, BookmarkUnreadable, Move, Watermark
 from bridge.core.payload import PayloadTooLarge
 from bridge.core.routing import Route
 from bridge.core.text import clean
-from bridge.lease import Lease
 from bridge.ledger import RECONCILER, Accepted, Ledger
-from bridge.loop import Loop
 from bridge.mlflow.client import MlflowApi, MlflowError, RecentVersion, RegisteredModel, Skipped
+from bridge.workers import intake
+from bridge.workers.lease import Lease
+from bridge.workers.loop import Loop
+from bridge.workers.threads import aside
 
 VERSIONS: Final = "reconciler.versions"
 ALIASES: Final = "reconciler.aliases"

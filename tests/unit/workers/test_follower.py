@@ -9,7 +9,6 @@ import sqlalchemy as sa
 
 from bridge.core.dispatches import UNSEEN_AFTER, Run, State
 from bridge.core.events import Event, Kind
-from bridge.follower import LOOK_AGAIN, Follower
 from bridge.github.client import ActionsUnreadable, GithubApi, LookFailed, Page
 from bridge.github.responses import Answer, NotSent, Sent
 from bridge.ledger import FOLLOWER, LANE, Delivery, Dispatch, Ledger
@@ -22,6 +21,7 @@ from bridge.mlflow.client import (
     MlflowUnreachable,
     ModelVersion,
 )
+from bridge.workers.follower import LOOK_AGAIN, Follower
 
 pytestmark = pytest.mark.anyio
 

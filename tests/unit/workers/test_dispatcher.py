@@ -11,10 +11,10 @@ import pytest
 from bridge.core.dispatches import State
 from bridge.core.events import Event, Kind
 from bridge.core.routing import Way
-from bridge.dispatcher import Dispatcher
 from bridge.github.client import ActionsUnreadable, GithubApi, LookFailed, Run
 from bridge.github.responses import Answer, NotSent, Outcome, Unanswered
 from bridge.ledger import LANE, LEASE, Delivery, Dispatch, Ledger, LedgerUnavailable, Pending
+from bridge.workers.dispatcher import Dispatcher
 
 pytestmark = pytest.mark.anyio
 
@@ -342,7 +342,7 @@ async def test_a_stop_lets_the_request_under_way_end(ledger: Ledger, github: Fak
 async def test_no_failure_ends_the_loop(
     ledger: Ledger, github: FakeGithub, failure: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.loop._AFTER_FAILURE", 0.01)
+    monkeypatch.setattr("bridge.workers.loop._AFTER_FAILURE", 0.01)
     failures = [failure]
 
     async def fail_once() -> None:
@@ -429,7 +429,7 @@ async def test_a_stopped_replica_gives_its_lane_back(
 async def test_the_lane_is_held_as_long_as_a_request_takes(
     ledger: Ledger, github: FakeGithub, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.dispatcher.LEASE", 0.03)  # the dispatcher renews it every 10 ms then
+    monkeypatch.setattr("bridge.workers.dispatcher.LEASE", 0.03)  # the dispatcher renews it every 10 ms then
 
     async def take_long() -> None:
         for _ in range(20):

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from bridge import loop
 from bridge.ledger import LedgerUnavailable
-from bridge.loop import Loop
+from bridge.workers import loop
+from bridge.workers.loop import Loop
 
 pytestmark = pytest.mark.anyio
 

@@ -8,15 +8,15 @@ from typing import ClassVar, Final
 
 import structlog
 
-from bridge.aside import aside
 from bridge.core import dispatches as runs
 from bridge.core.dispatches import Open, Run, RunState, State
 from bridge.github.client import GithubApi, LookFailed
 from bridge.github.responses import Answer, delay, pause
-from bridge.lease import Lease
 from bridge.ledger import FOLLOWER, Ledger, LedgerUnavailable, Unstorable
-from bridge.loop import Loop
 from bridge.mlflow.client import MlflowAnswerTooLarge, MlflowApi, MlflowError, MlflowNotFound, MlflowRefused
+from bridge.workers.lease import Lease
+from bridge.workers.loop import Loop
+from bridge.workers.threads import aside
 
 LOOK_AGAIN: Final = 300.0
 """Seconds between two looks for re-runs of what has ended: a page may show those a little late."""

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bridge.lease import Lease
 from bridge.ledger import Ledger, LedgerUnavailable
+from bridge.workers.lease import Lease
 
 pytestmark = pytest.mark.anyio
 

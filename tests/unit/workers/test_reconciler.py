@@ -16,7 +16,7 @@ from bridge.core.missed_events import CLOCKS, GRACE, OVERLAP
 from bridge.core.routing import Route
 from bridge.ledger import RECONCILER, Delivery, Ledger
 from bridge.mlflow.client import MlflowApi, MlflowUnreachable, RecentVersion, RegisteredModel, Skipped
-from bridge.reconciler import ALIASES, VERSIONS, Reconciler
+from bridge.workers.reconciler import ALIASES, VERSIONS, Reconciler
 
 pytestmark = pytest.mark.anyio
 
