@@ -53,7 +53,7 @@ def serve(
     ] = None,
 ) -> None:
     """Receive MLflow's webhooks and dispatch them to GitHub. Settings come from the environment and `.env`."""
-    from bridge.web.server import serve as run
+    from bridge.server.process import serve as run
 
     run(since.replace(tzinfo=UTC).timestamp() if since else None)
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from bridge.core.events import Event
 from bridge.ledger import Sending, State, Story
-from bridge.web import wording
+from bridge.server import formatting
 
 _COLOURS: Final = {"good": "green", "bad": "red", "warning": "yellow", "going": "cyan"}
 
@@ -53,7 +53,7 @@ def table(stories: Iterable[Story]) -> Table:
         newest = story.sent[0] if story.sent else None
         state = coloured(newest.state) if newest else Text("–")
         why = (newest.run_url or newest.reason or "") if newest else ""
-        received = wording.moment(story.delivery.received_at)
+        received = formatting.moment(story.delivery.received_at)
         found.add_row(story.delivery.id, received, subject(story.delivery.event), state, Text(why))
     return found
 
@@ -62,27 +62,27 @@ def show(console: Console, story: Story) -> None:
     """Print the delivery with everything that became of it."""
     event = story.delivery.event
     console.print(f"{event.kind.value}: {subject(event)}")
-    console.print(f"delivery {story.delivery.id}, received {wording.moment(story.delivery.received_at)}")
+    console.print(f"delivery {story.delivery.id}, received {formatting.moment(story.delivery.received_at)}")
     for one in story.sent:
         console.print(f"\ndispatch {one.id} to {one.repository} by route {one.route}: ", coloured(one.state), sep="")
-        console.print(f"  {wording.MEANINGS[one.state].sentence}")
+        console.print(f"  {formatting.MEANINGS[one.state].sentence}")
         for said in (one.reason, one.run_url):
             if said:
                 console.print(f"  {said}", soft_wrap=True)
         for each in one.answers:
-            times = f" ({each.times} times, until {wording.moment(each.last_at)})" if each.times > 1 else ""
-            console.print(f"  {wording.moment(each.first_at)}: {each.outcome}: {each.answer}{times}", soft_wrap=True)
+            times = f" ({each.times} times, until {formatting.moment(each.last_at)})" if each.times > 1 else ""
+            console.print(f"  {formatting.moment(each.first_at)}: {each.outcome}: {each.answer}{times}", soft_wrap=True)
 
 
 def subject(event: Event) -> str:
     """Give what the event is about; control characters in names are shown as pictures."""
-    more = [f"{word} {wording.name(text)}" for word, text in (("alias", event.alias), ("tag", event.tag)) if text]
-    return ", ".join([f"{wording.name(event.model)} {event.version}", *more])
+    more = [f"{word} {formatting.name(text)}" for word, text in (("alias", event.alias), ("tag", event.tag)) if text]
+    return ", ".join([f"{formatting.name(event.model)} {event.version}", *more])
 
 
 def coloured(state: State) -> Text:
     """Give the state with its sign."""
-    meaning = wording.MEANINGS[state]
+    meaning = formatting.MEANINGS[state]
     return Text(f"{meaning.sign} {state.value}", style=_COLOURS.get(meaning.family, ""))
 
 

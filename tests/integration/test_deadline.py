@@ -11,8 +11,8 @@ import pytest
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
-from bridge.web import deadline
-from bridge.web.deadline import MAX_HEADERS, DeadlineProtocol
+from bridge.server import deadline
+from bridge.server.deadline import MAX_HEADERS, DeadlineProtocol
 
 HEAD = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n\r\n"
 WHOLE = HEAD + b"x" * 40

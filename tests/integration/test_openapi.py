@@ -20,8 +20,8 @@ from schemathesis.specs.openapi.checks import (
 
 from bridge.demo.github import LoopbackGitHub
 from bridge.demo.processes import BridgeServer
+from bridge.server.app import create_app
 from bridge.settings import Settings
-from bridge.web.app import create_app
 from tests.integration.conftest import REPOSITORY, SECRET, TOKEN
 from tests.integration.deliveries import signed
 

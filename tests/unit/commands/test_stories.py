@@ -7,7 +7,7 @@ from bridge.commands import following, stories
 from bridge.core.events import Event, Kind
 from bridge.core.routing import Way
 from bridge.ledger import Attempt, Delivery, Sending, State, Story
-from bridge.web import api
+from bridge.server import api
 
 
 def sending(number: int, route: str = "r", state: State = State.FAILED) -> Sending:

@@ -12,10 +12,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from bridge.core.errors import BridgeError
 from bridge.core.events import Kind
 from bridge.ledger import Listed, Sending, State, Story, Wanted
-from bridge.web import health, replaying, timeline, wording
-from bridge.web.admin import NoPage, NotSignedIn, admin
-from bridge.web.refusals import RefusingRoute, Unknown, code, headers
-from bridge.web.state import State as Parts
+from bridge.server import formatting, health, timeline
+from bridge.server import replay as replaying
+from bridge.server.auth import NoPage, NotSignedIn, admin
+from bridge.server.errors import RefusingRoute, Unknown, code, headers
+from bridge.server.state import State as Parts
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -95,7 +96,7 @@ async def replay(request: Request, delivery_id: str) -> Response:
     """Send the delivery again, and show its version."""
     story, _ = await replaying.replay(Parts.of(request), delivery_id)
     event = story.delivery.event
-    return RedirectResponse(wording.page(event.model, event.version, delivery_id), 303)
+    return RedirectResponse(formatting.page(event.model, event.version, delivery_id), 303)
 
 
 @router.get("/static/{name}")
@@ -107,21 +108,21 @@ async def static(name: str) -> Response:
 
 
 def _row(parts: Parts, row: Listed) -> dict[str, Any]:
-    tagged, digest = wording.image(row.image_uri) if row.image_uri else ("", "")
+    tagged, digest = formatting.image(row.image_uri) if row.image_uri else ("", "")
     return {
         "key": row.dispatch_id,
-        "model": wording.name(row.model),
+        "model": formatting.name(row.model),
         "version": row.version,
         "state": row.state,
-        "meaning": wording.MEANINGS[row.state],
+        "meaning": formatting.MEANINGS[row.state],
         "reason": row.reason,
-        "page": wording.page(row.model, row.version, row.delivery_id),
+        "page": formatting.page(row.model, row.version, row.delivery_id),
         "image": row.image_uri,
         "tagged": tagged,
         "digest": digest,
         "image_status": row.image_status,
-        "log": wording.link(row.run_url),
-        "mlflow": wording.mlflow_page(parts.settings.mlflow_tracking_uri, row.model, row.version),
+        "log": formatting.link(row.run_url),
+        "mlflow": formatting.mlflow_page(parts.settings.mlflow_tracking_uri, row.model, row.version),
         "told_at": row.told_at,
         "now": parts.ledger.time(),
     }
@@ -132,7 +133,7 @@ def _story(story: Story, row: Listed, now: float) -> dict[str, Any]:
     return {
         "id": story.delivery.id,
         "kind": event.kind,
-        "about": wording.name(event.alias or event.tag or ""),
+        "about": formatting.name(event.alias or event.tag or ""),
         "received_at": story.delivery.received_at,
         "sent": [_sent(sending, row, now) for sending in story.sent],
         "now": now,
@@ -146,8 +147,8 @@ def _sent(sending: Sending, row: Listed, now: float) -> dict[str, Any]:
     return {
         "of": sending,
         "reason": None if is_said else sending.reason,
-        "meaning": wording.MEANINGS[sending.state],
-        "log": wording.link(sending.run_url),
+        "meaning": formatting.MEANINGS[sending.state],
+        "log": formatting.link(sending.run_url),
         "stretches": [] if is_shown else timeline.stretches(sending, now=now),
         "width": timeline.WIDTH,
     }
@@ -181,18 +182,18 @@ def _environment() -> "Environment":
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     made = Environment(
-        loader=PackageLoader("bridge.web"),
+        loader=PackageLoader("bridge.server"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters |= {"ago": wording.ago, "took": wording.took, "moment": wording.moment, "iso": wording.iso}
+    made.filters |= {"ago": formatting.ago, "took": formatting.took, "moment": formatting.moment, "iso": formatting.iso}
     made.globals["files"] = {name: f"/static/{name}?{hashlib.sha256(_file(name)).hexdigest()[:8]}" for name in _FILES}
     return made
 
 
 @cache
 def _file(name: str) -> bytes:
-    return resources.files("bridge.web").joinpath("static", name).read_bytes()
+    return resources.files("bridge.server").joinpath("static", name).read_bytes()

@@ -8,11 +8,11 @@ from pydantic import AfterValidator, BaseModel
 
 from bridge.core.events import Kind
 from bridge.ledger import Attempt, Listed, Sending, State, Story, Wanted
-from bridge.web import replaying
-from bridge.web.admin import admin
-from bridge.web.answers import Word
-from bridge.web.refusals import NOT_SIGNED_IN, Refusal, RefusingRoute
-from bridge.web.state import State as Parts
+from bridge.server import replay as replaying
+from bridge.server.auth import admin
+from bridge.server.errors import NOT_SIGNED_IN, Refusal, RefusingRoute
+from bridge.server.state import State as Parts
+from bridge.server.webhook_answers import Word
 
 _REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     **NOT_SIGNED_IN,

@@ -6,8 +6,8 @@ import pytest
 import respx
 
 from bridge.ledger import Figures, Ledger, LedgerUnavailable
-from tests.unit.web.conftest import Bridge
-from tests.unit.web.test_webhook import CREATED
+from tests.unit.server.conftest import Bridge
+from tests.unit.server.test_webhook import CREATED
 
 
 def samples(bridge: Bridge) -> dict[str, float]:

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from bridge.core.routing import Way
 from bridge.ledger import Sending, State
-from bridge.web.timeline import UNDER_WAY, WIDTH, steps, stretches
+from bridge.server.timeline import UNDER_WAY, WIDTH, steps, stretches
 
 NOW = 1_700_000_000.0
 

@@ -16,10 +16,10 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from bridge.mlflow.signature import sign
+from bridge.server.app import create_app
+from bridge.server.state import State
+from bridge.server.webhook import WebhookFirst
 from bridge.settings import Settings
-from bridge.web.app import create_app
-from bridge.web.state import State
-from bridge.web.webhook import WebhookFirst
 from bridge.workers.loop import Loop
 
 SECRET, PREVIOUS, TOKEN = "sentinel-secret", "sentinel-previous", "ghp_sentinel"

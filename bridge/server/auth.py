@@ -19,7 +19,7 @@ from fastapi.openapi.models import HTTPBase
 from fastapi.security.base import SecurityBase
 
 from bridge.core.errors import BridgeError
-from bridge.web.state import State
+from bridge.server.state import State
 
 USER: Final = "admin"
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import structlog
 
 from bridge.ledger import Dispatch, Story
-from bridge.web.refusals import NothingToSend, Unknown
-from bridge.web.state import State
+from bridge.server.errors import NothingToSend, Unknown
+from bridge.server.state import State
 from bridge.workers import intake
 
 _log = structlog.get_logger(__name__)

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from bridge.ledger import LedgerUnavailable
-from bridge.metrics import CONTENT_TYPE
-from bridge.web.state import State
+from bridge.server.figures import CONTENT_TYPE
+from bridge.server.state import State
 
 router = APIRouter()
 

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from bridge.ledger import LANE, LedgerUnavailable
-from bridge.web.admin import is_admin
-from bridge.web.refusals import NOT_SIGNED_IN, RefusingRoute
-from bridge.web.state import State
+from bridge.server.auth import is_admin
+from bridge.server.errors import NOT_SIGNED_IN, RefusingRoute
+from bridge.server.state import State
 
 router = APIRouter(route_class=RefusingRoute)
 

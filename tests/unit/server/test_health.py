@@ -10,10 +10,10 @@ from anyio.from_thread import start_blocking_portal
 from pydantic import SecretStr
 
 from bridge.ledger import Ledger, LedgerUnavailable
-from bridge.web import probe
+from bridge.server import probe
 from bridge.workers.dispatcher import Dispatcher
-from tests.unit.web.conftest import Bridge, opened, settings
-from tests.unit.web.test_webhook import CREATED
+from tests.unit.server.conftest import Bridge, opened, settings
+from tests.unit.server.test_webhook import CREATED
 
 AUTH = ("admin", "sentinel-password")
 

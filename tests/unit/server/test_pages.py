@@ -16,14 +16,14 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from pydantic import SecretStr
 
 from bridge.ledger import State
+from bridge.server import auth, formatting
+from bridge.server.app import create_app
+from bridge.server.auth import CrossSite, NotSignedIn
+from bridge.server.webhook import WebhookFirst
 from bridge.settings import Settings
-from bridge.web import admin, wording
-from bridge.web.admin import CrossSite, NotSignedIn
-from bridge.web.app import create_app
-from bridge.web.webhook import WebhookFirst
 from tests.integration.deliveries import body
-from tests.unit.web.conftest import SECRET, Bridge, settings
-from tests.unit.web.test_webhook import CREATED
+from tests.unit.server.conftest import SECRET, Bridge, settings
+from tests.unit.server.test_webhook import CREATED
 
 PASSWORD = "sentinel pässword: 密"
 AUTH = ("admin", PASSWORD.encode())
@@ -85,7 +85,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         found.append(seconds)
 
-    monkeypatch.setattr("bridge.web.admin.asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr("bridge.server.auth.asyncio", SimpleNamespace(sleep=sleep))
     return found
 
 
@@ -127,7 +127,7 @@ class TestSignIn:
     )
     def test_what_is_not_quite_right_is_refused(self, given: str) -> None:
         with pytest.raises(NotSignedIn, match="ADMIN_PASSWORD") as refused:
-            admin.check(given, PASSWORD)
+            auth.check(given, PASSWORD)
         assert "sentinel" not in str(refused.value)
 
     @pytest.mark.parametrize("path", ["/", "/ready", "/api/versions", "/openapi.json"])
@@ -135,7 +135,7 @@ class TestSignIn:
         self, page: Page, path: str, waits: list[float], capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert page.get(path, auth=("admin", f"{PASSWORD}?")).status_code == 401
-        assert waits == [admin.DELAY]
+        assert waits == [auth.DELAY]
         assert "127.0.0.1" in "".join(capsys.readouterr())
 
     def test_nobody_else_waits_and_nobody_is_locked_out(self, page: Page, waits: list[float]) -> None:
@@ -148,7 +148,7 @@ class TestSignIn:
         assert waits == []
 
     def test_a_password_may_hold_colons_and_any_letter(self) -> None:
-        admin.check("basic " + base64.b64encode(f"admin:{PASSWORD}".encode()).decode(), PASSWORD)
+        auth.check("basic " + base64.b64encode(f"admin:{PASSWORD}".encode()).decode(), PASSWORD)
 
     def test_the_other_endpoints_are_as_they_were(self, page: Page) -> None:
         assert [page.ask(path, signed_in=False).status_code for path in ("/health", "/ready", "/metrics")] == [200] * 3
@@ -190,7 +190,7 @@ class TestCrossSite:
     )
     def test_what_another_site_asks_for_is_refused(self, headers: dict[str, str]) -> None:
         with pytest.raises(CrossSite):
-            admin.check_origin(headers)
+            auth.check_origin(headers)
 
     @pytest.mark.parametrize(
         "headers",
@@ -203,7 +203,7 @@ class TestCrossSite:
         ],
     )
     def test_our_own_pages_and_programs_are_let_through(self, headers: dict[str, str]) -> None:
-        admin.check_origin(headers)
+        auth.check_origin(headers)
         assert headers is not None
 
     @pytest.mark.parametrize("path", ["/deliveries/{}/replay", "/api/deliveries/{}/replay"])
@@ -251,7 +251,7 @@ class TestPages:
         assert found.status_code == 200
         assert delivery_id in found.text
         for answer in (listed, found):
-            assert wording.name(model) in unescape(answer.text)
+            assert formatting.name(model) in unescape(answer.text)
             assert not re.search(r"<script>|<img src=x|onerror=alert\(1\)>", answer.text)
             assert len(answer.content) < 20_000
         assert page.ask("/api/versions").json()["versions"][0]["model"] == model
@@ -389,7 +389,7 @@ class TestWording:
         ],
     )
     def test_a_time_is_told_in_one_unit(self, seconds: float, said: str) -> None:
-        assert wording.ago(1_000_000.0 - seconds, 1_000_000.0) == said
+        assert formatting.ago(1_000_000.0 - seconds, 1_000_000.0) == said
 
     @pytest.mark.parametrize(
         ("seconds", "said"),
@@ -405,19 +405,19 @@ class TestWording:
         ],
     )
     def test_a_duration_is_told_in_the_units_that_matter(self, seconds: float, said: str) -> None:
-        assert wording.took(seconds) == said
+        assert formatting.took(seconds) == said
 
     def test_an_image_shows_its_tag_and_the_begin_of_its_digest(self) -> None:
-        assert wording.image("ghcr.io:443/o/m:7@sha256:" + "ab" * 32) == ("ghcr.io:443/o/m:7", "@abababababab")
-        assert wording.image("ghcr.io/o/m:7") == ("ghcr.io/o/m:7", "")
+        assert formatting.image("ghcr.io:443/o/m:7@sha256:" + "ab" * 32) == ("ghcr.io:443/o/m:7", "@abababababab")
+        assert formatting.image("ghcr.io/o/m:7") == ("ghcr.io/o/m:7", "")
 
     def test_the_page_in_mlflow_has_the_name_whole_and_no_password(self) -> None:
-        address = wording.mlflow_page("https://me:sentinel@mlflow.example:5000/sub/", "a/b ü#?", "7")
+        address = formatting.mlflow_page("https://me:sentinel@mlflow.example:5000/sub/", "a/b ü#?", "7")
         assert address == "https://mlflow.example:5000/sub/#/models/a%2Fb%20%C3%BC%23%3F/versions/7"
-        assert wording.mlflow_page(None, "a", "7") is None
+        assert formatting.mlflow_page(None, "a", "7") is None
 
     def test_only_http_makes_a_link(self) -> None:
-        assert [wording.link(url) for url in ("https://x", "http://x", "javascript:x", "", None)] == [
+        assert [formatting.link(url) for url in ("https://x", "http://x", "javascript:x", "", None)] == [
             "https://x",
             "http://x",
             None,
@@ -426,5 +426,5 @@ class TestWording:
         ]
 
     def test_every_state_has_a_sign_and_a_sentence_of_its_own(self) -> None:
-        assert set(wording.MEANINGS) == set(State)
-        assert len({meaning.sentence for meaning in wording.MEANINGS.values()}) == len(State)
+        assert set(formatting.MEANINGS) == set(State)
+        assert len({meaning.sentence for meaning in formatting.MEANINGS.values()}) == len(State)

@@ -13,12 +13,12 @@ from fastapi import FastAPI
 from bridge import __version__, connections, weak_settings
 from bridge.github.client import GithubApi
 from bridge.ledger import Ledger
-from bridge.metrics import Metrics
 from bridge.mlflow.client import MlflowApi
+from bridge.server import api, health, metrics, pages, webhook
+from bridge.server.figures import Metrics
+from bridge.server.probe import Probe
+from bridge.server.state import State
 from bridge.settings import Settings
-from bridge.web import api, health, metrics, pages, webhook
-from bridge.web.probe import Probe
-from bridge.web.state import State
 from bridge.workers.dispatcher import Dispatcher
 from bridge.workers.follower import Follower
 from bridge.workers.loop import Loop

@@ -17,12 +17,12 @@ from bridge.core.events import Event
 from bridge.ledger import Accepted, Duplicate
 from bridge.mlflow import signature
 from bridge.mlflow.signature import DELIVERY_ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, Stamp
-from bridge.web import answers
-from bridge.web.answers import BodyCutOff, BodyTooLarge, Misframed, TooManyHeaders, Word
-from bridge.web.bodies import Body
-from bridge.web.deadline import MAX_HEADERS
-from bridge.web.description import WEBHOOK
-from bridge.web.state import State
+from bridge.server import webhook_answers
+from bridge.server.bodies import Body
+from bridge.server.deadline import MAX_HEADERS
+from bridge.server.description import WEBHOOK
+from bridge.server.state import State
+from bridge.server.webhook_answers import BodyCutOff, BodyTooLarge, Misframed, TooManyHeaders, Word
 from bridge.workers import intake
 
 PATH: Final = "/webhook"
@@ -51,7 +51,7 @@ class WebhookFirst:
             _check_head(scope)
         except BridgeError as error:
             _log.warning("request refused", kind=type(error).__name__, reason=str(error), peer=scope.get("client"))
-            await answers.refused(error, None, close=True)(scope, receive, send)
+            await webhook_answers.refused(error, None, close=True)(scope, receive, send)
             return
         if (scope["method"], scope["path"]) == ("POST", PATH):
             scope["app"] = self._app
@@ -78,11 +78,11 @@ async def webhook(request: Request) -> Response:
             signature.verify(stamp, claimed, body, state.settings.webhook_secrets)
         word = await receive(state, stamp, body)
         state.metrics.delivery(word)
-        return answers.taken(word, delivery_id)
+        return webhook_answers.taken(word, delivery_id)
     except BridgeError as error:
-        state.metrics.delivery(answers.word(error), type(error).__name__)
+        state.metrics.delivery(webhook_answers.word(error), type(error).__name__)
         _log.warning("delivery refused", delivery_id=delivery_id, kind=type(error).__name__, reason=str(error))
-        return answers.refused(error, delivery_id, close=not whole)
+        return webhook_answers.refused(error, delivery_id, close=not whole)
 
 
 async def receive(state: State, stamp: Stamp, body: bytes) -> Word:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from bridge.core.events import Kind
 from bridge.mlflow.signature import DELIVERY_ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
-from bridge.web.answers import REFUSALS, TAKEN, Word
+from bridge.server.webhook_answers import REFUSALS, TAKEN, Word
 
 _TEXT: Final = {"type": "string", "minLength": 1}
 _OPTIONAL: Final = {"type": ["string", "null"]}

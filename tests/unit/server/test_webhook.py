@@ -16,12 +16,12 @@ from mlflow.webhooks.types import EVENT_TO_PAYLOAD_CLASS, get_example_payload_fo
 from bridge.core.events import Kind
 from bridge.ledger import Ledger, LedgerUnavailable
 from bridge.mlflow.signature import sign
-from bridge.web import webhook
-from bridge.web.answers import RETRY_AFTER
-from bridge.web.app import create_app
-from bridge.web.bodies import BUDGET
-from bridge.web.deadline import MAX_HEADERS
-from tests.unit.web.conftest import PREVIOUS, SECRET, TOKEN, Bridge, settings
+from bridge.server import webhook
+from bridge.server.app import create_app
+from bridge.server.bodies import BUDGET
+from bridge.server.deadline import MAX_HEADERS
+from bridge.server.webhook_answers import RETRY_AFTER
+from tests.unit.server.conftest import PREVIOUS, SECRET, TOKEN, Bridge, settings
 
 VERSION: dict[str, object] = {"name": "iris", "version": "7", "source": "models:/m-1", "run_id": None, "tags": {}}
 ALIAS = {"name": "iris", "version": "7", "alias": "champion"}

@@ -10,7 +10,7 @@ import pytest
 CONFIGURED = """
 import logging, warnings
 import structlog
-from bridge.web import logs
+from bridge.server import logs
 logs.configure({form!r})
 log = structlog.get_logger("bridge.x")
 """

@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bridge.core.routing import Route
 from bridge.github.client import Quota
 from bridge.ledger import Figures, State
-from bridge.metrics import Metrics
+from bridge.server.figures import Metrics
 
 NOTHING = Figures({}, None, {})
 ROUTES = (Route("all", "owner/models", "t"), Route("fraud", "owner/fraud", "t"))

@@ -11,7 +11,7 @@ from bridge.core.events import UnsupportedEvent
 from bridge.core.payload import PayloadTooLarge
 from bridge.ledger import LedgerUnavailable
 from bridge.mlflow.signature import MalformedStamp, SignatureMismatch, SignatureMissing, StaleTimestamp
-from bridge.web.bodies import TooManyBodies
+from bridge.server.bodies import TooManyBodies
 
 RETRY_AFTER: Final = 2
 """Seconds. MLflow's three retries wait this long each, and its user with them."""
@@ -58,7 +58,7 @@ REFUSALS: Final[Mapping[type[BridgeError], int]] = {
     PayloadTooLarge: 422,
     LedgerUnavailable: 503,
 }
-"""In the order of the checks in `bridge.web.webhook`."""
+"""In the order of the checks in `bridge.server.webhook`."""
 
 TAKEN: Final[Mapping[Word, int]] = {
     Word.TEST: 200,

@@ -10,11 +10,11 @@ import structlog
 import uvicorn
 
 from bridge.ledger import Ledger, LedgerUnavailable
+from bridge.server import logs
+from bridge.server.app import create_app
+from bridge.server.deadline import MAX_HEAD, DeadlineProtocol
+from bridge.server.webhook import WebhookFirst
 from bridge.settings import Settings, SettingsInvalid, load
-from bridge.web import logs
-from bridge.web.app import create_app
-from bridge.web.deadline import MAX_HEAD, DeadlineProtocol
-from bridge.web.webhook import WebhookFirst
 
 _GRACE: Final = 3
 """Seconds that open connections have to end in when the process is told to stop."""

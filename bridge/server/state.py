@@ -7,10 +7,10 @@ from fastapi import Request
 
 from bridge.github.client import GithubApi
 from bridge.ledger import Ledger
-from bridge.metrics import Metrics
+from bridge.server.bodies import Budget
+from bridge.server.figures import Metrics
+from bridge.server.probe import Probe
 from bridge.settings import Settings
-from bridge.web.bodies import Budget
-from bridge.web.probe import Probe
 from bridge.workers.dispatcher import Dispatcher
 from bridge.workers.follower import Follower
 from bridge.workers.loop import Loop

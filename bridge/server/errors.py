@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from bridge.core.errors import BridgeError
 from bridge.core.payload import PayloadTooLarge
 from bridge.ledger import LedgerUnavailable
-from bridge.web.admin import CrossSite, NoPage, NotSignedIn
-from bridge.web.answers import RETRY_AFTER, Word
+from bridge.server.auth import CrossSite, NoPage, NotSignedIn
+from bridge.server.webhook_answers import RETRY_AFTER, Word
 
 
 class Unknown(BridgeError):
