@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 from fastapi import FastAPI
 
-from bridge import __version__, connections, weak_settings
+from bridge import __version__, clients, weak_settings
 from bridge.github.client import GithubApi
 from bridge.ledger import Ledger
 from bridge.mlflow.client import MlflowApi
@@ -73,8 +73,8 @@ async def _running(settings: Settings, since: float | None) -> AsyncIterator[Sta
         ledger = Ledger(settings.database_url)
         stack.push_async_callback(ledger.close)
         await ledger.start()
-        github = await stack.enter_async_context(connections.github(settings))
-        mlflow = connections.mlflow(settings)
+        github = await stack.enter_async_context(clients.github(settings))
+        mlflow = clients.mlflow(settings)
         if mlflow:
             stack.enter_context(mlflow)
         state = _state(settings, ledger, github, mlflow, since)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bridge.commands.output import errors_told, print_json
+from bridge.cli.output import errors_told, print_json
 
 
 def reconcile(
@@ -23,8 +23,8 @@ def reconcile(
     """
     import asyncio
 
-    from bridge.commands import reconciling
-    from bridge.commands.stories import subject
+    from bridge.cli import reconciling
+    from bridge.cli.rendering import subject
     from bridge.settings import load
 
     with errors_told():

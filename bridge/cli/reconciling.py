@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from bridge import connections
-from bridge.commands import ledgers
+from bridge import clients
+from bridge.cli import ledger_access
 from bridge.core import missed_events, routing
 from bridge.core.errors import BridgeError
 from bridge.core.events import Event, Kind, UnsupportedEvent
@@ -61,11 +61,11 @@ async def reconcile(settings: Settings, since: float, *, dry_run: bool, skip: Sk
     `since` is in Unix seconds by MLflow's clock. An entry that can't be dispatched doesn't stop the others. Raises
     `NoMlflow`, `MlflowError` and `LedgerUnavailable`.
     """
-    mlflow = connections.mlflow(settings)
+    mlflow = clients.mlflow(settings)
     if mlflow is None:
         raise NoMlflow("MLFLOW_TRACKING_URI is not set: set it to MLflow's address, such as https://mlflow.example.com")
     with mlflow:
-        async with ledgers.opened(settings.database_url) as ledger:
+        async with ledger_access.opened(settings.database_url) as ledger:
             found, covered = await _missing(ledger, mlflow, settings.routes, since, skip)
             if dry_run:
                 return found

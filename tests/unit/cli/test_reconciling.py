@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from bridge import connections
-from bridge.commands import ledgers, reconciling
-from bridge.commands.reconciling import Found, NoMlflow
+from bridge import clients
+from bridge.cli import ledger_access, reconciling
+from bridge.cli.reconciling import Found, NoMlflow
 from bridge.core import missed_events
 from bridge.core.events import Event, Kind
 from bridge.core.routing import Route
@@ -70,7 +70,7 @@ class Scene:
 
     def hold(self, versions: list[tuple[str, str, float]], **aliases: dict[str, str]) -> None:
         played = Played(self.now, versions, aliases)
-        self._patch.setattr(connections, "mlflow", lambda _: played)
+        self._patch.setattr(clients, "mlflow", lambda _: played)
 
     def run(self, *, dry_run: bool = False, age: float = DAY) -> list[Found]:
         return asyncio.run(reconciling.reconcile(self.settings, self.now - age, dry_run=dry_run, skip=self._skip))
@@ -80,7 +80,7 @@ class Scene:
 
     def tell(self, event: Event, age: float = 0.0) -> None:
         async def tell() -> None:
-            async with ledgers.opened(self.settings.database_url) as ledger:
+            async with ledger_access.opened(self.settings.database_url) as ledger:
                 await intake.take(ledger, event, f"told-{event.alias}", self.settings.routes, now=self.now - age)
 
         asyncio.run(tell())
@@ -89,14 +89,14 @@ class Scene:
         """Let the bridge's own last look have seen these aliases."""
 
         async def write() -> None:
-            async with ledgers.opened(self.settings.database_url) as ledger:
+            async with ledger_access.opened(self.settings.database_url) as ledger:
                 await ledger.write_bookmark(ALIASES, json.dumps(aliases))
 
         asyncio.run(write())
 
     def ledger(self) -> list[str]:
         async def read() -> list[str]:
-            async with ledgers.opened(self.settings.database_url) as ledger:
+            async with ledger_access.opened(self.settings.database_url) as ledger:
                 return [story.delivery.id for story in (await ledger.told(Wanted())).rows]
 
         return asyncio.run(read())
@@ -162,14 +162,14 @@ def test_without_a_last_look_no_alias_is_known_to_have_moved(scene: Scene) -> No
 
 
 def test_without_an_mlflow_there_is_nothing_to_look_through(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "mlflow", lambda _: None)
+    monkeypatch.setattr(clients, "mlflow", lambda _: None)
     with pytest.raises(NoMlflow, match="MLFLOW_TRACKING_URI is not set"):
         scene.run()
 
 
 def test_a_ledger_that_is_not_there_or_empty_is_not_made(database_url: str) -> None:
     async def look() -> None:
-        async with ledgers.opened(database_url):
+        async with ledger_access.opened(database_url):
             pass
 
     with pytest.raises(

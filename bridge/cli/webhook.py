@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from bridge.commands.output import errors_told, print_json
+from bridge.cli.output import errors_told, print_json
 
 webhook = typer.Typer(no_args_is_help=True, help="MLflow's webhook to the bridge: make it, look at it, test it.")
 
@@ -26,7 +26,7 @@ def create(
     One that is there already is enabled and gets the events that it lacks. Ends with status 1 where MLflow refuses the
     address, or where the test delivery doesn't arrive.
     """
-    from bridge.commands import webhooks
+    from bridge.cli import webhooks
     from bridge.core.findings import State
     from bridge.settings import load
 
@@ -51,7 +51,7 @@ def list_(as_json: AsJson = False) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    from bridge.commands import webhooks
+    from bridge.cli import webhooks
     from bridge.mlflow.webhooks import address, ours
     from bridge.settings import load
 
@@ -78,7 +78,7 @@ def list_(as_json: AsJson = False) -> None:
 @webhook.command("test", epilog="Example: mlflow-bridge webhook test")
 def try_(wanted: Wanted = None, as_json: AsJson = False) -> None:
     """Let MLflow send its test event to the running bridge. Ends with status 1 where that isn't taken."""
-    from bridge.commands import webhooks
+    from bridge.cli import webhooks
     from bridge.core.findings import State
     from bridge.settings import load
 
@@ -98,7 +98,7 @@ def rotate(wanted: Wanted = None) -> None:
     First the bridge gets the new secret beside the old one, then MLflow changes to it, last the old one is taken out.
     Ends with status 1 where something is in the way.
     """
-    from bridge.commands import webhooks
+    from bridge.cli import webhooks
     from bridge.settings import load
 
     with errors_told():

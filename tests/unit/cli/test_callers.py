@@ -11,8 +11,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from bridge.cli import app
-from bridge.commands import callers
+from bridge.cli import app, callers
 
 ROOT = Path(__file__).parents[3]
 OURS = ROOT / ".github/workflows/on-mlflow-event.yml"

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from bridge import __version__
-from bridge.commands.deliveries import deliveries
-from bridge.commands.reconcile import reconcile
-from bridge.commands.webhook import webhook
-from bridge.commands.workflow import workflow
-from bridge.image.cli import image
+from bridge.cli.deliveries import deliveries
+from bridge.cli.image import image
+from bridge.cli.reconcile import reconcile
+from bridge.cli.webhook import webhook
+from bridge.cli.workflow import workflow
 
 app = typer.Typer(
     name="mlflow-bridge",
@@ -79,7 +79,7 @@ def doctor(
 
     Run it with the bridge's own settings, best on its machine. Ends with status 1 where something fails.
     """
-    from bridge.doctor import report
+    from bridge.cli import doctor as report
 
     raise typer.Exit(report.run(url, as_json=as_json))
 
@@ -98,6 +98,6 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Give the requests as JSON.")] = False,
 ) -> None:
     """Show what would go to GitHub for an event; nothing is sent. Ends with status 1 where nothing would go out."""
-    from bridge import preview
+    from bridge.cli import routes as preview
 
     raise typer.Exit(preview.show(event.read(), file, as_json=as_json))

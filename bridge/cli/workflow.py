@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bridge.commands.output import errors_told, print_json
+from bridge.cli.output import errors_told, print_json
 
 workflow = typer.Typer(no_args_is_help=True, help="The workflow in the repository that is to build the images.")
 
@@ -43,7 +43,7 @@ def init(
 
     Nothing is overwritten without --force. Commit the file to the default branch: GitHub looks there alone.
     """
-    from bridge.commands import callers
+    from bridge.cli import callers
 
     with errors_told():
         text = callers.write(registry, bridge, event_type=event_type, runs_on=runs_on)

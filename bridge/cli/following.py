@@ -6,8 +6,8 @@ from typing import Final
 
 from rich.console import Console
 
-from bridge.commands import ledgers
-from bridge.commands.stories import subject
+from bridge.cli import ledger_access
+from bridge.cli.rendering import subject
 from bridge.ledger import Ledger, Sending, State, Story, Wanted
 
 _POLL: Final = 0.5
@@ -32,7 +32,7 @@ async def follow(url: str, wanted: Wanted | str, timeout: float | None, console:
     told: dict[str, tuple[State, str | None]] = {}
     story: Story | None = None
     waiting = ""
-    async with ledgers.opened(url) as ledger:
+    async with ledger_access.opened(url) as ledger:
         with console.status("waiting for the delivery") as status:
             while deadline is None or time.monotonic() < deadline:
                 story = await _find(ledger, wanted)

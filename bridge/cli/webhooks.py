@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from bridge import connections
+from bridge import clients
 from bridge.core.errors import BridgeError
 from bridge.core.findings import Finding, State
 from bridge.mlflow import webhooks as judged
@@ -27,7 +27,7 @@ class WebhookRefused(BridgeError):
 @contextmanager
 def mlflow(settings: Settings) -> Iterator[MlflowApi]:
     """Give a client of MLflow; raises `WebhookRefused` where no address is set."""
-    api = connections.mlflow(settings)
+    api = clients.mlflow(settings)
     if api is None:
         raise WebhookRefused(
             "MLFLOW_TRACKING_URI is not set: set it to MLflow's address, such as https://mlflow.example.com"

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bridge.commands.output import print_json, without_logs
+from bridge.cli.output import print_json, without_logs
 from bridge.core.findings import Finding, State
-from bridge.doctor.examination import examine
+from bridge.doctor.checks import examine
 from bridge.settings import Settings
 
 _SIGNS: Final = {

@@ -3,8 +3,8 @@ import json
 import pytest
 from pydantic import SecretStr
 
+from bridge.cli import doctor
 from bridge.core.findings import Finding, State, failed, ok, told, unknown, warning
-from bridge.doctor import report
 from bridge.settings import Settings
 
 
@@ -18,13 +18,13 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
     async def examine(url: str | None) -> tuple[Settings, list[Finding]]:
         return settings, findings
 
-    monkeypatch.setattr(report, "examine", examine)
+    monkeypatch.setattr(doctor, "examine", examine)
     monkeypatch.setenv("COLUMNS", "120")
     return findings
 
 
 def test_nothing_that_fails_ends_with_status_0(found: list[Finding], capsys: pytest.CaptureFixture[str]) -> None:
-    assert report.run(None, as_json=False) == 0
+    assert doctor.run(None, as_json=False) == 0
     out = capsys.readouterr().out
     assert "! warning" in out
     assert "→ renew it" in out
@@ -33,7 +33,7 @@ def test_nothing_that_fails_ends_with_status_0(found: list[Finding], capsys: pyt
 
 def test_one_that_fails_ends_with_status_1(found: list[Finding], capsys: pytest.CaptureFixture[str]) -> None:
     found.append(failed("workflow", "o/n", "missing", "write it"))
-    assert report.run(None, as_json=True) == 1
+    assert doctor.run(None, as_json=True) == 1
     said = json.loads(capsys.readouterr().out)
     assert said["ok"] is False
     assert said["findings"][-1] == {
@@ -50,7 +50,7 @@ def test_a_secret_that_a_server_repeats_is_taken_out(
     found: list[Finding], as_json: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found.append(failed("x", "ghp_sentinel", "token ghp_sentinel and sentinel-w", "not sentinel-w"))
-    report.run(None, as_json=as_json)
+    doctor.run(None, as_json=as_json)
     assert "sentinel" not in capsys.readouterr().out
 
 
@@ -58,7 +58,7 @@ def test_no_answer_of_a_server_moves_the_terminals_cursor(
     found: list[Finding], capsys: pytest.CaptureFixture[str]
 ) -> None:
     found.append(failed("x", "a\x1b[2J", "b\nc", ""))
-    report.run(None, as_json=True)
+    doctor.run(None, as_json=True)
     assert json.loads(capsys.readouterr().out)["findings"][-1]["about"] == "a [2J"
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import httpx
 
-from bridge import connections, weak_settings
+from bridge import clients, weak_settings
 from bridge.core import http_answers
 from bridge.core.findings import Finding, failed, ok, told, unknown, warning
 from bridge.core.http_answers import AnswerUnreadable
@@ -72,7 +72,7 @@ async def _bridge(settings: Settings) -> Finding:
 async def _github(settings: Settings) -> list[Finding]:
     is_app = settings.github_token is None
     findings: list[Finding] = []
-    async with connections.github(settings) as github:
+    async with clients.github(settings) as github:
         for name in settings.repositories:
             routes = tuple(route for route in settings.routes if route.repository == name)
             asked = time.time()
@@ -123,7 +123,7 @@ async def _mlflow(settings: Settings, url: str | None) -> list[Finding]:
         return [warning("mlflow", "", "MLFLOW_TRACKING_URI is not set, so that its webhooks can't be checked", mend)]
     try:
         with ExitStack() as stack:
-            mlflow = connections.mlflow(settings)
+            mlflow = clients.mlflow(settings)
             assert mlflow is not None  # noqa: S101  an address is set
             stack.enter_context(mlflow)
             return await aside(_asked, mlflow, settings, url)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from bridge.commands import webhooks
-from bridge.commands.webhooks import WebhookRefused
+from bridge.cli import webhooks
+from bridge.cli.webhooks import WebhookRefused
 from bridge.mlflow.client import MlflowApi, MlflowError, Webhook, WebhookTest
 from bridge.settings import Settings
 

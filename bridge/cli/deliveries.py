@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from bridge.commands.output import errors_told, print_json
+from bridge.cli.output import errors_told, print_json
 from bridge.core.dispatches import State
 
 if TYPE_CHECKING:
@@ -32,23 +32,23 @@ def list_(
     """List deliveries, those first that came or were replayed last."""
     import asyncio
 
-    from bridge.commands import ledgers, stories
+    from bridge.cli import ledger_access, rendering
     from bridge.ledger import Part, Story, Wanted
     from bridge.settings import load
 
     wanted = Wanted(state, search, model, version, before, limit)
 
     async def look() -> Part[Story]:
-        async with ledgers.opened(load().database_url) as ledger:
+        async with ledger_access.opened(load().database_url) as ledger:
             return await ledger.told(wanted)
 
     with errors_told():
         part = asyncio.run(look())
     if as_json:
-        print_json({"deliveries": [stories.as_dict(story) for story in part.rows], "next": part.next})
+        print_json({"deliveries": [rendering.as_dict(story) for story in part.rows], "next": part.next})
         return
     console = _console()
-    console.print(stories.table(part.rows) if part.rows else "no deliveries")
+    console.print(rendering.table(part.rows) if part.rows else "no deliveries")
     if part.next:
         console.print(f"there are more: --before {part.next}")
 
@@ -58,12 +58,12 @@ def show(delivery_id: DeliveryId, as_json: AsJson = False) -> None:
     """Show a delivery with each dispatch and GitHub's answers. Ends with status 1 where there is none of that id."""
     import asyncio
 
-    from bridge.commands import ledgers, stories
+    from bridge.cli import ledger_access, rendering
     from bridge.ledger import Story
     from bridge.settings import load
 
     async def look() -> Story | None:
-        async with ledgers.opened(load().database_url) as ledger:
+        async with ledger_access.opened(load().database_url) as ledger:
             return await ledger.story(delivery_id)
 
     with errors_told():
@@ -71,9 +71,9 @@ def show(delivery_id: DeliveryId, as_json: AsJson = False) -> None:
     if story is None:
         _not_there()
     if as_json:
-        print_json(stories.as_dict(story))
+        print_json(rendering.as_dict(story))
     else:
-        stories.show(_console(), story)
+        rendering.show(_console(), story)
 
 
 @deliveries.command(epilog="Example: mlflow-bridge deliveries replay 8f0847cb-24b7-4d3a-a5d7-d1b1ce0c22a9")
@@ -87,14 +87,14 @@ def replay(delivery_id: DeliveryId, as_json: AsJson = False) -> None:
     import asyncio
     from collections.abc import Sequence
 
-    from bridge.commands import ledgers
+    from bridge.cli import ledger_access
     from bridge.ledger import Dispatch
     from bridge.settings import load
     from bridge.workers import intake
 
     async def send() -> Sequence[Dispatch] | None:
         settings = load()
-        async with ledgers.opened(settings.database_url) as ledger:
+        async with ledger_access.opened(settings.database_url) as ledger:
             story = await ledger.story(delivery_id)
             if story is None:
                 return None
@@ -130,7 +130,7 @@ def follow(
 
     from rich.console import Console
 
-    from bridge.commands import following, stories
+    from bridge.cli import following, rendering
     from bridge.ledger import Wanted
     from bridge.settings import load
 
@@ -141,7 +141,7 @@ def follow(
     with errors_told():
         status, story = asyncio.run(following.follow(load().database_url, wanted, timeout, progress))
     if as_json:
-        print_json(stories.as_dict(story) if story else None)
+        print_json(rendering.as_dict(story) if story else None)
     elif status == following.NOT_OVER:
         progress.print("still under way" if story else "no such delivery has come")
     raise typer.Exit(status)

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from bridge.commands import following, stories
+from bridge.cli import following, rendering
 from bridge.core.events import Event, Kind
 from bridge.core.routing import Way
 from bridge.ledger import Attempt, Delivery, Sending, State, Story
@@ -46,21 +46,21 @@ STORY = Story(
 
 def test_json_is_of_the_same_form_as_the_status_pages_own() -> None:
     theirs = api._delivery(STORY).model_dump(mode="json")
-    assert stories.as_dict(STORY) == theirs
+    assert rendering.as_dict(STORY) == theirs
 
 
 def test_a_name_moves_no_terminals_cursor() -> None:
     out = io.StringIO()
     console = Console(file=out, width=200)
-    console.print(stories.table([STORY]))
-    stories.show(console, STORY)
+    console.print(rendering.table([STORY]))
+    rendering.show(console, STORY)
     assert "\x1b" not in out.getvalue()
     assert "a␛[31m␊b 7, alias champion" in out.getvalue()
 
 
 def test_a_delivery_is_shown_with_each_answer_of_githubs() -> None:
     out = io.StringIO()
-    stories.show(Console(file=out, width=60), STORY)
+    rendering.show(Console(file=out, width=60), STORY)
     shown = out.getvalue()
     assert "1970-01-01 00:00:10 UTC: paused: GitHub refuses (401) (3 times, until 1970-01-01 00:00:20 UTC)" in shown
     assert shown.count("https://github.com/owner/models/actions/runs/1\n") == 2

@@ -1,1 +1,0 @@
-"""The commands beside `serve`: each a thin shell around the parts that do the work."""
