@@ -27,12 +27,13 @@ from statistics import median
 from typing import NamedTuple
 
 from bridge.demo.registry import Registry
-from bridge.image import engine, smoke_test
+from bridge.image import docker
 from bridge.image.artifacts import metadata_in
 from bridge.image.errors import SmokeTestFailed
 from bridge.image.layered import build as layered
 from bridge.image.layered.registry import LayeredRepository
 from bridge.image.metadata import ModelMetadata
+from bridge.image.steps import smoke_test
 
 LABELS = {"mlflow.model.name": "bench"}
 _STARTS = 6
@@ -89,7 +90,7 @@ def make_fresh(base: str, folder: Path) -> None:
     found = subprocess.run(
         ["docker", "image", "ls", "--quiet", "--no-trunc"], capture_output=True, text=True, check=True
     )
-    for image in set(found.stdout.split()) - {engine.image_id(base)}:
+    for image in set(found.stdout.split()) - {docker.image_id(base)}:
         subprocess.run(["docker", "image", "rm", "--force", image], capture_output=True, check=True)
     subprocess.run(["docker", "builder", "prune", "--all", "--force"], capture_output=True, check=True)
     os.environ["UV_CACHE_DIR"] = tempfile.mkdtemp(dir=folder)
@@ -134,7 +135,7 @@ def timed(work: Callable[[], object]) -> float:
 def first_answer(image: str) -> float:
     """Give the seconds from starting a container to its first /ping that answers 200."""
     began = time.perf_counter()
-    container = engine.Container.start(image, network=False)
+    container = docker.Container.start(image, network=False)
     try:
         smoke_test._ping(container, image)
         return time.perf_counter() - began
@@ -174,12 +175,12 @@ class Bench:
         releases = {"mlflow_version": metadata.mlflow_version, "python_version": metadata.python_version}
 
         def build() -> None:
-            engine.build_with_mlflow(model, f"{name}-unlabelled", **releases)
-            engine.add_labels(f"{name}-unlabelled", LABELS, tag=name)
+            docker.build_with_mlflow(model, f"{name}-unlabelled", **releases)
+            docker.add_labels(f"{name}-unlabelled", LABELS, tag=name)
 
         built = timed(build)
         before = size_of(self.blobs)
-        pushed = timed(lambda: engine.push(name))
+        pushed = timed(lambda: docker.push(name))
         return Measured(built, pushed, 0.0, size_of(self.blobs) - before, unpacked(name))
 
     def by_layers(
@@ -349,7 +350,7 @@ def run(rounds: int, folder: Path) -> list[Round]:
     models = [save_model(folder / f"model-{seed}", seed) for seed in (1, 2)]
     metadata = metadata_in(models[0])
     base = layered.plan(models[0], metadata).base
-    engine.image_id(base)  # ends here where the engine has no base
+    docker.image_id(base)  # ends here where the engine has no base
     found: list[Round] = []
     for place in range(rounds):
         here = folder / f"round-{place}"

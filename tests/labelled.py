@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bridge.image.identity import MODEL, RECIPE, RECIPE_LABEL, SOURCE, VERSION
+from bridge.image.labels import MODEL, RECIPE, RECIPE_LABEL, SOURCE, VERSION
 
 
 @contextmanager

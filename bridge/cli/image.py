@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bridge.core.errors import BridgeError
-from bridge.image import workflow
+from bridge.image import actions
 from bridge.image.settings import ImageSettings
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def _step(name: str) -> Iterator[tuple[ImageSettings, "Workspace"]]:
 
     Programs that it starts inherit the variable by which `clean-up` finds them and their files if the step is killed.
     """
-    from bridge.image.engine import RUN
+    from bridge.image.docker import RUN
     from bridge.image.workspace import Workspace
 
     settings = ImageSettings()
@@ -36,7 +36,7 @@ def _step(name: str) -> Iterator[tuple[ImageSettings, "Workspace"]]:
     try:
         yield settings, workspace
     except BridgeError as error:
-        workflow.error(f"{name} failed", str(error))
+        actions.error(f"{name} failed", str(error))
         raise typer.Exit(1) from None
     finally:
         workspace.add_seconds(name, time.monotonic() - started)
@@ -47,8 +47,8 @@ def sign_in(
     failed: Annotated[bool, typer.Option("--failed", help="The registry did not take user and password.")] = False,
 ) -> None:
     """Choose how to sign in to the registry, or say all that is missing for it."""
-    from bridge.image.access import AccessSettings, sign_in_failed
-    from bridge.image.access import sign_in as run
+    from bridge.image.steps.login import AccessSettings, sign_in_failed
+    from bridge.image.steps.login import sign_in as run
 
     with _step("sign-in"):
         if failed:
@@ -60,8 +60,8 @@ def sign_in(
 @image.command("make-repository")
 def make_repository() -> None:
     """Make the model's repository where Amazon ECR has none."""
-    from bridge.image.access import AccessSettings
-    from bridge.image.access import make_repository as run
+    from bridge.image.steps.login import AccessSettings
+    from bridge.image.steps.login import make_repository as run
 
     with _step("make-repository") as (_, workspace):
         run(AccessSettings(), workspace.plan().repository)
@@ -70,7 +70,7 @@ def make_repository() -> None:
 @image.command()
 def resolve() -> None:
     """Find the version in MLflow and look whether its image is there."""
-    from bridge.image.resolve import resolve as run
+    from bridge.image.steps.resolve import resolve as run
 
     with _step("resolve") as (settings, _):
         run(settings)
@@ -79,7 +79,7 @@ def resolve() -> None:
 @image.command()
 def download() -> None:
     """Download the model through MLflow's artifact proxy."""
-    from bridge.image.download import download as run
+    from bridge.image.steps.download import download as run
 
     with _step("download") as (settings, workspace):
         run(settings, workspace)
@@ -88,7 +88,7 @@ def download() -> None:
 @image.command()
 def build() -> None:
     """Build the image from the downloaded folder."""
-    from bridge.image.build import build as run
+    from bridge.image.steps.build import build as run
 
     with _step("build") as (settings, workspace):
         run(settings, workspace)
@@ -97,7 +97,7 @@ def build() -> None:
 @image.command("smoke-test")
 def smoke_test() -> None:
     """Start the image without network, and ask it."""
-    from bridge.image.smoke_test import smoke_test as run
+    from bridge.image.steps.smoke_test import smoke_test as run
 
     with _step("smoke-test") as (settings, workspace):
         run(settings, workspace)
@@ -106,8 +106,8 @@ def smoke_test() -> None:
 @image.command()
 def push() -> None:
     """Push what was tested."""
-    from bridge.image.push import hand_over_seconds
-    from bridge.image.push import push as run
+    from bridge.image.steps.push import hand_over_seconds
+    from bridge.image.steps.push import push as run
 
     with _step("push") as (settings, workspace):
         run(settings, workspace)
@@ -117,7 +117,7 @@ def push() -> None:
 @image.command()
 def sbom() -> None:
     """Write down what is in the pushed image."""
-    from bridge.image.sbom import sbom as run
+    from bridge.image.steps.sbom import sbom as run
 
     with _step("sbom") as (_, workspace):
         run(workspace)
@@ -126,7 +126,7 @@ def sbom() -> None:
 @image.command("clean-up")
 def clean_up() -> None:
     """Remove everything that this job's steps left on the runner, even if they were killed."""
-    from bridge.image.build import clean_up as run
+    from bridge.image.steps.build import clean_up as run
 
     with _step("clean-up") as (_, workspace):
         run(workspace)
@@ -135,7 +135,7 @@ def clean_up() -> None:
 @image.command()
 def promote() -> None:
     """Set the model's aliases as tags, and write the summary."""
-    from bridge.image.promote import promote as run
+    from bridge.image.steps.promote import promote as run
 
     with _step("promote") as (settings, _):
         run(settings)
@@ -146,7 +146,7 @@ def report(
     failed: Annotated[bool, typer.Option("--failed", help="An earlier step of this job failed.")] = False,
 ) -> None:
     """Tell MLflow where the image is, or that there is none."""
-    from bridge.image.report import report_failed, report_pushed
+    from bridge.image.steps.report import report_failed, report_pushed
 
     with _step("report") as (settings, workspace):
         if failed:

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from bridge.image import workflow
+from bridge.image import actions
 from bridge.image.errors import ImageConflict
-from bridge.image.identity import MODEL, SOURCE, Verdict, judge
-from bridge.image.registry import RegistryImage, Repository
+from bridge.image.labels import MODEL, SOURCE, Verdict, judge
+from bridge.image.registry.client import RegistryImage, Repository
 from bridge.image.settings import ImageSettings
 
 _THREADS = 4
@@ -62,7 +62,7 @@ def image_to_keep(
             "(the model was deleted and made again?): start the workflow by hand with force to overwrite it"
         )
     if verdict is Verdict.OTHER_RECIPE and not force:
-        workflow.notice(
+        actions.notice(
             "Image made another way", f"{image} was built by an older recipe; to rebuild it, start by hand with force"
         )
     return None if force else found

@@ -5,10 +5,10 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from bridge.image.environment import Environment
+from bridge.image.builders.environment import Environment
 from bridge.image.errors import MissingSetting
+from bridge.image.naming import former_slug, repository, slug
 from bridge.mlflow.client import MlflowApi
-from bridge.naming import former_slug, repository, slug
 
 GHCR = "ghcr.io"
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.image.builder import INPUTS
+from bridge.image.builders.choice import INPUTS
 from bridge.image.errors import InvalidInput
 from bridge.image.settings import ImageSettings
 from bridge.mlflow.client import MlflowApi, ModelVersion

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bridge.image.builder import Builder
+from bridge.image.builders.choice import Builder
 from bridge.image.errors import MissingSetting
 from bridge.image.layered.plan import Previous
 from bridge.image.metadata import ModelMetadata

@@ -19,7 +19,7 @@ from bridge.demo.github import LoopbackGitHub
 from bridge.demo.registry import Registry
 from bridge.demo.runs import Run
 from bridge.demo.stage import REPOSITORY, checkout, missing_for_images
-from bridge.image.identity import LAYERED_RECIPE
+from bridge.image.labels import LAYERED_RECIPE
 from tests.e2e.containers import docker
 from tests.e2e.test_layered import index
 from tests.e2e.workshop import Workshop, annotations, by_hand, dispatch, ended, jobs, steps

@@ -13,8 +13,8 @@ from uuid import uuid4
 import pytest
 
 from bridge.demo.stage import base_image, missing_for_images
-from bridge.image.builder import LAYERED, Builder
-from bridge.image.engine import CONTAINER_LABEL, IMAGE_LABEL, RUN
+from bridge.image.builders.choice import LAYERED, Builder
+from bridge.image.docker import CONTAINER_LABEL, IMAGE_LABEL, RUN
 from bridge.image.metadata import ModelMetadata
 from bridge.image.workspace import Plan, Workspace
 from tests.e2e.containers import Container, container, docker

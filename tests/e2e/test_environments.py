@@ -9,8 +9,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from bridge.image.engine import build_with_mlflow
-from bridge.image.environment import Environment
+from bridge.image.builders.environment import Environment
+from bridge.image.docker import build_with_mlflow
 from bridge.image.errors import BuildFailed
 from tests.e2e.workshop import Workshop, annotations, by_hand, ended, jobs, tree_with
 

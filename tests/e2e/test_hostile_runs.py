@@ -12,9 +12,9 @@ import pytest
 
 from bridge.demo.github import LoopbackGitHub
 from bridge.demo.runs import Run
-from bridge.image.identity import MODEL
-from bridge.image.registry import Repository
-from bridge.naming import slug
+from bridge.image.labels import MODEL
+from bridge.image.naming import slug
+from bridge.image.registry.client import Repository
 from tests.e2e.workshop import Workshop, annotations, dispatch, ended, jobs
 from tests.labelled import put
 

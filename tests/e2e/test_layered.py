@@ -18,7 +18,7 @@ import pytest
 from bench.images import in_registry, signed_in, size_of
 from bridge.demo.registry import Registry
 from bridge.demo.stage import base_image, missing_for_images
-from bridge.image import engine, smoke_test
+from bridge.image import docker
 from bridge.image.artifacts import metadata_in
 from bridge.image.errors import BuildFailed
 from bridge.image.layered import build as layered
@@ -28,6 +28,7 @@ from bridge.image.layered.plan import LayeredPlan
 from bridge.image.layered.registry import LayeredRepository
 from bridge.image.layered.requirements import Requirements
 from bridge.image.metadata import ModelMetadata
+from bridge.image.steps import smoke_test
 from tests.proof import parity
 
 _CREATED = "2000-01-01T00:00:00Z"
@@ -56,7 +57,7 @@ class Pushed:
 
 
 def save(folder: Path, factor: float) -> Path:
-    subprocess.run([sys.executable, "-c", _MODEL, str(folder), str(factor)], env=engine.environment(), check=True)
+    subprocess.run([sys.executable, "-c", _MODEL, str(folder), str(factor)], env=docker.environment(), check=True)
     return folder
 
 
@@ -80,14 +81,14 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushed]:
         image = layered.build(model, plan, here / "image", _LABELS, created=_CREATED)
         assert repository.push_parts(image.folder, "1") == image.digest
         yield Pushed(model, image, repository, here / "registry" / "blobs")
-        engine.remove(image.id)
+        docker.remove(image.id)
 
 
 def test_both_builders_images_give_the_same_answers(first: Pushed) -> None:
     metadata = metadata_in(first.model)
     theirs = "layered-parity"
     releases = {"mlflow_version": metadata.mlflow_version, "python_version": metadata.python_version}
-    engine.build_with_mlflow(first.model, theirs, **releases)
+    docker.build_with_mlflow(first.model, theirs, **releases)
     first.image.load()
     try:
         asked = parity.requests_to(first.model)
@@ -97,12 +98,12 @@ def test_both_builders_images_give_the_same_answers(first: Pushed) -> None:
         assert size(first.image.id) < 0.9 * size(theirs)
         check_nginx_as_root(theirs)
     finally:
-        engine.remove(theirs)
+        docker.remove(theirs)
 
 
 def check_nginx_as_root(image: str) -> None:
     """MLflow's image answers as root too, within the smoke test's limits: those with pyenv or conda must be root."""
-    container = engine.Container.start(image, network=False, root=True)
+    container = docker.Container.start(image, network=False, root=True)
     try:
         smoke_test._ping(container, image)
     finally:
@@ -113,7 +114,7 @@ def test_the_next_version_takes_its_layers_from_the_registry_and_pushes_its_mode
     first: Pushed, tmp_path: Path
 ) -> None:
     model = save(tmp_path / "model", 3.0)
-    engine.remove(first.image.id)  # a fresh runner has no layers of it
+    docker.remove(first.image.id)  # a fresh runner has no layers of it
     before = size_of(first.blobs)
     began = time.monotonic()
     image = layered.build(
@@ -131,7 +132,7 @@ def test_the_next_version_takes_its_layers_from_the_registry_and_pushes_its_mode
         assert user(image.id) == "10001"
         assert json.loads(inside(image.id, _INSTALLED)) == {"lacking": [], "asked for": True, "interface": False}
     finally:
-        engine.remove(image.id)
+        docker.remove(image.id)
     digest = first.repository.push_parts(image.folder, "2")
     assert first.repository.manifest(digest).config == image.id, "what was pushed is not what was tested"
     assert (size_of(first.blobs) - before) * 100 < before
@@ -193,7 +194,7 @@ def contents(image: layered.Image) -> dict[str, bytes]:
             name: subprocess.run(command, capture_output=True, check=True).stdout for name, command in asked.items()
         }
     finally:
-        engine.remove(image.id)
+        docker.remove(image.id)
     configuration, *layers = (
         (image.folder / digest.removeprefix("sha256:")).read_bytes() for digest in (image.id, *image.new)
     )

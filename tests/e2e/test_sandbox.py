@@ -9,8 +9,10 @@ from uuid import uuid4
 import pytest
 
 from bridge.demo.stage import base_image, missing_for_images
-from bridge.image import engine, sandbox, smoke_test
+from bridge.image import docker as engine
+from bridge.image import sandbox
 from bridge.image.errors import SmokeTestFailed
+from bridge.image.steps import smoke_test
 from tests.e2e.containers import docker
 
 MACHINE = 1 << 30

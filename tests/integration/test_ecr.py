@@ -14,9 +14,9 @@ from botocore.exceptions import ClientError
 from botocore.session import get_session
 
 from bridge.demo.processes import Server, free_port
-from bridge.image.ecr import Ecr, EcrRepository, alias_filters
 from bridge.image.errors import RegistryError
-from bridge.image.sign_in import ecr_host
+from bridge.image.registry.credentials import ecr_host
+from bridge.image.registry.ecr import Ecr, EcrRepository, alias_filters
 
 ACCOUNT = "123456789012"  # the one that moto's server takes all callers for
 REGISTRY = f"{ACCOUNT}.dkr.ecr.eu-central-1.amazonaws.com"
@@ -134,7 +134,7 @@ def test_a_repository_of_the_callers_own_account_is_not_taken_for_the_hosts(clie
 
 def test_an_api_that_does_not_answer_is_our_error(environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_ECR", f"http://127.0.0.1:{free_port()}")
-    monkeypatch.setattr("bridge.image.ecr._ATTEMPTS", 1)
+    monkeypatch.setattr("bridge.image.registry.ecr._ATTEMPTS", 1)
     host = ecr_host(REGISTRY)
     assert host
     with pytest.raises(RegistryError, match="ECR can't be asked"):

@@ -17,11 +17,11 @@ import pytest
 
 from bridge.core.errors import BridgeError
 from bridge.demo.processes import MlflowServer
-from bridge.image.identity import MODEL, RECIPE, RECIPE_LABEL, SOURCE, VERSION
-from bridge.image.promote import promote
-from bridge.image.resolve import resolve
+from bridge.image.labels import MODEL, RECIPE, RECIPE_LABEL, SOURCE, VERSION
+from bridge.image.naming import former_slug, slug
 from bridge.image.settings import ImageSettings
-from bridge.naming import former_slug, slug
+from bridge.image.steps.promote import promote
+from bridge.image.steps.resolve import resolve
 
 from .conftest import Create
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.image import engine
+from bridge.image import docker
 from bridge.image.errors import BuildFailed, UnsupportedModel
 
 _OLD, _NEW = "2026-01-01T00:00:00Z", "2099-01-01T00:00:00Z"
@@ -131,7 +131,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
 
 
 def build(version: str) -> None:
-    engine.build_with_mlflow(Path("model"), "r/iris:7", mlflow_version=version, python_version=_PYTHON)
+    docker.build_with_mlflow(Path("model"), "r/iris:7", mlflow_version=version, python_version=_PYTHON)
 
 
 def test_a_dependency_that_was_published_after_the_releases_date_is_not_run(index: Index) -> None:
@@ -166,7 +166,7 @@ def test_an_index_of_a_uv_configuration_that_lies_on_the_runner_is_not_asked(ind
 def test_an_mlflow_that_is_installed_on_the_runner_is_not_run(index: Index) -> None:
     index.mlflow("3.17.2")
     index.bad("helper", "2.0", _OLD)
-    subprocess.run(["uv", "tool", "install", "--quiet", "mlflow==3.17.2"], env=engine.environment(), check=True)
+    subprocess.run(["uv", "tool", "install", "--quiet", "mlflow==3.17.2"], env=docker.environment(), check=True)
     (index.folder / "helper" / "index.json").unlink()
     index.wheel("helper", "3.0", _OLD, code="VERSION = '3.0'\n")
     build("3.17.2")
@@ -183,9 +183,9 @@ def test_an_mlflow_that_is_there_only_as_source_or_too_new_is_refused_before_and
         index.sdist("mlflow", "3.17.3", published)
     else:
         index.bad("mlflow", "3.17.3", published)
-    engine.check_mlflow("3.17.2", _PYTHON)
+    docker.check_mlflow("3.17.2", _PYTHON)
     with pytest.raises(UnsupportedModel):
-        engine.check_mlflow("3.17.3", _PYTHON)
+        docker.check_mlflow("3.17.3", _PYTHON)
     with pytest.raises(BuildFailed):
         build("3.17.3")
     assert not index.mark.exists()

@@ -14,18 +14,18 @@ import pytest
 from bridge.demo.registry import Registry
 from bridge.demo.stage import missing_for_images
 from bridge.image.errors import RegistryError
-from bridge.image.identity import MODEL
-from bridge.image.promote import Promotion, promote
-from bridge.image.push import push, push_tested
-from bridge.image.registry import Repository
+from bridge.image.labels import MODEL
+from bridge.image.registry.client import Repository
 from bridge.image.repository import image_to_keep, repository_of
 from bridge.image.settings import ImageSettings
+from bridge.image.steps.promote import Promotion, promote
+from bridge.image.steps.push import push, push_tested
 from bridge.image.workspace import Plan, Workspace
 from tests.labelled import labelled, put
 from tests.relay import relay
 from tests.unit.image.memory import MemoryMlflow, version
-from tests.unit.image.test_sbom import PLAN
-from tests.unit.test_naming import SAME_SIX_DIGITS
+from tests.unit.image.steps.test_sbom import PLAN
+from tests.unit.image.test_naming import SAME_SIX_DIGITS
 
 pytestmark = pytest.mark.skipif(missing_for_images() is not None, reason=str(missing_for_images()))
 

@@ -16,10 +16,11 @@ from typing import Any
 
 import mlflow.version
 
-from bridge.image import engine, smoke_test
+from bridge.image import docker
 from bridge.image.artifacts import metadata_in
 from bridge.image.layered import build as layered
 from bridge.image.metadata import SERVING_EXAMPLE
+from bridge.image.steps import smoke_test
 
 CREATED = "2000-01-01T00:00:00Z"
 _START = 300.0
@@ -66,7 +67,7 @@ def requests_to(model: Path) -> list[Request]:
 
 def answers(image: str, requests: Sequence[Request]) -> list[tuple[int, Any]]:
     """Give status and, of a 200, the body as read from JSON where it is JSON, for each request."""
-    container = engine.Container.start(image, network=False)
+    container = docker.Container.start(image, network=False)
     try:
         smoke_test._ping(container, image)
         given = json.dumps([[each.path, each.kind, each.body] for each in requests]).encode()
@@ -88,7 +89,7 @@ def both_images(model: Path, name: str, folder: Path) -> tuple[str, str]:
     """Build the model with MLflow's builder and in layers; give both images' names in the engine."""
     metadata = metadata_in(model)
     theirs = f"parity-{name}"
-    engine.build_with_mlflow(
+    docker.build_with_mlflow(
         model, theirs, mlflow_version=metadata.mlflow_version, python_version=metadata.python_version
     )
     ours = layered.build(model, layered.plan(model, metadata), folder, {}, created=CREATED)
@@ -154,7 +155,7 @@ def save(name: str, folder: Path) -> Path:
     with_them = [word for package in WITH.get(name, ()) for word in ("--with", package)]
     python = ["uv", "run", "--quiet", "--no-project", "--isolated", "--python", sys.executable, *with_them, "python"]
     command = [*(python if with_them else [sys.executable]), "-c", script, str(model)]
-    subprocess.run(command, env=engine.environment(), check=True, timeout=900)
+    subprocess.run(command, env=docker.environment(), check=True, timeout=900)
     return model
 
 
@@ -167,7 +168,7 @@ def agree(name: str, folder: Path) -> tuple[bool, str]:
         theirs, ours = (answers(image, requests) for image in images)
     finally:
         for image in images:
-            engine.remove(image)
+            docker.remove(image)
     differing = [
         f"{request.path}: {one} and {other}"
         for request, one, other in zip(requests, theirs, ours, strict=True)

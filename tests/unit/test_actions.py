@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bridge.image.access import AccessSettings, outputs
-from bridge.image.sign_in import SignIn, Way
+from bridge.image.registry.credentials import SignIn, Way
+from bridge.image.steps.login import AccessSettings, outputs
 
 from .test_workflows import ACTIONS, ROOT, read
 

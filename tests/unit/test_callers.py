@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bridge.core.errors import BridgeError
-from bridge.image.access import AccessSettings
-from bridge.image.sign_in import Given, SignIn, Way, choose
+from bridge.image.registry.credentials import Given, SignIn, Way, choose
+from bridge.image.steps.login import AccessSettings
 
 from .test_workflows import ROOT, read
 

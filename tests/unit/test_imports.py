@@ -73,7 +73,7 @@ def test_the_pure_modules_do_no_input_or_output() -> None:
         assert not tops & foreign, name
 
 
-@pytest.mark.parametrize("module", ["bridge.server.process", "bridge.cli", "bridge.image.download"])
+@pytest.mark.parametrize("module", ["bridge.server.process", "bridge.cli", "bridge.image.steps.download"])
 def test_neither_the_serving_process_nor_a_step_imports_mlflow(module: str) -> None:
     code = f"import sys, {module}; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

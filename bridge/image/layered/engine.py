@@ -12,10 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bridge.image.engine import environment, quiet
+from bridge.image.actions import untrusted_output
+from bridge.image.docker import environment, quiet
 from bridge.image.errors import BuildFailed
 from bridge.image.layered.plan import Base, LayeredPlan
-from bridge.image.workflow import untrusted_output
 
 _HERE = Path(__file__).parent
 _RECIPE = ("Dockerfile", "install.sh", "pack.sh", "trim.py", "compile.py", "layers.py")

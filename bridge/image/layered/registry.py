@@ -7,11 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bridge.image import workflow
+from bridge.image import actions
 from bridge.image.errors import RegistryError
 from bridge.image.layered import engine
 from bridge.image.layered.plan import Base, Previous
-from bridge.image.registry import Repository
+from bridge.image.registry.client import Repository
 
 _PATIENCE = 60.0
 """Seconds in which the base must come from its registry; it can be compressed anew in less."""
@@ -83,9 +83,9 @@ def base_layers(base: Base, to: Path) -> list[dict[str, Any]]:
             _Source(base.origin, pauses=(), architecture=base.architecture, timeout=_PATIENCE).fetch(to)
             if _is_of(base, to):
                 return _layers(to)
-            workflow.say(f"{base.image}: {base.origin} has other layers, or other than gzip: it is compressed anew")
+            actions.say(f"{base.image}: {base.origin} has other layers, or other than gzip: it is compressed anew")
         except RegistryError as error:
-            workflow.say(f"{base.image} is compressed anew: {error}")
+            actions.say(f"{base.image} is compressed anew: {error}")
         shutil.rmtree(to, ignore_errors=True)
     with TemporaryDirectory(dir=to.parent) as folder:
         archive = Path(folder) / "base.tar"

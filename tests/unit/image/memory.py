@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bridge.image.identity import MODEL, RECIPE, RECIPE_LABEL, SOURCE, VERSION
-from bridge.image.registry import Manifest, RegistryImage, Repository, TagImmutable
+from bridge.image.labels import MODEL, RECIPE, RECIPE_LABEL, SOURCE, VERSION
+from bridge.image.registry.client import Manifest, RegistryImage, Repository, TagImmutable
 from bridge.mlflow.client import MlflowApi, MlflowNotFound, ModelVersion
 
 

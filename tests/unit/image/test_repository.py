@@ -4,11 +4,11 @@ import pytest
 
 from bridge.image import repository
 from bridge.image.errors import ImageConflict, RegistryError
-from bridge.image.identity import LAYERED_RECIPE
-from bridge.image.registry import RegistryImage, Repository
+from bridge.image.labels import LAYERED_RECIPE
+from bridge.image.naming import former_slug, slug
+from bridge.image.registry.client import RegistryImage, Repository
 from bridge.image.repository import holds_only, image_to_keep, repository_of
 from bridge.image.settings import ImageSettings
-from bridge.naming import former_slug, slug
 
 from .memory import MemoryRepository, image
 

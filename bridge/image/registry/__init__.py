@@ -1,0 +1,1 @@
+"""The container registry: a client, sign-in, and what its refusals mean."""

@@ -1,0 +1,1 @@
+"""The steps of the workflow `model-image.yml`, one module each, in the order of the workflow."""
