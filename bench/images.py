@@ -29,9 +29,9 @@ from typing import NamedTuple
 from bridge.demo.registry import Registry
 from bridge.image import docker
 from bridge.image.artifacts import metadata_in
+from bridge.image.builders.layered import assemble as layered
+from bridge.image.builders.layered.remote import LayeredRepository
 from bridge.image.errors import SmokeTestFailed
-from bridge.image.layered import build as layered
-from bridge.image.layered.registry import LayeredRepository
 from bridge.image.metadata import ModelMetadata
 from bridge.image.steps import smoke_test
 

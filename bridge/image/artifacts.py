@@ -12,8 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
+from bridge.image.builders.layered.requirements import DESCRIPTION
 from bridge.image.errors import DirectArtifacts, UnsafeMetadata
-from bridge.image.layered.requirements import DESCRIPTION
 from bridge.image.metadata import MLMODEL, PYTHON_ENV, ModelMetadata, read
 from bridge.mlflow.client import MlflowApi, MlflowBusy, MlflowError, MlflowUnreachable
 from bridge.workers.threads import aside

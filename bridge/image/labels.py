@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import Enum
 
-from bridge.image.layered import plan as layered
+from bridge.image.builders.layered import plan as layered
 
 RECIPE = "mlflow-build-docker/1"
 """How images are made by MLflow's own builder; raised when the same model would give another image."""

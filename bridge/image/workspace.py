@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bridge.image.builders.choice import Builder
+from bridge.image.builders.layered.plan import Previous
 from bridge.image.errors import MissingSetting
-from bridge.image.layered.plan import Previous
 from bridge.image.metadata import ModelMetadata
 
 

@@ -20,13 +20,13 @@ from bridge.demo.registry import Registry
 from bridge.demo.stage import base_image, missing_for_images
 from bridge.image import docker
 from bridge.image.artifacts import metadata_in
+from bridge.image.builders.layered import assemble as layered
+from bridge.image.builders.layered import engine as layered_engine
+from bridge.image.builders.layered import remote as layered_registry
+from bridge.image.builders.layered.plan import LayeredPlan
+from bridge.image.builders.layered.remote import LayeredRepository
+from bridge.image.builders.layered.requirements import Requirements
 from bridge.image.errors import BuildFailed
-from bridge.image.layered import build as layered
-from bridge.image.layered import engine as layered_engine
-from bridge.image.layered import registry as layered_registry
-from bridge.image.layered.plan import LayeredPlan
-from bridge.image.layered.registry import LayeredRepository
-from bridge.image.layered.requirements import Requirements
 from bridge.image.metadata import ModelMetadata
 from bridge.image.steps import smoke_test
 from tests.proof import parity

@@ -20,8 +20,8 @@ import yaml
 
 from bridge.core.errors import BridgeError
 from bridge.image.artifacts import metadata_in
-from bridge.image.layered import build as layered
-from bridge.image.layered.plan import Base
+from bridge.image.builders.layered import assemble as layered
+from bridge.image.builders.layered.plan import Base
 from bridge.image.metadata import ModelMetadata
 
 Files = dict[str, bytes]

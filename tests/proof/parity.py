@@ -18,7 +18,7 @@ import mlflow.version
 
 from bridge.image import docker
 from bridge.image.artifacts import metadata_in
-from bridge.image.layered import build as layered
+from bridge.image.builders.layered import assemble as layered
 from bridge.image.metadata import SERVING_EXAMPLE
 from bridge.image.steps import smoke_test
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 from bridge.image import actions, docker
 from bridge.image import labels as identity
+from bridge.image.builders.layered import assemble as layered
 from bridge.image.builders.package_index import build_secrets
 from bridge.image.builders.size import check_size, size_limit
-from bridge.image.layered import build as layered
 from bridge.image.settings import ImageSettings
 from bridge.image.workspace import Plan, Workspace
 

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from bridge.image import actions
 from bridge.image.artifacts import ModelArtifacts, metadata_in
 from bridge.image.builders.choice import Builder
-from bridge.image.layered.engine import holds
-from bridge.image.layered.registry import LayeredRepository
+from bridge.image.builders.layered.engine import holds
+from bridge.image.builders.layered.remote import LayeredRepository
 from bridge.image.mlflow_tags import BUILDING, write_status
 from bridge.image.repository import image_to_keep, repository_of
 from bridge.image.settings import ImageSettings

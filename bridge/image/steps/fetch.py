@@ -7,10 +7,10 @@ from bridge.core.errors import BridgeError
 from bridge.image import actions
 from bridge.image.artifacts import ModelArtifacts, metadata_in
 from bridge.image.builders.choice import Builder
-from bridge.image.layered import build as layered
-from bridge.image.layered import engine
-from bridge.image.layered.plan import Previous
-from bridge.image.layered.registry import LayeredRepository
+from bridge.image.builders.layered import assemble as layered
+from bridge.image.builders.layered import engine
+from bridge.image.builders.layered.plan import Previous
+from bridge.image.builders.layered.remote import LayeredRepository
 
 
 def fetch(

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from bridge.image import actions, docker
+from bridge.image.builders.layered.remote import LayeredRepository, manifest_digest
 from bridge.image.errors import RegistryError
-from bridge.image.layered.registry import LayeredRepository, manifest_digest
 from bridge.image.registry.client import Repository
 from bridge.image.repository import image_to_keep
 from bridge.image.settings import ImageSettings

@@ -9,11 +9,11 @@ from bridge.core.errors import BridgeError
 from bridge.image import actions, docker
 from bridge.image.artifacts import ModelArtifacts, metadata_in
 from bridge.image.builders.choice import MLFLOW, Builder
+from bridge.image.builders.layered.assemble import plan as plan_in_layers
+from bridge.image.builders.layered.requirements import INSTEAD
 from bridge.image.builders.size import size_limit
 from bridge.image.errors import DiskTooSmall, UnsafeMetadata, UnsupportedModel
 from bridge.image.labels import LAYERED_RECIPE, MODEL, RECIPE_LABEL
-from bridge.image.layered.build import plan as plan_in_layers
-from bridge.image.layered.requirements import INSTEAD
 from bridge.image.metadata import ModelMetadata
 from bridge.image.naming import slug
 from bridge.image.registry.client import Repository

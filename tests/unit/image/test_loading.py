@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bridge.image.builders.layered import engine
+from bridge.image.builders.layered.plan import descriptor, manifest
 from bridge.image.errors import BuildFailed
-from bridge.image.layered import engine
-from bridge.image.layered.plan import descriptor, manifest
 
 from .programs import Programs
 

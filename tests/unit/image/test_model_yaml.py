@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.errors import BridgeError
+from bridge.image.builders.layered.plan import plan
 from bridge.image.errors import UnsafeMetadata
-from bridge.image.layered.plan import plan
 from bridge.image.metadata import ModelMetadata, read
 
 TEXTS = {

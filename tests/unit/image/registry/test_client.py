@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from bridge.image.builders.layered.remote import LayeredRepository
 from bridge.image.errors import RegistryError
-from bridge.image.layered.registry import LayeredRepository
 from bridge.image.registry.client import Manifest, RegistryImage, Repository, TagImmutable
 
 from .programs import Programs

@@ -15,10 +15,10 @@ from pydantic import SecretStr
 
 from bridge.image import docker
 from bridge.image.builders.choice import Builder
+from bridge.image.builders.layered import assemble as layered
+from bridge.image.builders.layered.plan import Previous
 from bridge.image.builders.size import ImageTooLarge
 from bridge.image.labels import LAYERED_RECIPE, RECIPE, RECIPE_LABEL
-from bridge.image.layered import build as layered
-from bridge.image.layered.plan import Previous
 from bridge.image.metadata import ModelMetadata
 from bridge.image.settings import ImageSettings
 from bridge.image.steps.build import build, clean_up, labels

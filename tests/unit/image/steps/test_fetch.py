@@ -8,10 +8,10 @@ import pytest
 
 from bridge.image.artifacts import ModelArtifacts
 from bridge.image.builders.choice import Builder
-from bridge.image.layered.engine import base as engine_base
-from bridge.image.layered.plan import RECIPE, REQUIREMENTS_LABEL, descriptor
-from bridge.image.layered.plan import plan as plan_of
-from bridge.image.layered.registry import LayeredRepository
+from bridge.image.builders.layered.engine import base as engine_base
+from bridge.image.builders.layered.plan import RECIPE, REQUIREMENTS_LABEL, descriptor
+from bridge.image.builders.layered.plan import plan as plan_of
+from bridge.image.builders.layered.remote import LayeredRepository
 from bridge.image.metadata import ModelMetadata
 from bridge.image.steps.fetch import fetch
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bridge.image.builders.layered import assemble, engine, remote
+from bridge.image.builders.layered.plan import Base, Layer, LayeredPlan
+from bridge.image.builders.layered.requirements import Requirements
 from bridge.image.errors import BuildFailed
-from bridge.image.layered import build, engine, registry
-from bridge.image.layered.plan import Base, Layer, LayeredPlan
-from bridge.image.layered.requirements import Requirements
 from bridge.image.metadata import ModelMetadata
 from tests.unit.image.programs import Programs
 
@@ -27,7 +27,7 @@ def test_a_plan_is_read_from_the_models_folder(tmp_path: Path) -> None:
     env = {"dependencies": ["-r requirements.txt"]}
     (tmp_path / "python_env.yaml").write_text(yaml.safe_dump(env), encoding="utf-8")
     (tmp_path / "requirements.txt").write_text("numpy==2.4.6\n", encoding="utf-8")
-    said = build.plan(tmp_path, METADATA)
+    said = assemble.plan(tmp_path, METADATA)
     assert said.requirements.lines == ("mlflow==3.17.2", "numpy==2.4.6")
     assert said.modules == ("mlflow.sklearn",)
 
@@ -40,8 +40,8 @@ def _hand_out(monkeypatch: pytest.MonkeyPatch, folder: Path, fill: Callable[[Pat
         fill(made)
 
     monkeypatch.setattr(engine, "install", install)
-    monkeypatch.setattr(registry, "base_layers", lambda *_: [])
-    return build._requirements(PLAN, Base("python", ()), folder, None)
+    monkeypatch.setattr(remote, "base_layers", lambda *_: [])
+    return assemble._requirements(PLAN, Base("python", ()), folder, None)
 
 
 def test_the_digests_of_a_layer_are_read_from_it_whatever_the_build_wrote_beside_it(

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.image.layered.trim import left_out, trim
+from bridge.image.builders.layered.trim import left_out, trim
 
 COMPILED = {"pkg/fast"}
 

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bridge.image.errors import InvalidInput, UnsafeMetadata, UnsupportedModel
-from bridge.image.layered.plan import (
+from bridge.image.builders.layered.plan import (
     REQUIREMENTS_LABEL,
     Base,
     Layer,
@@ -19,6 +18,7 @@ from bridge.image.layered.plan import (
     manifest,
     plan,
 )
+from bridge.image.errors import InvalidInput, UnsafeMetadata, UnsupportedModel
 from bridge.image.metadata import ModelMetadata
 
 METADATA = ModelMetadata("3.17.2", "3.11.7", has_serving_example=True)

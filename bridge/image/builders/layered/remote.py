@@ -8,9 +8,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bridge.image import actions
+from bridge.image.builders.layered import engine
+from bridge.image.builders.layered.plan import Base, Previous
 from bridge.image.errors import RegistryError
-from bridge.image.layered import engine
-from bridge.image.layered.plan import Base, Previous
 from bridge.image.registry.client import Repository
 
 _PATIENCE = 60.0

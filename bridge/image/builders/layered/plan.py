@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bridge.image.builders.layered.requirements import INSTEAD, Requirements
+from bridge.image.builders.layered.requirements import read as read_requirements
 from bridge.image.errors import InvalidInput, UnsafeMetadata, UnsupportedModel
-from bridge.image.layered.requirements import INSTEAD, Requirements
-from bridge.image.layered.requirements import read as read_requirements
 from bridge.image.metadata import MLMODEL, ModelMetadata
 from bridge.image.model_yaml import mapping
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.image.layered.layers import EPOCH, below, pack, parted
+from bridge.image.builders.layered.layers import EPOCH, below, pack, parted
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
 from bridge.core.errors import BridgeError
+from bridge.image.builders.layered.requirements import Requirements, read
 from bridge.image.errors import UnsafeMetadata, UnsupportedModel
-from bridge.image.layered.requirements import Requirements, read
 
 MLFLOW = "3.17.2"
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from bridge.image.builders.layered import engine, remote
+from bridge.image.builders.layered import plan as planning
+from bridge.image.builders.layered.layers import below, pack
+from bridge.image.builders.layered.plan import Base, Layer, LayeredPlan, Previous
+from bridge.image.builders.layered.requirements import DESCRIPTION
 from bridge.image.errors import BuildFailed
-from bridge.image.layered import engine, registry
-from bridge.image.layered import plan as planning
-from bridge.image.layered.layers import below, pack
-from bridge.image.layered.plan import Base, Layer, LayeredPlan, Previous
-from bridge.image.layered.requirements import DESCRIPTION
 from bridge.image.metadata import ModelMetadata
 
 _MODEL_LAYER = "model.tar.gz"
@@ -54,7 +54,7 @@ class Image:
 
 
 def plan(model: Path, metadata: ModelMetadata, *, base_image: str = "", wheels_only: bool = False) -> LayeredPlan:
-    """Plan the image of the model in that folder. Raises as `bridge.image.layered.plan.plan` does."""
+    """Plan the image of the model in that folder. Raises as `bridge.image.builders.layered.plan.plan` does."""
     texts = {name: _text(model / name) for name in DESCRIPTION if (model / name).is_file()}
     return planning.plan(texts, metadata, base_image=base_image, wheels_only=wheels_only)
 
@@ -104,7 +104,7 @@ def _requirements(plan: LayeredPlan, base: Base, folder: Path, secrets: Mapping[
     """Have the requirements' layers built, with the base's beside them."""
     made = folder / "made"
     with ThreadPoolExecutor(1) as pool:
-        fetched = pool.submit(registry.base_layers, base, folder / "base")
+        fetched = pool.submit(remote.base_layers, base, folder / "base")
         engine.install(plan, made, secrets)
         fetched.result()
     files = sorted(made.glob("layer-*.tar.gz"))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.image.layered import engine, registry
-from bridge.image.layered.plan import Base
+from bridge.image.builders.layered import engine, remote
+from bridge.image.builders.layered.plan import Base
 
 BASE = Base("python:3.11.7-slim", ("sha256:a", "sha256:b"), origin="python@sha256:o")
 HUB, MIRROR = f"python@sha256:{'1' * 64}", f"127.0.0.1:5000/python@sha256:{'2' * 64}"
@@ -25,17 +25,17 @@ def fetched(folder: Path, kind: str, diff_ids: tuple[str, ...] = BASE.diff_ids) 
     "kind", ["application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.docker.image.rootfs.diff.tar.gzip"]
 )
 def test_the_image_that_the_engine_holds_is_taken_as_it_is(tmp_path: Path, kind: str) -> None:
-    assert registry._is_of(BASE, fetched(tmp_path, kind))
+    assert remote._is_of(BASE, fetched(tmp_path, kind))
 
 
 def test_another_image_or_another_compression_is_not_taken(tmp_path: Path) -> None:
-    assert not registry._is_of(BASE, fetched(tmp_path, "application/vnd.oci.image.layer.v1.tar+zstd"))
-    assert not registry._is_of(BASE, fetched(tmp_path, "application/vnd.oci.image.layer.v1.tar+gzip", ("sha256:a",)))
+    assert not remote._is_of(BASE, fetched(tmp_path, "application/vnd.oci.image.layer.v1.tar+zstd"))
+    assert not remote._is_of(BASE, fetched(tmp_path, "application/vnd.oci.image.layer.v1.tar+gzip", ("sha256:a",)))
 
 
 def test_a_manifest_of_an_old_registry_is_not_taken(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"schemaVersion": 1, "fsLayers": []}', encoding="utf-8")
-    assert not registry._is_of(BASE, tmp_path)
+    assert not remote._is_of(BASE, tmp_path)
 
 
 @pytest.mark.parametrize(

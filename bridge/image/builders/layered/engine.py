@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bridge.image.actions import untrusted_output
+from bridge.image.builders.layered.plan import Base, LayeredPlan
 from bridge.image.docker import environment, quiet
 from bridge.image.errors import BuildFailed
-from bridge.image.layered.plan import Base, LayeredPlan
 
 _HERE = Path(__file__).parent
 _RECIPE = ("Dockerfile", "install.sh", "pack.sh", "trim.py", "compile.py", "layers.py")
