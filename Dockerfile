@@ -1,5 +1,4 @@
 # The bridge. `docker run --env-file .env -p 8000:8000 IMAGE` is all it takes; the ledger is in the volume /data.
-# With --target github: the loopback GitHub of compose.yaml's profile `demo`.
 ARG BASE_IMAGE=python:3.11-slim
 
 FROM ${BASE_IMAGE} AS build
@@ -15,7 +14,7 @@ RUN cp -r bridge "$(/opt/mlflow-bridge/bin/python -c 'import sysconfig; print(sy
  && chmod 755 /opt/mlflow-bridge/bin/mlflow-bridge \
  && /opt/mlflow-bridge/bin/python -m compileall -q /opt/mlflow-bridge/lib
 
-FROM ${BASE_IMAGE} AS runtime
+FROM ${BASE_IMAGE}
 RUN groupadd --non-unique --gid 1000 bridge \
  && useradd --non-unique --no-log-init --uid 1000 --gid 1000 --no-create-home --home-dir /data \
       --shell /usr/sbin/nologin bridge \
@@ -29,12 +28,6 @@ WORKDIR /data
 USER 1000:1000
 EXPOSE 8000
 
-# GitHub's part of the demo: it takes dispatches and shows their runs, and has no runner to execute them.
-FROM runtime AS github
-COPY .github/workflows /srv/github/.github/workflows
-ENTRYPOINT ["python", "-P", "-m", "bridge.demo.standing", "/srv/github"]
-
-FROM runtime AS bridge
 LABEL org.opencontainers.image.title="mlflow-actions-bridge" \
       org.opencontainers.image.description="From MLflow's webhooks to GitHub Actions" \
       org.opencontainers.image.licenses="Apache-2.0"

@@ -23,8 +23,8 @@ $(BIN)/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: setup ## Register a model in MLflow and watch it become an image (Docker for the whole way)
-	$(BIN)/mlflow-bridge demo
+demo: setup ## Register a model in MLflow and watch it become an image; KEEP=1 leaves everything running (needs Docker for the image)
+	$(BIN)/python -m tests.loopback.demo $(if $(KEEP),--keep)
 
 test: setup ## Run all tests that this machine can run, in two halves of about the same length side by side
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-runs test-others

@@ -21,9 +21,9 @@ from pathlib import Path
 from statistics import median
 
 from bench.load import Load
-from bridge.demo.github import LoopbackGitHub
-from bridge.demo.limits import Limits
-from bridge.demo.processes import BridgeServer, Server, free_port
+from tests.loopback.github.limits import Limits
+from tests.loopback.github.server import LoopbackGitHub
+from tests.loopback.servers import BridgeServer, Server, free_port
 
 SECRET = "the-secret-of-the-bench"  # noqa: S105  it guards nothing
 TOKEN = "ghp_bench"  # noqa: S105  likewise

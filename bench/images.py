@@ -26,7 +26,6 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from bridge.demo.registry import Registry
 from bridge.image import docker
 from bridge.image.artifacts import metadata_in
 from bridge.image.builders.layered import assemble as layered
@@ -34,6 +33,7 @@ from bridge.image.builders.layered.remote import LayeredRepository
 from bridge.image.errors import SmokeTestFailed
 from bridge.image.metadata import ModelMetadata
 from bridge.image.steps import smoke_test
+from tests.loopback.registry import Registry
 
 LABELS = {"mlflow.model.name": "bench"}
 _STARTS = 6
@@ -185,10 +185,10 @@ class Bench:
 
     def by_layers(
         self, model: Path, metadata: ModelMetadata, tag: str, previous: str = ""
-    ) -> tuple[Measured, layered.Image]:
+    ) -> tuple[Measured, layered.LayeredImage]:
         """Build and push in layers, upon the image with the digest `previous`; give what was built too."""
         repository = LayeredRepository(f"{self.registry.host}/bench/layered")
-        made: list[layered.Image] = []
+        made: list[layered.LayeredImage] = []
 
         def build() -> None:
             found = repository.previous(previous) if previous else None

@@ -18,8 +18,8 @@ from statistics import median
 import httpx
 
 from bench.accept import FOREVER, TOKEN, filled, settings, where
-from bridge.demo.github import LoopbackGitHub
-from bridge.demo.processes import BridgeServer
+from tests.loopback.github.server import LoopbackGitHub
+from tests.loopback.servers import BridgeServer
 
 PASSWORD = "the-password-of-the-bench"  # noqa: S105  it guards nothing
 MOST = 3.0

@@ -1,7 +1,9 @@
 """The settings of the serving process, from the environment and `.env`, read once."""
 
-import ipaddress
 import ssl
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -9,7 +11,8 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, SecretStr, StringConstraints, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from bridge.core import routes_file
+from bridge.core import addresses, routes_file
+from bridge.core.addresses import is_loopback
 from bridge.core.errors import BridgeError
 from bridge.core.payload import MAX_EVENT_TYPE
 from bridge.core.routes_file import EventType, Repository, RoutesInvalid
@@ -39,7 +42,7 @@ class SettingsInvalid(BridgeError):
         super().__init__("\n".join(problems))
 
 
-class _Told(ValueError):
+class _Problem(ValueError):
     """What is wrong in whole lines, where it is not about one field's value alone."""
 
     def __init__(self, *lines: str) -> None:
@@ -86,15 +89,15 @@ class RouteSettings(BaseSettings):
         try:
             return routes_file.read(text, name=path.name, event_type=info.data.get("github_event_type", ""))
         except RoutesInvalid as error:
-            raise _Told(*error.problems) from error
+            raise _Problem(*error.problems) from error
 
     @field_validator("github_repository")
     @classmethod
     def _is_the_only_way(cls, repository: str | None, info: ValidationInfo) -> str | None:
         if repository is None and not _given(info, "routes_file"):
-            raise _Told(f"GITHUB_REPOSITORY is not set: {_mend('github_repository')}, or give ROUTES_FILE")
+            raise _Problem(f"GITHUB_REPOSITORY is not set: {_mend('github_repository')}, or give ROUTES_FILE")
         if repository is not None and _given(info, "routes_file"):
-            raise _Told("GITHUB_REPOSITORY and ROUTES_FILE are both set: leave one of them out")
+            raise _Problem("GITHUB_REPOSITORY and ROUTES_FILE are both set: leave one of them out")
         return repository
 
     @property
@@ -215,7 +218,7 @@ class Settings(RouteSettings):
     @field_validator("mlflow_tracking_uri")
     @classmethod
     def _is_a_tracking_server(cls, uri: str | None) -> str | None:
-        if uri is not None and not (_parts(uri)[0] in ("http", "https") and _parts(uri)[1]):
+        if uri is not None and not (addresses.parts(uri)[0] in ("http", "https") and addresses.parts(uri)[1]):
             raise ValueError("only MLflow behind http or https can be asked")
         return uri
 
@@ -223,7 +226,7 @@ class Settings(RouteSettings):
     @classmethod
     def _comes_with_a_user(cls, password: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if (password is not None) != _given(info, "mlflow_tracking_username"):
-            raise _Told("MLFLOW_TRACKING_USERNAME or MLFLOW_TRACKING_PASSWORD is set alone: set both or neither")
+            raise _Problem("MLFLOW_TRACKING_USERNAME or MLFLOW_TRACKING_PASSWORD is set alone: set both or neither")
         return password
 
     @field_validator("mlflow_tracking_server_cert_path")
@@ -242,7 +245,7 @@ class Settings(RouteSettings):
     @classmethod
     def _is_there_unless_mlflow_is_asked(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if secret is None and not (_given(info, "mlflow_tracking_uri") and info.data.get("reconcile_interval", True)):
-            raise _Told(f"MLFLOW_WEBHOOK_SECRET is not set: {_mend('mlflow_webhook_secret')}")
+            raise _Problem(f"MLFLOW_WEBHOOK_SECRET is not set: {_mend('mlflow_webhook_secret')}")
         return secret
 
     @field_validator("mlflow_webhook_secret_previous")
@@ -257,21 +260,21 @@ class Settings(RouteSettings):
     def _read_key(cls, key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         file = info.data.get("github_app_private_key_file")
         if key is not None and file is not None:
-            raise _Told("GITHUB_APP_PRIVATE_KEY and GITHUB_APP_PRIVATE_KEY_FILE are both set: leave one of them out")
+            raise _Problem("GITHUB_APP_PRIVATE_KEY and GITHUB_APP_PRIVATE_KEY_FILE are both set: leave one of them out")
         name = "GITHUB_APP_PRIVATE_KEY"
         if file is not None:
             name = "GITHUB_APP_PRIVATE_KEY_FILE"
             try:
                 key = SecretStr(file.read_text(encoding="ascii"))
             except (OSError, ValueError) as error:
-                raise _Told(f"{name} is wrong (it can't be read: {type(error).__name__}): {_mend(name)}") from error
+                raise _Problem(f"{name} is wrong (it can't be read: {type(error).__name__}): {_mend(name)}") from error
         return None if key is None else _rsa_key(key, name)
 
     @field_validator("github_app_id")
     @classmethod
     def _comes_with_a_key(cls, app: str | None, info: ValidationInfo) -> str | None:
         if app is not None and not _given(info, "github_app_private_key"):
-            raise _Told(f"GITHUB_APP_PRIVATE_KEY is not set: {_mend('github_app_private_key')}")
+            raise _Problem(f"GITHUB_APP_PRIVATE_KEY is not set: {_mend('github_app_private_key')}")
         return app
 
     @field_validator("github_token")
@@ -280,12 +283,12 @@ class Settings(RouteSettings):
         app, key = _given(info, "github_app_id"), _given(info, "github_app_private_key")
         if token is None:
             if not app and not key:
-                raise _Told(f"GITHUB_TOKEN is not set: {_mend('github_token')}")
+                raise _Problem(f"GITHUB_TOKEN is not set: {_mend('github_token')}")
             if not app:
-                raise _Told(f"GITHUB_APP_ID is not set and the App's private key is: {_mend('github_app_id')}")
+                raise _Problem(f"GITHUB_APP_ID is not set and the App's private key is: {_mend('github_app_id')}")
             return None
         if app or key:
-            raise _Told("GITHUB_TOKEN and an App's id or key are both set: leave one way to sign in out")
+            raise _Problem("GITHUB_TOKEN and an App's id or key are both set: leave one way to sign in out")
         return _fits_a_header(token)
 
     @field_validator("database_url")
@@ -295,7 +298,7 @@ class Settings(RouteSettings):
             if url.removeprefix(_SQLITE) in ("", ":memory:") or "?" in url:
                 raise ValueError("SQLite keeps the ledger in a file alone")
             return url
-        scheme, host, path = _parts(url)
+        scheme, host, path = addresses.parts(url)
         if scheme not in _POSTGRESQL or not host or not path.strip("/"):
             raise ValueError("only SQLite in a file and PostgreSQL are supported")
         return url
@@ -310,15 +313,6 @@ class Settings(RouteSettings):
     def reconciles(self) -> bool:
         """Tell whether MLflow's registry is asked for what no delivery told of."""
         return self.mlflow_tracking_uri is not None and self.reconcile_interval > 0
-
-
-def is_loopback(url: str) -> bool:
-    """Tell whether the address is on this machine."""
-    host = _parts(url)[1]
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def load() -> Settings:
@@ -345,7 +339,7 @@ def _load(kind: type[_Kind], **given: Any) -> _Kind:
 
 def _lines(problem: Any) -> tuple[str, ...]:
     told = problem.get("ctx", {}).get("error")
-    if isinstance(told, _Told):
+    if isinstance(told, _Problem):
         return told.lines
     field, said = str(problem["loc"][0]), problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "string_pattern_mismatch":
@@ -360,16 +354,6 @@ def _mend(field: str) -> str:
 def _given(info: ValidationInfo, field: str) -> bool:
     """Tell whether an earlier field is set, be it rightly or wrongly (then it is not in the data)."""
     return info.data.get(field, True) is not None
-
-
-def _parts(url: str) -> tuple[str, str, str]:
-    """Give scheme, host and path of an address; empty where it is none."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return "", "", ""
-    return parts.scheme, parts.hostname or "", parts.path
 
 
 def _password(url: str) -> str | None:
@@ -401,5 +385,71 @@ def _rsa_key(key: SecretStr, name: str) -> SecretStr:
     except (ValueError, TypeError):  # no PEM, or one with a password; UnsupportedAlgorithm is no RSA key either
         fits = False
     if not fits:
-        raise _Told(f"{name} is wrong (it is no RSA key in PEM form without a password): {_mend(name)}")
+        raise _Problem(f"{name} is wrong (it is no RSA key in PEM form without a password): {_mend(name)}")
     return SecretStr(text)
+
+
+SECRET_LENGTH: Final = 16
+"""Characters of the webhook's secret. Anyone with one delivery can guess it offline, as fast as machines allow."""
+
+PASSWORD_LENGTH: Final = 12
+"""Characters, as MLflow requires for its own administrator. Each guess needs a request, which the bridge delays."""
+
+DISTINCT: Final = 6
+"""Different characters. A text with fewer, such as a repeated word of four letters, is quickly guessed."""
+
+
+@dataclass(frozen=True)
+class Weakness:
+    """What is weak about a setting, and how to fix it; no text holds a value."""
+
+    setting: str
+    problem: str
+    fix: str
+
+
+def find_weaknesses(settings: Settings) -> Iterator[Weakness]:
+    """Yield every weakness; reads only the modes of files."""
+    for setting, secret, length in (
+        ("MLFLOW_WEBHOOK_SECRET", settings.mlflow_webhook_secret, SECRET_LENGTH),
+        ("MLFLOW_WEBHOOK_SECRET_PREVIOUS", settings.mlflow_webhook_secret_previous, SECRET_LENGTH),
+        ("ADMIN_PASSWORD", settings.admin_password, PASSWORD_LENGTH),
+    ):
+        text = secret.get_secret_value() if secret else None
+        if text is not None and (len(text) < length or len(set(text)) < DISTINCT):
+            problem = (
+                f"it is easy to guess, with fewer than {length} characters or fewer than {DISTINCT} different ones"
+            )
+            yield Weakness(setting, problem, "set it to a long random text, such as `openssl rand -hex 24` prints")
+    if not settings.allow_plain_http:
+        for setting, url in _credentials_go_to(settings):
+            if _is_plain_http(url):
+                problem = "it is http, so anyone on the network path can read the credentials"
+                yield Weakness(
+                    setting, problem, "give its https address, or set ALLOW_PLAIN_HTTP=true in a private network"
+                )
+    for setting, file in (
+        ("GITHUB_APP_PRIVATE_KEY_FILE", settings.github_app_private_key_file),
+        (".env", Path(".env")),
+    ):
+        if file and _others_may_read(file):
+            yield Weakness(setting, "every user of this machine can read or change the file", f"run `chmod o= {file}`")
+
+
+def _credentials_go_to(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield the settings and addresses that a token or a password is sent to."""
+    yield "GITHUB_API_URL", settings.github_api_url
+    mlflow = settings.mlflow_tracking_uri
+    if mlflow and (settings.mlflow_tracking_password or settings.mlflow_tracking_token or urlsplit(mlflow).password):
+        yield "MLFLOW_TRACKING_URI", mlflow
+
+
+def _is_plain_http(url: str) -> bool:
+    return url.lower().startswith("http://") and not is_loopback(url)
+
+
+def _others_may_read(file: Path) -> bool:
+    try:
+        return bool(file.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH))
+    except OSError:
+        return False

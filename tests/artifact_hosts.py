@@ -11,8 +11,8 @@ from uuid import uuid4
 
 import httpx
 
-from bridge.demo.processes import MlflowServer
 from tests.evil import EvilServer
+from tests.loopback.servers import MlflowServer
 from tests.unit.image.programs import Programs
 
 TOKEN = "sentinel-token-of-mlflow"

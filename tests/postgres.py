@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import psycopg
 
-from bridge.demo.processes import free_port
+from tests.loopback.servers import free_port
 
 _SECONDS: Final = 30.0
 """How long the server may take to start or to stop."""

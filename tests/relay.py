@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from bridge.demo.processes import free_port
+from tests.loopback.servers import free_port
 
 _HALF = 1 << 18
 """Bytes of a layer that pass before it is cut off."""

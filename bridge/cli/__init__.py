@@ -58,16 +58,6 @@ def serve(
     run(since.replace(tzinfo=UTC).timestamp() if since else None)
 
 
-@app.command(epilog="Example: mlflow-bridge demo --keep")
-def demo(
-    keep: Annotated[bool, typer.Option("--keep", help="Leave everything up at the end, to look around.")] = False,
-) -> None:
-    """Show the whole way on this machine: MLflow, the bridge, a loopback GitHub, a registry and one model."""
-    from bridge.demo.scenario import run
-
-    raise typer.Exit(run(keep=keep))
-
-
 @app.command(epilog="Example: mlflow-bridge doctor --url https://bridge.example.com/webhook")
 def doctor(
     url: Annotated[
@@ -79,9 +69,9 @@ def doctor(
 
     Run it with the bridge's own settings, best on its machine. Ends with status 1 where something fails.
     """
-    from bridge.cli import doctor as report
+    from bridge.cli.doctor import run
 
-    raise typer.Exit(report.run(url, as_json=as_json))
+    raise typer.Exit(run(url, as_json=as_json))
 
 
 app.command(epilog="Example: mlflow-bridge reconcile --since 2026-01-31 --dry-run")(reconcile)
@@ -98,6 +88,6 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Give the requests as JSON.")] = False,
 ) -> None:
     """Show what would go to GitHub for an event; nothing is sent. Ends with status 1 where nothing would go out."""
-    from bridge.cli import routes as preview
+    from bridge.cli.routes import show
 
-    raise typer.Exit(preview.show(event.read(), file, as_json=as_json))
+    raise typer.Exit(show(event.read(), file, as_json=as_json))

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from bridge.cli.output import errors_told, print_json
-from bridge.core.dispatches import State
+from bridge.cli.output import print_json, report_errors
+from bridge.core.dispatches import DispatchState
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +21,9 @@ Version = Annotated[str | None, typer.Option(help="Its version.")]
 
 @deliveries.command("list", epilog="Example: mlflow-bridge deliveries list --state failed --model iris")
 def list_(
-    state: Annotated[State | None, typer.Option(help="Only those whose last dispatch is in this state.")] = None,
+    state: Annotated[
+        DispatchState | None, typer.Option(help="Only those whose last dispatch is in this state.")
+    ] = None,
     model: Model = None,
     version: Version = None,
     search: Annotated[str, typer.Option(help="A part of the model's name.")] = "",
@@ -33,16 +35,16 @@ def list_(
     import asyncio
 
     from bridge.cli import ledger_access, rendering
-    from bridge.ledger import Part, Story, Wanted
+    from bridge.ledger import DeliveryDetails, Filter, ResultPage
     from bridge.settings import load
 
-    wanted = Wanted(state, search, model, version, before, limit)
+    wanted = Filter(state, search, model, version, before, limit)
 
-    async def look() -> Part[Story]:
+    async def look() -> ResultPage[DeliveryDetails]:
         async with ledger_access.opened(load().database_url) as ledger:
             return await ledger.told(wanted)
 
-    with errors_told():
+    with report_errors():
         part = asyncio.run(look())
     if as_json:
         print_json({"deliveries": [rendering.as_dict(story) for story in part.rows], "next": part.next})
@@ -59,14 +61,14 @@ def show(delivery_id: DeliveryId, as_json: AsJson = False) -> None:
     import asyncio
 
     from bridge.cli import ledger_access, rendering
-    from bridge.ledger import Story
+    from bridge.ledger import DeliveryDetails
     from bridge.settings import load
 
-    async def look() -> Story | None:
+    async def look() -> DeliveryDetails | None:
         async with ledger_access.opened(load().database_url) as ledger:
             return await ledger.story(delivery_id)
 
-    with errors_told():
+    with report_errors():
         story = asyncio.run(look())
     if story is None:
         _not_there()
@@ -100,7 +102,7 @@ def replay(delivery_id: DeliveryId, as_json: AsJson = False) -> None:
                 return None
             return await intake.replay(ledger, story.delivery, settings.routes, now=ledger.time())
 
-    with errors_told():
+    with report_errors():
         sent = asyncio.run(send())
     if sent is None:
         _not_there()
@@ -131,14 +133,14 @@ def follow(
     from rich.console import Console
 
     from bridge.cli import following, rendering
-    from bridge.ledger import Wanted
+    from bridge.ledger import Filter
     from bridge.settings import load
 
     if (delivery_id is None) == (model is None):
         raise typer.BadParameter("give either a delivery's id or --model")
-    wanted = delivery_id or Wanted(model=model, version=version, limit=1)
+    wanted = delivery_id or Filter(model=model, version=version, limit=1)
     progress = Console(markup=False, emoji=False, highlight=False, stderr=as_json)
-    with errors_told():
+    with report_errors():
         status, story = asyncio.run(following.follow(load().database_url, wanted, timeout, progress))
     if as_json:
         print_json(rendering.as_dict(story) if story else None)

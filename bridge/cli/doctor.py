@@ -10,15 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from bridge.cli.output import print_json, without_logs
-from bridge.core.findings import Finding, State
+from bridge.core.findings import Finding, FindingState
 from bridge.doctor.checks import examine
 from bridge.settings import Settings
 
 _SIGNS: Final = {
-    State.OK: ("✓", "green"),
-    State.WARNING: ("!", "yellow"),
-    State.FAILED: ("✕", "red"),
-    State.UNKNOWN: ("?", "cyan"),
+    FindingState.OK: ("✓", "green"),
+    FindingState.WARNING: ("!", "yellow"),
+    FindingState.FAILED: ("✕", "red"),
+    FindingState.UNKNOWN: ("?", "cyan"),
 }
 
 
@@ -27,7 +27,7 @@ def run(url: str | None, *, as_json: bool) -> int:
     with without_logs():
         settings, findings = asyncio.run(examine(url))
     findings = [_without_secrets(finding, settings) for finding in findings]
-    fails = any(finding.state is State.FAILED for finding in findings)
+    fails = any(finding.state is FindingState.FAILED for finding in findings)
     if as_json:
         print_json({"ok": not fails, "findings": [asdict(finding) for finding in findings]})
     else:
@@ -45,7 +45,7 @@ def _print(findings: Sequence[Finding]) -> None:
             seen.append(f"\n→ {finding.mend}", style="bold")
         table.add_row(Text(f"{sign} {finding.state}", style=colour), finding.check, Text(finding.about), seen)
     console.print(table)
-    counted = [(state, sum(finding.state is state for finding in findings)) for state in State]
+    counted = [(state, sum(finding.state is state for finding in findings)) for state in FindingState]
     console.print(", ".join(f"{count} {state}" for state, count in counted if count))
 
 

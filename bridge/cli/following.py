@@ -8,13 +8,13 @@ from rich.console import Console
 
 from bridge.cli import ledger_access
 from bridge.cli.rendering import subject
-from bridge.ledger import Ledger, Sending, State, Story, Wanted
+from bridge.ledger import DeliveryDetails, DispatchDetails, DispatchState, Filter, Ledger
 
 _POLL: Final = 0.5
 """Seconds between two looks into the ledger; GitHub is asked by the running bridge alone."""
 
-_UNDER_WAY: Final = frozenset({State.PENDING, State.SENT, State.RUNNING})
-_WELL: Final = frozenset({State.SUCCEEDED, State.SUPERSEDED})
+_UNDER_WAY: Final = frozenset({DispatchState.PENDING, DispatchState.SENT, DispatchState.RUNNING})
+_WELL: Final = frozenset({DispatchState.SUCCEEDED, DispatchState.SUPERSEDED})
 """A superseded run's work is done by the newer one."""
 
 _HELD: Final = "GitHub isn't asked just now"
@@ -23,14 +23,16 @@ WELL, NOT_WELL, NOT_OVER = 0, 1, 3
 """Exit statuses."""
 
 
-async def follow(url: str, wanted: Wanted | str, timeout: float | None, console: Console) -> tuple[int, Story | None]:
+async def follow(
+    url: str, wanted: Filter | str, timeout: float | None, console: Console
+) -> tuple[int, DeliveryDetails | None]:
     """Follow the delivery of that id, or the newest that is wanted; give the exit status and what was seen last.
 
     0 where each run ended well, 1 where one didn't, 3 where they are still under way after `timeout` seconds.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    told: dict[str, tuple[State, str | None]] = {}
-    story: Story | None = None
+    told: dict[str, tuple[DispatchState, str | None]] = {}
+    story: DeliveryDetails | None = None
     waiting = ""
     async with ledger_access.opened(url) as ledger:
         with console.status("waiting for the delivery") as status:
@@ -49,12 +51,12 @@ async def follow(url: str, wanted: Wanted | str, timeout: float | None, console:
     return NOT_OVER, story
 
 
-def newest(story: Story) -> list[Sending]:
+def newest(story: DeliveryDetails) -> list[DispatchDetails]:
     """Give what was sent last, by one route or several: all else was before a replay."""
     return [one for one in story.sent if one.created_at == story.sent[0].created_at]
 
 
-async def _find(ledger: Ledger, wanted: Wanted | str) -> Story | None:
+async def _find(ledger: Ledger, wanted: Filter | str) -> DeliveryDetails | None:
     if isinstance(wanted, str):
         return await ledger.story(wanted)
     part = await ledger.told(wanted)
@@ -62,7 +64,10 @@ async def _find(ledger: Ledger, wanted: Wanted | str) -> Story | None:
 
 
 def _tell(
-    console: Console, sent: list[Sending], told: dict[str, tuple[State, str | None]], story: Story | None
+    console: Console,
+    sent: list[DispatchDetails],
+    told: dict[str, tuple[DispatchState, str | None]],
+    story: DeliveryDetails | None,
 ) -> None:
     for one in sent:
         seen = one.state, one.run_url or one.reason
@@ -73,10 +78,10 @@ def _tell(
             console.print(f"{time.strftime('%H:%M:%S')} {about}: {one.state.value}{more}", soft_wrap=True)
 
 
-def _waiting(sent: list[Sending], paused: dict[str, str]) -> str:
+def _waiting(sent: list[DispatchDetails], paused: dict[str, str]) -> str:
     if not sent:
         return "waiting for the delivery"
     for reason in paused.values():
-        if any(one.state is State.PENDING for one in sent):
+        if any(one.state is DispatchState.PENDING for one in sent):
             return f"{_HELD}: {reason}"
     return ", ".join(f"{one.repository}: {one.state.value}" for one in sent)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from bridge.core.findings import State
+from bridge.core.findings import FindingState
 from bridge.ledger import Ledger, LedgerUnavailable
 from bridge.ledger import inspection as seen
 from bridge.ledger.database import HEAD
@@ -15,7 +15,7 @@ async def opened(url: str) -> AsyncIterator[Ledger]:
     """Give the ledger of a DATABASE_URL; raises `LedgerUnavailable` where it isn't there, or of another release."""
     found = await asyncio.to_thread(seen.look, url)
     finding = seen.judge(found)
-    if finding.state is State.FAILED:
+    if finding.state is FindingState.FAILED:
         raise LedgerUnavailable(f"the ledger can't be used ({finding.said}): {finding.mend}")
     if found.revision != HEAD:
         said = "is empty" if found.revision is None else "is of an older release"

@@ -29,7 +29,7 @@ def without_logs() -> Iterator[None]:
 
 
 @contextmanager
-def errors_told() -> Iterator[None]:
+def report_errors() -> Iterator[None]:
     """Turn our errors into their message and exit status 1, wrong settings into status 2; nothing is logged."""
     from bridge.core.errors import BridgeError
     from bridge.settings import SettingsInvalid

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bridge.cli.output import errors_told, print_json
+from bridge.cli.output import print_json, report_errors
 
 
 def reconcile(
@@ -27,7 +27,7 @@ def reconcile(
     from bridge.cli.rendering import subject
     from bridge.settings import load
 
-    with errors_told():
+    with report_errors():
         began = since.replace(tzinfo=UTC).timestamp()
         found = asyncio.run(reconciling.reconcile(load(), began, dry_run=dry_run, skip=_skipped))
     if as_json:

@@ -13,15 +13,15 @@ from bridge import clients
 from bridge.cli import ledger_access
 from bridge.core import missed_events, routing
 from bridge.core.errors import BridgeError
-from bridge.core.events import Event, Kind, UnsupportedEvent
-from bridge.core.missed_events import Aliases, Move
+from bridge.core.events import Event, EventKind, UnsupportedEvent
+from bridge.core.missed_events import AliasChange, Aliases
 from bridge.core.routing import Route
 from bridge.ledger import Accepted, Ledger
 from bridge.mlflow.client import MlflowApi, RecentVersion, RegisteredModel, Skipped
+from bridge.mlflow.threads import run_in_daemon_thread
 from bridge.settings import Settings
 from bridge.workers import intake
 from bridge.workers.reconciler import ALIASES, UNSENDABLE, fault, untold
-from bridge.workers.threads import aside
 
 Skip = Callable[[str, str], None]
 """Called with each entry of the registry that can't be dispatched, and the reason."""
@@ -76,11 +76,11 @@ async def reconcile(settings: Settings, since: float, *, dry_run: bool, skip: Sk
 
 async def _missing(
     ledger: Ledger, mlflow: MlflowApi, routes: Sequence[Route], since: float, skip: Skip
-) -> tuple[list[Found], list[Move]]:
+) -> tuple[list[Found], list[AliasChange]]:
     """Give what no delivery told of, and the aliases that moved and are covered by it."""
     now = await _now(ledger)
-    models = await aside(lambda: list(mlflow.registered_models()))
-    listed = await aside(lambda: list(mlflow.recent_versions(int(since * 1000))))
+    models = await run_in_daemon_thread(lambda: list(mlflow.registered_models()))
+    listed = await run_in_daemon_thread(lambda: list(mlflow.recent_versions(int(since * 1000))))
     for entry in [*models, *listed]:
         if isinstance(entry, Skipped):
             skip(entry.entry, entry.fault)
@@ -107,7 +107,7 @@ async def _version(ledger: Ledger, version: RecentVersion, routes: Sequence[Rout
     wanting = _names(event, routes)
     if not wanting:
         return None
-    told = await ledger.last_told(Kind.VERSION_CREATED, version.name, version=version.version)
+    told = await ledger.last_told(EventKind.VERSION_CREATED, version.name, version=version.version)
     if told is not None and told.received_at >= version.created / 1000 - missed_events.CLOCKS:
         return None
     delivery_id = missed_events.version_delivery_id(version.name, version.version, version.created)
@@ -116,7 +116,7 @@ async def _version(ledger: Ledger, version: RecentVersion, routes: Sequence[Rout
 
 async def _moved(
     ledger: Ledger, aliases: Aliases, versions: Iterable[Found], routes: Sequence[Route], skip: Skip
-) -> tuple[list[Found], list[Move]]:
+) -> tuple[list[Found], list[AliasChange]]:
     """Give the aliases that moved since the bridge's own last look, for MLflow doesn't say when one was set.
 
     Apart from them those of a version that was just found: its run sets all of them.
@@ -125,8 +125,8 @@ async def _moved(
     last = missed_events.read_aliases(bookmark) if bookmark else {}
     covering = {(each.event.model, each.event.version): set(each.routes) for each in versions}
     found: list[Found] = []
-    covered: list[Move] = []
-    for move in missed_events.moves(last, aliases) if bookmark else []:
+    covered: list[AliasChange] = []
+    for move in missed_events.changed_aliases(last, aliases) if bookmark else []:
         try:
             event = missed_events.alias_event(move)
         except UnsupportedEvent as error:
@@ -140,7 +140,7 @@ async def _moved(
     return found, [move for move in covered if (move.model, move.version) in covering]
 
 
-async def _note(ledger: Ledger, covered: Sequence[Move]) -> None:
+async def _note(ledger: Ledger, covered: Sequence[AliasChange]) -> None:
     """Tell the bridge's reconciler which aliases need no event of their own; all else it finds in the ledger."""
     bookmark = await ledger.bookmark(ALIASES)
     if bookmark and covered:

@@ -9,13 +9,13 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from bridge.core.events import Event
-from bridge.ledger import Sending, State, Story
+from bridge.ledger import DeliveryDetails, DispatchDetails, DispatchState
 from bridge.server import formatting
 
 _COLOURS: Final = {"good": "green", "bad": "red", "warning": "yellow", "going": "cyan"}
 
 
-def as_dict(story: Story) -> dict[str, Any]:
+def as_dict(story: DeliveryDetails) -> dict[str, Any]:
     """Give the delivery with all that was sent for it, newest first."""
     event = story.delivery.event
     return {
@@ -30,7 +30,7 @@ def as_dict(story: Story) -> dict[str, Any]:
     }
 
 
-def _sending(one: Sending) -> dict[str, Any]:
+def _sending(one: DispatchDetails) -> dict[str, Any]:
     plain = {name: getattr(one, name) for name in ("id", "route", "repository", "reason", "run_id", "run_url")}
     times = {name: _time(getattr(one, name)) for name in ("created_at", "sent_at", "started_at", "ended_at")}
     attempts = [
@@ -46,7 +46,7 @@ def _sending(one: Sending) -> dict[str, Any]:
     return {**plain, "state": one.state.value, **times, "attempts": attempts}
 
 
-def table(stories: Iterable[Story]) -> Table:
+def table(stories: Iterable[DeliveryDetails]) -> Table:
     """Give a table of a row for each delivery, with the state of what was last sent for it."""
     found = Table(Column("delivery", no_wrap=True, min_width=36), "received", "what", "state", "run, or why not")
     for story in stories:
@@ -58,7 +58,7 @@ def table(stories: Iterable[Story]) -> Table:
     return found
 
 
-def show(console: Console, story: Story) -> None:
+def show(console: Console, story: DeliveryDetails) -> None:
     """Print the delivery with everything that became of it."""
     event = story.delivery.event
     console.print(f"{event.kind.value}: {subject(event)}")
@@ -80,7 +80,7 @@ def subject(event: Event) -> str:
     return ", ".join([f"{formatting.name(event.model)} {event.version}", *more])
 
 
-def coloured(state: State) -> Text:
+def coloured(state: DispatchState) -> Text:
     """Give the state with its sign."""
     meaning = formatting.MEANINGS[state]
     return Text(f"{meaning.sign} {state.value}", style=_COLOURS.get(meaning.family, ""))

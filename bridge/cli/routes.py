@@ -13,7 +13,7 @@ from rich.table import Table
 from bridge.core import events, payload, routing
 from bridge.core.errors import BridgeError
 from bridge.core.events import Event
-from bridge.core.routing import Route, Way
+from bridge.core.routing import DispatchMethod, Route
 from bridge.settings import load_routes
 
 _DISPATCH_ID: Final = "0" * 26
@@ -56,7 +56,7 @@ def show(body: bytes, file: Path | None, *, as_json: bool) -> int:
 
 def _request(event: Event, route: Route) -> Request:
     text = payload.make(event, route, dispatch_id=_DISPATCH_ID, delivery_id=_DELIVERY_ID)
-    if route.dispatch is Way.WORKFLOW:
+    if route.dispatch is DispatchMethod.WORKFLOW:
         path = f"/repos/{route.repository}/actions/workflows/{route.workflow}/dispatches"
         return Request(route, path, {"ref": route.ref, "inputs": payload.workflow_inputs(text)})
     body = {"event_type": route.event_type, "client_payload": json.loads(text)}
@@ -73,7 +73,7 @@ def _print(event: Event, found: Sequence[Request], routes: int) -> None:
     subject += [f"{name} {text!r}" for name, text in (("alias", event.alias), ("tag", event.tag)) if text is not None]
     console.print(f"{event.kind}: {', '.join(subject)}")
     if not found:
-        console.print(f"nothing goes out: {routing.never(event) or f'none of {routes} routes wants it'}")
+        console.print(f"nothing goes out: {routing.unroutable_reason(event) or f'none of {routes} routes wants it'}")
         return
     table = Table("route", "repository", "goes as", "inputs")
     for request in found:
@@ -82,7 +82,7 @@ def _print(event: Event, found: Sequence[Request], routes: int) -> None:
 
 
 def _way(route: Route) -> str:
-    if route.dispatch is Way.WORKFLOW:
+    if route.dispatch is DispatchMethod.WORKFLOW:
         return f"{route.dispatch} {route.workflow} on {route.ref}"
     return f"{route.dispatch} {route.event_type}"
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from bridge.cli.output import errors_told, print_json
+from bridge.cli.output import print_json, report_errors
 
 webhook = typer.Typer(no_args_is_help=True, help="MLflow's webhook to the bridge: make it, look at it, test it.")
 
@@ -27,10 +27,10 @@ def create(
     address, or where the test delivery doesn't arrive.
     """
     from bridge.cli import webhooks
-    from bridge.core.findings import State
+    from bridge.core.findings import FindingState
     from bridge.settings import load
 
-    with errors_told():
+    with report_errors():
         settings = load()
         with webhooks.mlflow(settings) as api:
             made, is_new = webhooks.create(api, settings, url, name)
@@ -42,7 +42,7 @@ def create(
         done = "created" if is_new else "brought up to date"
         typer.echo(f"{done}: {made.name} ({made.id}) → {webhooks.as_dict(made)['url']}")
         typer.echo(f"{found.state}: {found.said}" + (f": {found.mend}" if found.mend else ""))
-    raise typer.Exit(int(found.state is not State.OK))
+    raise typer.Exit(int(found.state is not FindingState.OK))
 
 
 @webhook.command("list", epilog="Example: mlflow-bridge webhook list --json")
@@ -55,7 +55,7 @@ def list_(as_json: AsJson = False) -> None:
     from bridge.mlflow.webhooks import address, ours
     from bridge.settings import load
 
-    with errors_told(), webhooks.mlflow(load()) as api:
+    with report_errors(), webhooks.mlflow(load()) as api:
         found = list(api.webhooks())
     leading = {each.id for each in ours(found)}
     if as_json:
@@ -79,16 +79,16 @@ def list_(as_json: AsJson = False) -> None:
 def try_(wanted: Wanted = None, as_json: AsJson = False) -> None:
     """Let MLflow send its test event to the running bridge. Ends with status 1 where that isn't taken."""
     from bridge.cli import webhooks
-    from bridge.core.findings import State
+    from bridge.core.findings import FindingState
     from bridge.settings import load
 
-    with errors_told(), webhooks.mlflow(load()) as api:
+    with report_errors(), webhooks.mlflow(load()) as api:
         found = webhooks.test(api, webhooks.find(api, wanted))
     if as_json:
         print_json({"state": found.state, "about": found.about, "said": found.said, "mend": found.mend})
     else:
         typer.echo(f"{found.state}: {found.about}: {found.said}" + (f": {found.mend}" if found.mend else ""))
-    raise typer.Exit(int(found.state is not State.OK))
+    raise typer.Exit(int(found.state is not FindingState.OK))
 
 
 @webhook.command(epilog="Example: mlflow-bridge webhook rotate")
@@ -101,7 +101,7 @@ def rotate(wanted: Wanted = None) -> None:
     from bridge.cli import webhooks
     from bridge.settings import load
 
-    with errors_told():
+    with report_errors():
         settings = load()
         with webhooks.mlflow(settings) as api:
             well = webhooks.rotate(api, settings, webhooks.find(api, wanted), typer.echo)

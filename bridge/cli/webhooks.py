@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from bridge import clients
 from bridge.core.errors import BridgeError
-from bridge.core.findings import Finding, State
+from bridge.core.findings import Finding, FindingState
 from bridge.mlflow import webhooks as judged
 from bridge.mlflow.client import MlflowApi, MlflowError, Webhook, WebhookTest
 from bridge.settings import Settings
@@ -101,18 +101,18 @@ def rotate(api: MlflowApi, settings: Settings, webhook: Webhook, say: Say) -> bo
     secret = _secret(settings)
     answer = _deliver(api, webhook)
     now = judged.tested(webhook, answer)
-    if now.state is not State.OK and answer.status != 401:
+    if now.state is not FindingState.OK and answer.status != 401:
         say(f"nothing was changed: {now.said}: {now.mend}")
         return False
     tried = _try(api, webhook, secret)
-    if tried.state is not State.OK:
+    if tried.state is not FindingState.OK:
         say(f"nothing was changed: the running bridge doesn't take today's MLFLOW_WEBHOOK_SECRET ({tried.said})")
         say("  give the bridge the same settings as this command has, restart it (all replicas), and run this again")
         return False
-    if now.state is State.OK and settings.mlflow_webhook_secret_previous is None:
+    if now.state is FindingState.OK and settings.mlflow_webhook_secret_previous is None:
         _first(say)
         return True
-    if now.state is not State.OK:
+    if now.state is not FindingState.OK:
         say("MLflow's deliveries were refused until now: it signs with a secret that the running bridge doesn't know")
     return _change(api, settings, webhook, secret, say)
 
@@ -130,7 +130,7 @@ def _change(api: MlflowApi, settings: Settings, webhook: Webhook, secret: str, s
     say("the running bridge takes the new secret: tried by a test delivery")
     api.update_webhook(webhook.id, secret=secret)
     after = test(api, webhook)
-    if after.state is not State.OK:
+    if after.state is not FindingState.OK:
         if previous := settings.mlflow_webhook_secret_previous:
             api.update_webhook(webhook.id, secret=previous.get_secret_value())
             say("MLflow has the previous secret again")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bridge.cli.output import errors_told, print_json
+from bridge.cli.output import print_json, report_errors
 
 workflow = typer.Typer(no_args_is_help=True, help="The workflow in the repository that is to build the images.")
 
@@ -45,7 +45,7 @@ def init(
     """
     from bridge.cli import callers
 
-    with errors_told():
+    with report_errors():
         text = callers.write(registry, bridge, event_type=event_type, runs_on=runs_on)
         file = path / callers.FILE
         if not (path / ".git").exists():

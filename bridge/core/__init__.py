@@ -1,1 +1,1 @@
-"""Decisions about events, routes, dispatches and findings. Nothing here does I/O or reads a clock, except `http_answers`."""
+"""Decisions about events, routes and dispatches. Nothing does I/O or reads a clock, except `http_answers`."""

@@ -1,8 +1,13 @@
-"""Every error that is ours. Leaf names say what happened; data sits in attributes.
-
-A message names the thing, the cause and the mend, in that order, in one line, and never holds a secret.
-"""
+"""The base of every error that is ours. Leaf names say what happened; data sits in attributes."""
 
 
 class BridgeError(Exception):
-    """The base of all errors that this package raises on purpose."""
+    """What happened, to what (`message`), and what to do about it (`hint`, may be empty).
+
+    Both are one line without a secret. `str()` gives both, for logs and terminals; no code reads either back.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(f"{message}: {hint}" if hint else message)
+        self.message = message
+        self.hint = hint

@@ -24,7 +24,7 @@ class UnsupportedEvent(BridgeError):
         super().__init__(message)
 
 
-class Kind(StrEnum):
+class EventKind(StrEnum):
     """The kinds of events that the bridge takes."""
 
     VERSION_CREATED = "model_version.created"
@@ -40,7 +40,7 @@ class Event:
     that MLflow sends when somebody tests a webhook.
     """
 
-    kind: Kind
+    kind: EventKind
     model: str
     version: str
     alias: str | None = None
@@ -102,14 +102,14 @@ class _TagSet(BaseModel):
     tag: _Name = Field(validation_alias="key")
 
 
-_SHAPES: Final[dict[Kind, type[BaseModel]]] = {
-    Kind.VERSION_CREATED: _VersionCreated,
-    Kind.ALIAS_CREATED: _AliasCreated,
-    Kind.TAG_SET: _TagSet,
+_SHAPES: Final[dict[EventKind, type[BaseModel]]] = {
+    EventKind.VERSION_CREATED: _VersionCreated,
+    EventKind.ALIAS_CREATED: _AliasCreated,
+    EventKind.TAG_SET: _TagSet,
 }
 
-_TESTS: Final[dict[Kind, dict[str, object]]] = {
-    Kind.VERSION_CREATED: {
+_TESTS: Final[dict[EventKind, dict[str, object]]] = {
+    EventKind.VERSION_CREATED: {
         "name": "example_model",
         "version": "1",
         "source": "models:/123",
@@ -117,8 +117,8 @@ _TESTS: Final[dict[Kind, dict[str, object]]] = {
         "tags": {"example_key": "example_value"},
         "description": "An example model version",
     },
-    Kind.ALIAS_CREATED: {"name": "example_model", "alias": "example_alias", "version": "1"},
-    Kind.TAG_SET: {"name": "example_model", "version": "1", "key": "example_key", "value": "example_value"},
+    EventKind.ALIAS_CREATED: {"name": "example_model", "alias": "example_alias", "version": "1"},
+    EventKind.TAG_SET: {"name": "example_model", "version": "1", "key": "example_key", "value": "example_value"},
 }
 """What `test_webhook` sends; nothing else marks it (the `example()` payloads in `mlflow.webhooks.types`)."""
 
@@ -146,11 +146,11 @@ def _envelope(body: bytes) -> _Envelope:
         raise _unreadable("an event of MLflow's", error) from error
 
 
-def _kind(envelope: _Envelope) -> Kind:
+def _kind(envelope: _Envelope) -> EventKind:
     try:
-        return Kind(f"{envelope.entity}.{envelope.action}")
+        return EventKind(f"{envelope.entity}.{envelope.action}")
     except ValueError as error:
-        kinds = ", ".join(Kind)
+        kinds = ", ".join(EventKind)
         raise UnsupportedEvent(
             f"this kind of event is not one that the bridge takes: register the webhook for {kinds} only"
         ) from error

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class State(StrEnum):
+class FindingState(StrEnum):
     """How bad it is."""
 
     OK = "ok"
@@ -17,7 +17,7 @@ class State(StrEnum):
 class Finding:
     """One row of the doctor's table; `about` is the repository, webhook or server that was looked at."""
 
-    state: State
+    state: FindingState
     check: str
     about: str
     said: str
@@ -26,22 +26,22 @@ class Finding:
 
 def ok(check: str, about: str, said: str) -> Finding:
     """Give a finding that needs no mend."""
-    return Finding(State.OK, check, about, said)
+    return Finding(FindingState.OK, check, about, said)
 
 
 def warning(check: str, about: str, said: str, mend: str) -> Finding:
     """Give a finding with which the bridge still works."""
-    return Finding(State.WARNING, check, about, said, mend)
+    return Finding(FindingState.WARNING, check, about, said, mend)
 
 
 def failed(check: str, about: str, said: str, mend: str) -> Finding:
     """Give a finding with which no event becomes a run, or nobody gets to know of it."""
-    return Finding(State.FAILED, check, about, said, mend)
+    return Finding(FindingState.FAILED, check, about, said, mend)
 
 
 def unknown(check: str, about: str, said: str, mend: str = "") -> Finding:
     """Give a finding that is none: what was asked wasn't told."""
-    return Finding(State.UNKNOWN, check, about, said, mend)
+    return Finding(FindingState.UNKNOWN, check, about, said, mend)
 
 
 def told(check: str, about: str, message: str) -> Finding:

@@ -12,7 +12,7 @@ from typing import Final, Self
 from uuid import UUID, uuid5
 
 from bridge.core.errors import BridgeError
-from bridge.core.events import Event, Kind, parse
+from bridge.core.events import Event, EventKind, parse
 from bridge.core.text import read_json
 
 GRACE: Final = 120.0
@@ -77,7 +77,7 @@ class Watermark:
 
 
 @dataclass(frozen=True, order=True)
-class Move:
+class AliasChange:
     """An alias that points elsewhere than when it was last looked at."""
 
     model: str
@@ -101,17 +101,17 @@ def write_aliases(aliases: Aliases) -> str:
     return json.dumps(aliases, separators=(",", ":"), sort_keys=True)
 
 
-def moves(last: Aliases, now: Aliases) -> list[Move]:
+def changed_aliases(last: Aliases, now: Aliases) -> list[AliasChange]:
     """Give what points elsewhere now. An alias that is gone is none: its tag in the registry stays too."""
     return sorted(
-        Move(model, alias, version)
+        AliasChange(model, alias, version)
         for model, aliases in now.items()
         for alias, version in aliases.items()
         if last.get(model, {}).get(alias) != version
     )
 
 
-def with_moves(last: Aliases, done: Iterable[Move]) -> dict[str, dict[str, str]]:
+def with_moves(last: Aliases, done: Iterable[AliasChange]) -> dict[str, dict[str, str]]:
     """Give the map in which these moves have been seen to; what is gone from MLflow stays in it."""
     aliases = {model: dict(each) for model, each in last.items()}
     for move in done:
@@ -121,25 +121,25 @@ def with_moves(last: Aliases, done: Iterable[Move]) -> dict[str, dict[str, str]]
 
 def version_event(model: str, version: str, source: str | None, run_id: str | None) -> Event:
     """Give the event that MLflow would have sent; raises `UnsupportedEvent` where its delivery would be refused."""
-    return _event(Kind.VERSION_CREATED, {"name": model, "version": version, "source": source, "run_id": run_id})
+    return _event(EventKind.VERSION_CREATED, {"name": model, "version": version, "source": source, "run_id": run_id})
 
 
-def alias_event(move: Move) -> Event:
+def alias_event(move: AliasChange) -> Event:
     """Give the event that MLflow would have sent; raises `UnsupportedEvent` where its delivery would be refused."""
-    return _event(Kind.ALIAS_CREATED, {"name": move.model, "version": move.version, "alias": move.alias})
+    return _event(EventKind.ALIAS_CREATED, {"name": move.model, "version": move.version, "alias": move.alias})
 
 
 def version_delivery_id(model: str, version: str, created: int) -> str:
     """Give the id of the version's one delivery; one that was deleted and made again is another (`created`, in ms)."""
-    return _id(Kind.VERSION_CREATED, model, version, str(created))
+    return _id(EventKind.VERSION_CREATED, model, version, str(created))
 
 
-def alias_delivery_id(move: Move, follows: str | None) -> str:
+def alias_delivery_id(move: AliasChange, follows: str | None) -> str:
     """Give the id of the move's delivery; `follows` is the alias's last delivery, for it may point here once more."""
-    return _id(Kind.ALIAS_CREATED, move.model, move.alias, move.version, follows or "")
+    return _id(EventKind.ALIAS_CREATED, move.model, move.alias, move.version, follows or "")
 
 
-def _event(kind: Kind, data: Mapping[str, str | None]) -> Event:
+def _event(kind: EventKind, data: Mapping[str, str | None]) -> Event:
     """Let it in by the door that deliveries come through, with its checks."""
     entity, _, action = kind.partition(".")
     return parse(json.dumps({"entity": entity, "action": action, "data": data}).encode())

@@ -9,7 +9,7 @@ from typing import Final
 
 from bridge.core.errors import BridgeError
 from bridge.core.events import Event
-from bridge.core.routing import Route, Way
+from bridge.core.routing import DispatchMethod, Route
 
 MAX_EVENT_TYPE = 100
 """Characters."""
@@ -42,7 +42,7 @@ def make(event: Event, route: Route, *, dispatch_id: str, delivery_id: str) -> s
         "inputs": dict(route.inputs),
     }
     text = _compact(payload)
-    if route.dispatch is Way.WORKFLOW:
+    if route.dispatch is DispatchMethod.WORKFLOW:
         _check_length(_compact(workflow_inputs(text)))
     else:
         check(route.event_type, len(payload), text)

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic.fields import FieldInfo
 
 from bridge.core.errors import BridgeError
-from bridge.core.events import Kind
+from bridge.core.events import EventKind
 from bridge.core.payload import MAX_EVENT_TYPE
-from bridge.core.routing import DEFAULT_KINDS, OUR_TAGS, Route, Way
+from bridge.core.routing import DEFAULT_KINDS, OUR_TAGS, DispatchMethod, Route
 
 MAX_FILE: Final = 64 * 1024
 """Characters; some five hundred routes."""
@@ -29,7 +29,7 @@ _Line = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r
 _WorkflowFile = Annotated[str, StringConstraints(max_length=200, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*\.ya?ml$")]
 _Path = tuple[str | int, ...]
 
-_ONLY: Final = {"alias": Kind.ALIAS_CREATED, "tag": Kind.TAG_SET}
+_ONLY: Final = {"alias": EventKind.ALIAS_CREATED, "tag": EventKind.TAG_SET}
 """Keys whose value only events of one kind have."""
 
 _PLAIN: Final = {"string_pattern_mismatch": "it is not of that form", "model_type": "it is no table"}
@@ -65,8 +65,8 @@ class _Route(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
     name: _Line | None = Field(default=None, description="give it a short name of its own, in one line")
-    events: list[Annotated[Kind, Field(strict=False)]] | None = Field(
-        default=None, min_length=1, description=f"give a list of {', '.join(Kind)}"
+    events: list[Annotated[EventKind, Field(strict=False)]] | None = Field(
+        default=None, min_length=1, description=f"give a list of {', '.join(EventKind)}"
     )
     model: _Glob | None = Field(default=None, description="give a glob of model names, such as iris-*")
     alias: _Glob | None = Field(default=None, description="give a glob of aliases, such as champion")
@@ -75,8 +75,8 @@ class _Route(BaseModel):
     event_type: EventType | None = Field(
         default=None, description=f"give the workflow's repository_dispatch type, {MAX_EVENT_TYPE} characters at most"
     )
-    dispatch: Annotated[Way, Field(strict=False)] = Field(
-        default=Way.REPOSITORY, description=f"give {' or '.join(Way)}"
+    dispatch: Annotated[DispatchMethod, Field(strict=False)] = Field(
+        default=DispatchMethod.REPOSITORY, description=f"give {' or '.join(DispatchMethod)}"
     )
     workflow: _WorkflowFile | None = Field(
         default=None, description="give the name of the workflow's file, such as on-mlflow-event.yml"
@@ -175,14 +175,14 @@ def _contradictions(content: Mapping[str, Any]) -> Iterator[tuple[_Path, str]]:
 
 
 def _two_ways(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    way = table.get("dispatch", Way.REPOSITORY)
+    way = table.get("dispatch", DispatchMethod.REPOSITORY)
     for key in ("workflow", "ref"):
-        if way == Way.WORKFLOW and key not in table:
+        if way == DispatchMethod.WORKFLOW and key not in table:
             yield key, f"is missing: {_Route.model_fields[key].description}"
-        if way == Way.REPOSITORY and key in table:
-            yield key, f'is of no use here: leave it out, or add dispatch = "{Way.WORKFLOW}"'
-    if way == Way.WORKFLOW and "event_type" in table:
-        yield "event_type", f'is of no use here: leave it out, or take dispatch = "{Way.WORKFLOW}" out'
+        if way == DispatchMethod.REPOSITORY and key in table:
+            yield key, f'is of no use here: leave it out, or add dispatch = "{DispatchMethod.WORKFLOW}"'
+    if way == DispatchMethod.WORKFLOW and "event_type" in table:
+        yield "event_type", f'is of no use here: leave it out, or take dispatch = "{DispatchMethod.WORKFLOW}" out'
 
 
 def _never_fits(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -196,7 +196,7 @@ def _never_fits(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "tag", f"fits only tags of the runs' own ({OUR_TAGS}*), which are never dispatched: give another"
 
 
-def _implied(keys: Mapping[str, str | None]) -> frozenset[Kind]:
+def _implied(keys: Mapping[str, str | None]) -> frozenset[EventKind]:
     """Give the kinds of a route that names none."""
     named = [kind for key, kind in _ONLY.items() if keys[key] is not None]
     return frozenset(named) or DEFAULT_KINDS

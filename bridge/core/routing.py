@@ -6,16 +6,16 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Final
 
-from bridge.core.events import DEFAULT_WORKSPACE, Event, Kind
+from bridge.core.events import DEFAULT_WORKSPACE, Event, EventKind
 
 OUR_TAGS: Final = "image."
 """What the tags begin with that our own runs write into MLflow: an event of theirs must cause no run."""
 
-DEFAULT_KINDS: Final = frozenset({Kind.VERSION_CREATED, Kind.ALIAS_CREATED})
+DEFAULT_KINDS: Final = frozenset({EventKind.VERSION_CREATED, EventKind.ALIAS_CREATED})
 """What a route takes that names no kinds: tags have a route only where one says so."""
 
 
-class Way(StrEnum):
+class DispatchMethod(StrEnum):
     """How GitHub is asked to start a run."""
 
     REPOSITORY = "repository_dispatch"
@@ -34,12 +34,12 @@ class Route:
     name: str
     repository: str
     event_type: str
-    kinds: frozenset[Kind] = DEFAULT_KINDS
+    kinds: frozenset[EventKind] = DEFAULT_KINDS
     model: str | None = None
     alias: str | None = None
     tag: str | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
-    dispatch: Way = Way.REPOSITORY
+    dispatch: DispatchMethod = DispatchMethod.REPOSITORY
     workflow: str | None = None
     ref: str | None = None
 
@@ -51,10 +51,10 @@ class Route:
 
 def match(event: Event, routes: Iterable[Route]) -> tuple[Route, ...]:
     """Give the routes that want the event, in their order; none for what must never be dispatched."""
-    return () if never(event) else tuple(route for route in routes if route.wants(event))
+    return () if unroutable_reason(event) else tuple(route for route in routes if route.wants(event))
 
 
-def never(event: Event) -> str | None:
+def unroutable_reason(event: Event) -> str | None:
     """Say why the event goes out by no route whatever it says; None where a route may have it.
 
     That is: MLflow's test events, workspaces other than the default, and the tags that our own runs write.

@@ -11,11 +11,11 @@ from typing import Final
 
 import httpx
 
-from bridge import clients, weak_settings
+from bridge import clients
 from bridge.core import http_answers
 from bridge.core.findings import Finding, failed, ok, told, unknown, warning
 from bridge.core.http_answers import AnswerUnreadable
-from bridge.core.routing import Route, Way
+from bridge.core.routing import DispatchMethod, Route
 from bridge.core.text import read_json
 from bridge.doctor import clock, repository
 from bridge.doctor.repository import SeenRepository
@@ -24,8 +24,8 @@ from bridge.github.repository import FOLDER, GithubRepository, Reply, Seen
 from bridge.ledger import inspection
 from bridge.mlflow import webhooks
 from bridge.mlflow.client import MlflowApi, MlflowError, Webhook
-from bridge.settings import Settings, SettingsInvalid, load
-from bridge.workers.threads import aside
+from bridge.mlflow.threads import run_in_daemon_thread
+from bridge.settings import Settings, SettingsInvalid, find_weaknesses, load
 
 _FILES: Final = 50
 """Workflows of one branch that are read."""
@@ -41,7 +41,7 @@ async def examine(url: str | None = None) -> tuple[Settings | None, list[Finding
     except SettingsInvalid as error:
         return None, [told("settings", "", problem) for problem in error.problems]
     findings = [ok("settings", "", "they are complete, and each is of its form")]
-    findings += [warning("settings", each.setting, each.problem, each.fix) for each in weak_settings.find(settings)]
+    findings += [warning("settings", each.setting, each.problem, each.fix) for each in find_weaknesses(settings)]
     findings.append(inspection.judge(await asyncio.to_thread(inspection.look, settings.database_url)))
     findings.append(await _bridge(settings))
     findings += await _github(settings)
@@ -94,12 +94,14 @@ async def _look(github: GithubApi, name: str, about: Seen, routes: tuple[Route, 
         return SeenRepository(name, about)
     there = GithubRepository(github, name)
     branch = str(content.get("default_branch", "main"))
-    branches = {(route.ref if route.dispatch is Way.WORKFLOW else None) or branch for route in routes}
+    branches = {(route.ref if route.dispatch is DispatchMethod.WORKFLOW else None) or branch for route in routes}
     folders = {each: await there.workflow_files(each) for each in sorted(branches)}
     files = {each: await _files(there, folder, each) for each, folder in folders.items()}
     ways = {(route.dispatch, route.workflow or "") for route in routes}
     rights = {
-        (how, file): await (there.try_workflow_dispatch(file) if how is Way.WORKFLOW else there.try_dispatch())
+        (how, file): await (
+            there.try_workflow_dispatch(file) if how is DispatchMethod.WORKFLOW else there.try_dispatch()
+        )
         for how, file in sorted(ways)
     }
     workflows, runs, actions = await there.workflows(), await there.runs(), await there.actions()
@@ -126,7 +128,7 @@ async def _mlflow(settings: Settings, url: str | None) -> list[Finding]:
             mlflow = clients.mlflow(settings)
             assert mlflow is not None  # noqa: S101  an address is set
             stack.enter_context(mlflow)
-            return await aside(_asked, mlflow, settings, url)
+            return await run_in_daemon_thread(_asked, mlflow, settings, url)
     except MlflowError as error:
         return [told("mlflow", "", str(error))]
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from bridge.core.findings import Finding, failed, ok, unknown, warning
-from bridge.core.routing import Route, Way
+from bridge.core.routing import DispatchMethod, Route
 from bridge.doctor import workflow
 from bridge.github.repository import FOLDER, Reply, Seen, Silence
 from bridge.github.responses import Answer, is_rate_limit
@@ -33,7 +33,7 @@ class SeenRepository:
     branch: str = ""
     folders: Mapping[str, Seen] = field(default_factory=dict)
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    rights: Mapping[tuple[Way, str], Seen] = field(default_factory=dict)
+    rights: Mapping[tuple[DispatchMethod, str], Seen] = field(default_factory=dict)
     runs: Seen | None = None
     workflows: Seen | None = None
     actions: Seen | None = None
@@ -91,10 +91,10 @@ def _there(seen: SeenRepository, *, is_app: bool) -> Finding:
     return ok(check, name, f"GitHub shows it; its default branch is {seen.branch}")
 
 
-def _right(name: str, way: tuple[Way, str], seen: Seen) -> Finding:
+def _right(name: str, way: tuple[DispatchMethod, str], seen: Seen) -> Finding:
     """Judge the answer to a dispatch that can't be: 422 (or 400) means that all but the body was right."""
     check, (how, file) = "permission", way
-    needed = "contents=write" if how is Way.REPOSITORY else "actions=write"
+    needed = "contents=write" if how is DispatchMethod.REPOSITORY else "actions=write"
     if isinstance(seen, Reply) and seen.status in (400, 422):
         if "disabled" in seen.message:
             return failed(
@@ -143,7 +143,7 @@ def _actions(name: str, seen: Seen | None) -> Finding:
 
 
 def _workflow(seen: SeenRepository, route: Route) -> list[Finding]:
-    branch = (route.ref if route.dispatch is Way.WORKFLOW else None) or seen.branch
+    branch = (route.ref if route.dispatch is DispatchMethod.WORKFLOW else None) or seen.branch
     folder, about = seen.folders.get(branch), f"{route.repository} ({route.name})"
     if isinstance(folder, Reply) and folder.status == 404:
         mend = f"run `mlflow-bridge workflow init` in a checkout, commit, and push it to {branch}"

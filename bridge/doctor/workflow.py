@@ -10,7 +10,7 @@ from typing import Any, Final
 import yaml
 
 from bridge.core.findings import Finding, failed, ok, unknown, warning
-from bridge.core.routing import Route, Way
+from bridge.core.routing import DispatchMethod, Route
 from bridge.github.expressions import InvalidExpression
 from bridge.github.repository import FOLDER
 from bridge.github.workflow_file import Workflow, read_yaml
@@ -23,8 +23,8 @@ _PAYLOAD: Final = {"schema": 1, "dispatch_id": _ID, "delivery_id": "", "event": 
 _INPUTS: Final = {"model": "a model", "version": "1", "alias": "an alias", "payload": json.dumps(_PAYLOAD)}
 
 _HEADS: Final = {
-    Way.REPOSITORY: "${{ github.event.client_payload.dispatch_id }}",
-    Way.WORKFLOW: "${{ fromJSON(inputs.payload).dispatch_id }}",
+    DispatchMethod.REPOSITORY: "${{ github.event.client_payload.dispatch_id }}",
+    DispatchMethod.WORKFLOW: "${{ fromJSON(inputs.payload).dispatch_id }}",
 }
 
 
@@ -41,7 +41,7 @@ def judge(route: Route, files: Mapping[str, str], branch: str) -> list[Finding]:
     """Judge the files, by path, of the folder of workflows on the branch that the route's events start runs on."""
     about = f"{route.repository} ({route.name})"
     workflows = [found for path, text in sorted(files.items()) if (found := read(path, text))]
-    if route.dispatch is Way.WORKFLOW:
+    if route.dispatch is DispatchMethod.WORKFLOW:
         return _by_file(about, route, workflows, files)
     listening = [workflow for workflow in workflows if workflow.listens_to(route.event_type)]
     if not listening:
@@ -104,7 +104,7 @@ def _context(route: Route, workflow: Workflow, branch: str) -> dict[str, Any]:
     owner = route.repository.partition("/")[0]
     event = {"action": route.event_type, "client_payload": _PAYLOAD}
     inputs: Mapping[str, str] = {}
-    if route.dispatch is Way.WORKFLOW:
+    if route.dispatch is DispatchMethod.WORKFLOW:
         inputs = {name: each.default for name, each in (workflow.inputs or {}).items()} | _INPUTS
         event = {"inputs": inputs}
     github = {

@@ -7,11 +7,10 @@ durations seconds.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bridge.core.dispatches import ACCESS_DELAY, Decision, Pause, Reject, Retry, Sent, VerifyThenRetry
+
 FIRST_DELAY = 2.0
 MAX_DELAY = 300.0
-ACCESS_DELAY = 60.0
-"""How long the lane rests before it tries whether a credential has been mended."""
-
 MIN_RATE_DELAY = 60.0
 MAX_RATE_DELAY = 3600.0
 """GitHub's limits are by the hour: a longer hint is a wrong clock."""
@@ -50,54 +49,6 @@ class Unanswered:
 Outcome = Answer | NotSent | Unanswered
 
 
-@dataclass(frozen=True)
-class Sent:
-    """GitHub took it. `run_id` and `run_url` where the run is known already."""
-
-    run_id: int | None = None
-    run_url: str | None = None
-
-
-@dataclass(frozen=True)
-class Reject:
-    """GitHub will never take it."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Again:
-    """Send it again at `at`."""
-
-    at: float
-    reason: str
-
-
-@dataclass(frozen=True)
-class LookFirst:
-    """It may have been sent: at `at`, look for its run, and only then send again."""
-
-    at: float
-    reason: str
-
-
-@dataclass(frozen=True)
-class Pause:
-    """Nothing goes out on this lane before `until`; the dispatch itself is not to blame.
-
-    `look_first` where the dispatch may have been sent by an earlier request. `repository_only` where others can be
-    reached all the same.
-    """
-
-    until: float
-    reason: str
-    look_first: bool = False
-    repository_only: bool = False
-
-
-Decision = Sent | Reject | Again | LookFirst | Pause
-
-
 def decide(outcome: Outcome, *, attempts: int, pauses: int, now: float, settle: float, chance: float) -> Decision:
     """Decide what becomes of a dispatch after a request for it.
 
@@ -106,9 +57,11 @@ def decide(outcome: Outcome, *, attempts: int, pauses: int, now: float, settle: 
     """
     match outcome:
         case Unanswered(cause):
-            return LookFirst(now + settle, f"GitHub gave no answer ({cause}): looking for the run before sending again")
+            return VerifyThenRetry(
+                now + settle, f"GitHub gave no answer ({cause}): looking for the run before sending again"
+            )
         case NotSent(cause):
-            return Again(now + delay(attempts, chance), f"GitHub can't be reached ({cause}): check GITHUB_API_URL")
+            return Retry(now + delay(attempts, chance), f"GitHub can't be reached ({cause}): check GITHUB_API_URL")
         case Answer():
             return _after_answer(outcome, attempts, pauses, now, chance)
 
@@ -139,7 +92,7 @@ def _after_answer(answer: Answer, attempts: int, pauses: int, now: float, chance
     paused = pause(answer, pauses=pauses, now=now)
     if paused:
         return paused
-    return Again(now + delay(attempts, chance), f"GitHub failed ({_said(answer)}): it is sent again by itself")
+    return Retry(now + delay(attempts, chance), f"GitHub failed ({_said(answer)}): it is sent again by itself")
 
 
 def is_rate_limit(answer: Answer) -> bool:

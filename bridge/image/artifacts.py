@@ -16,7 +16,7 @@ from bridge.image.builders.layered.requirements import DESCRIPTION
 from bridge.image.errors import DirectArtifacts, UnsafeMetadata
 from bridge.image.metadata import MLMODEL, PYTHON_ENV, ModelMetadata, read
 from bridge.mlflow.client import MlflowApi, MlflowBusy, MlflowError, MlflowUnreachable
-from bridge.workers.threads import aside
+from bridge.mlflow.threads import run_in_daemon_thread
 
 _UNSAFE_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\\#?%]")
 """Control characters, and characters that can't be requested: MLflow decodes a path twice, and refuses `#` and `\\`."""
@@ -53,7 +53,7 @@ class ModelArtifacts:
         takes longer than five minutes.
         """
         try:
-            return asyncio.run(asyncio.wait_for(aside(self._list), _LISTING_SECONDS))
+            return asyncio.run(asyncio.wait_for(run_in_daemon_thread(self._list), _LISTING_SECONDS))
         except TimeoutError as error:
             raise MlflowError(
                 f"MLflow took longer than {_LISTING_SECONDS:.0f} s to list the model's files: "

@@ -3,7 +3,7 @@
 SQLite in one file, or PostgreSQL, by the same code. Times are Unix seconds.
 """
 
-from bridge.core.dispatches import Open, RunState, State
+from bridge.core.dispatches import DispatchState, OpenDispatch, RunObservation
 from bridge.ledger.errors import LedgerTooNew, LedgerUnavailable, Unstorable
 from bridge.ledger.ledger import LEASE, Ledger
 from bridge.ledger.records import (
@@ -13,17 +13,17 @@ from bridge.ledger.records import (
     Accepted,
     Attempt,
     Delivery,
+    DeliveryDetails,
     Dispatch,
+    DispatchDetails,
     Duplicate,
     Figures,
+    Filter,
     Lane,
-    Listed,
-    Part,
+    LastDelivery,
     Pending,
-    Sending,
-    Story,
-    Told,
-    Wanted,
+    ResultPage,
+    VersionSummary,
 )
 
 __all__ = [
@@ -34,22 +34,22 @@ __all__ = [
     "Accepted",
     "Attempt",
     "Delivery",
+    "DeliveryDetails",
     "Dispatch",
+    "DispatchDetails",
+    "DispatchState",
     "Duplicate",
     "Figures",
+    "Filter",
     "Lane",
+    "LastDelivery",
     "Ledger",
     "LedgerTooNew",
     "LedgerUnavailable",
-    "Listed",
-    "Open",
-    "Part",
+    "OpenDispatch",
     "Pending",
-    "RunState",
-    "Sending",
-    "State",
-    "Story",
-    "Told",
+    "ResultPage",
+    "RunObservation",
     "Unstorable",
-    "Wanted",
+    "VersionSummary",
 ]

@@ -11,9 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bridge.core.dispatches import State
-from bridge.core.routing import Way
-from bridge.github.responses import ACCESS_DELAY, Again, Decision, LookFirst, Pause, Reject, Sent
+from bridge.core.dispatches import ACCESS_DELAY, Decision, DispatchState, Pause, Reject, Retry, Sent, VerifyThenRetry
+from bridge.core.routing import DispatchMethod
 from bridge.ledger import versions
 from bridge.ledger.database import insert
 from bridge.ledger.records import Lane, Pending
@@ -64,12 +63,12 @@ def next_pending(connection: sa.Connection, lane: str, now: float) -> Pending | 
     query = (
         sa.select(*columns)
         .where(dispatches.c.lane == lane, _IS_PENDING, dispatches.c.repository.not_in(paused))
-        .where(dispatches.c.way.in_(Way))  # a later release may have added others
+        .where(dispatches.c.way.in_(DispatchMethod))  # a later release may have added others
         .order_by(dispatches.c.next_at, dispatches.c.id)
         .limit(1)
     )
     row = connection.execute(query).mappings().first()
-    return Pending(**dict(row) | {"way": Way(row["way"])}) if row else None
+    return Pending(**dict(row) | {"way": DispatchMethod(row["way"])}) if row else None
 
 
 def begin_sending(
@@ -113,12 +112,18 @@ def _of_dispatch(decision: Decision, now: float) -> dict[str, Any]:
     values: dict[str, Any] = {"attempts": dispatches.c.attempts + 1, "sending_since": None}
     match decision:
         case Sent(run_id, run_url):
-            values |= {"state": State.SENT, "reason": None, "sent_at": now, "run_id": run_id, "run_url": run_url}
+            values |= {
+                "state": DispatchState.SENT,
+                "reason": None,
+                "sent_at": now,
+                "run_id": run_id,
+                "run_url": run_url,
+            }
         case Reject(reason):
-            values |= {"state": State.REJECTED, "reason": reason, "ended_at": now}
-        case Again(at, reason):
+            values |= {"state": DispatchState.REJECTED, "reason": reason, "ended_at": now}
+        case Retry(at, reason):
             values |= {"next_at": at, "reason": reason}
-        case LookFirst(at, reason):
+        case VerifyThenRetry(at, reason):
             values |= {"next_at": at, "reason": reason}
             del values["sending_since"]
         case Pause(until, reason, look_first, repository_only):
@@ -132,7 +137,7 @@ def _as_seen(seen: Pending) -> sa.Update:
     """Change the dispatch only where nobody has since `seen` was read."""
     return dispatches.update().where(
         dispatches.c.id == seen.id,
-        dispatches.c.state == State.PENDING,
+        dispatches.c.state == DispatchState.PENDING,
         dispatches.c.next_at == seen.next_at,
         dispatches.c.sending_since.is_not_distinct_from(seen.sending_since),
     )

@@ -11,9 +11,8 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
-from bridge.core.dispatches import Open, RunState
-from bridge.core.events import Kind
-from bridge.github.responses import Decision
+from bridge.core.dispatches import Decision, OpenDispatch, RunObservation
+from bridge.core.events import EventKind
 from bridge.ledger import accept as acceptance
 from bridge.ledger import errors, lanes, queries, replaying, runs, versions
 from bridge.ledger.accept import Entry, Outcome, SharedCommits
@@ -22,16 +21,16 @@ from bridge.ledger.records import (
     LANE,
     Accepted,
     Delivery,
+    DeliveryDetails,
     Dispatch,
     Duplicate,
     Figures,
+    Filter,
     Lane,
-    Listed,
-    Part,
+    LastDelivery,
     Pending,
-    Story,
-    Told,
-    Wanted,
+    ResultPage,
+    VersionSummary,
 )
 
 LEASE: Final = 5.0
@@ -107,11 +106,11 @@ class Ledger:
         """
         return await self._write(lanes.settle, seen, decision, holder, now, lane_next_at)
 
-    async def open_dispatches(self, *, now: float) -> list[Open]:
+    async def open_dispatches(self, *, now: float) -> list[OpenDispatch]:
         """Give what is sent or running, and what failed, was cancelled or unseen at most 7 days ago; oldest first."""
         return await self._read(runs.open_dispatches, now)
 
-    async def settle_run(self, dispatch_id: str, seen: RunState) -> RunState | None:
+    async def settle_run(self, dispatch_id: str, seen: RunObservation) -> RunObservation | None:
         """Write down what a run was seen to be, and give what was written, or None where that changed nothing.
 
         An older look undoes no newer one; nothing becomes `unseen` whose run was seen; what succeeded stays so. A run
@@ -124,8 +123,8 @@ class Ledger:
         await self._write(runs.write_image, model, version, uri, status, now)
 
     async def last_told(
-        self, kind: Kind, model: str, *, version: str | None = None, alias: str | None = None
-    ) -> Told | None:
+        self, kind: EventKind, model: str, *, version: str | None = None, alias: str | None = None
+    ) -> LastDelivery | None:
         """Give the newest delivery of that kind for the model, and for the version or alias where one is given."""
         return await self._read(runs.last_told, kind, model, version, alias)
 
@@ -141,19 +140,19 @@ class Ledger:
         """Give what metrics tell of the ledger."""
         return await self._read(runs.figures, now)
 
-    async def listed(self, wanted: Wanted) -> Part[Listed]:
+    async def listed(self, wanted: Filter) -> ResultPage[VersionSummary]:
         """Give the versions that are wanted, those first that were last told of or replayed."""
         return await self._read(queries.listed, wanted)
 
-    async def version(self, model: str, version: str) -> tuple[Listed, list[Story]] | None:
+    async def version(self, model: str, version: str) -> tuple[VersionSummary, list[DeliveryDetails]] | None:
         """Give the version, and its newest deliveries with all that became of them; None where nothing told of it."""
         return await self._read(_version, model, version)
 
-    async def told(self, wanted: Wanted) -> Part[Story]:
+    async def told(self, wanted: Filter) -> ResultPage[DeliveryDetails]:
         """Give the deliveries that are wanted, those first that came or were replayed last."""
         return await self._read(queries.told, wanted)
 
-    async def story(self, delivery_id: str) -> Story | None:
+    async def story(self, delivery_id: str) -> DeliveryDetails | None:
         """Give the delivery with all that became of it."""
         return await self._read(queries.story, delivery_id)
 
@@ -217,6 +216,8 @@ class Ledger:
         return ours
 
 
-def _version(connection: sa.Connection, model: str, version: str) -> tuple[Listed, list[Story]] | None:
+def _version(
+    connection: sa.Connection, model: str, version: str
+) -> tuple[VersionSummary, list[DeliveryDetails]] | None:
     row = queries.version(connection, model, version)
     return (row, queries.stories(connection, model, version)) if row else None

@@ -10,10 +10,18 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from bridge.core.dispatches import State
-from bridge.core.events import Event, Kind
-from bridge.core.routing import Way
-from bridge.ledger.records import Attempt, Delivery, Listed, Part, Sending, Story, Wanted
+from bridge.core.dispatches import DispatchState
+from bridge.core.events import Event, EventKind
+from bridge.core.routing import DispatchMethod
+from bridge.ledger.records import (
+    Attempt,
+    Delivery,
+    DeliveryDetails,
+    DispatchDetails,
+    Filter,
+    ResultPage,
+    VersionSummary,
+)
 from bridge.ledger.schema import OF_DELIVERY, attempts, deliveries, dispatches, models, tells_of, versions
 
 _NAMES: Final = 1000
@@ -28,37 +36,37 @@ _STORIES: Final = 50
 _Branch = tuple[sa.ColumnElement[bool], ...]
 
 
-def listed(connection: sa.Connection, wanted: Wanted) -> Part[Listed]:
+def listed(connection: sa.Connection, wanted: Filter) -> ResultPage[VersionSummary]:
     """Give the versions that are wanted, those first that were last told of or replayed."""
     branches = _branches(connection, wanted)
     if not branches:
-        return Part((), None)
+        return ResultPage((), None)
     found = connection.execute(_merged(branches, wanted)).mappings().all()
-    rows = tuple(Listed(**dict(row) | {"state": State(row["state"])}) for row in found)
+    rows = tuple(VersionSummary(**dict(row) | {"state": DispatchState(row["state"])}) for row in found)
     return _part(rows, wanted, lambda row: row.latest_id)
 
 
-def version(connection: sa.Connection, model: str, version: str) -> Listed | None:
+def version(connection: sa.Connection, model: str, version: str) -> VersionSummary | None:
     """Give the version, if any delivery ever told of it."""
     one = versions.c.model == model, versions.c.version == version
-    found = connection.execute(_merged([one], Wanted())).mappings().first()
-    return Listed(**dict(found) | {"state": State(found["state"])}) if found else None
+    found = connection.execute(_merged([one], Filter())).mappings().first()
+    return VersionSummary(**dict(found) | {"state": DispatchState(found["state"])}) if found else None
 
 
-def stories(connection: sa.Connection, model: str, version: str) -> list[Story]:
+def stories(connection: sa.Connection, model: str, version: str) -> list[DeliveryDetails]:
     """Give the newest deliveries of the version, newest first, with all that became of them."""
     of_it = deliveries.c.model == model, tells_of(version)
     newest = sa.select(deliveries).where(*of_it).order_by(deliveries.c.received_at.desc(), deliveries.c.id)
     return _stories(connection, connection.execute(newest.limit(_STORIES)).all())
 
 
-def story(connection: sa.Connection, delivery_id: str) -> Story | None:
+def story(connection: sa.Connection, delivery_id: str) -> DeliveryDetails | None:
     """Give the delivery with all that became of it."""
     found = connection.execute(sa.select(deliveries).where(deliveries.c.id == delivery_id)).all()
     return next(iter(_stories(connection, found)), None)
 
 
-def told(connection: sa.Connection, wanted: Wanted) -> Part[Story]:
+def told(connection: sa.Connection, wanted: Filter) -> ResultPage[DeliveryDetails]:
     """Give the deliveries that are wanted, those first that came or were replayed last; `state` is the last one's."""
     about = _about(wanted)
     few = (
@@ -69,10 +77,10 @@ def told(connection: sa.Connection, wanted: Wanted) -> Part[Story]:
     ids = [delivery_id for _, delivery_id in part.rows]
     found = connection.execute(sa.select(deliveries).where(deliveries.c.id.in_(ids))).all()
     by_id = {story.delivery.id: story for story in _stories(connection, found)}
-    return Part(tuple(by_id[each] for each in ids), part.next)
+    return ResultPage(tuple(by_id[each] for each in ids), part.next)
 
 
-def _branches(connection: sa.Connection, wanted: Wanted) -> list[_Branch]:
+def _branches(connection: sa.Connection, wanted: Filter) -> list[_Branch]:
     """Give conditions that each have an index in the list's order, and together fit what is wanted."""
     more = [versions.c.version == wanted.version] if wanted.version is not None else []
     if wanted.model is None and not wanted.search:
@@ -86,10 +94,10 @@ def _branches(connection: sa.Connection, wanted: Wanted) -> list[_Branch]:
 
 
 def _by_name(
-    connection: sa.Connection, wanted: Wanted, fits: sa.ColumnElement[bool], more: Sequence[sa.ColumnElement[bool]]
+    connection: sa.Connection, wanted: Filter, fits: sa.ColumnElement[bool], more: Sequence[sa.ColumnElement[bool]]
 ) -> list[_Branch]:
     """Give a condition for each name and state that may have one of the newest: no more than are wanted."""
-    states = [wanted.state] if wanted.state else list(State)
+    states = [wanted.state] if wanted.state else list(DispatchState)
     newest = [
         sa.select(sa.func.max(versions.c.latest_id))
         .where(versions.c.model == models.c.name, versions.c.state == state, *more)
@@ -105,7 +113,7 @@ def _by_name(
     return [(versions.c.model == name, versions.c.state == state) for _, name, state in heads[: wanted.limit + 1]]
 
 
-def _listed(state: State | None) -> sa.ColumnElement[bool]:
+def _listed(state: DispatchState | None) -> sa.ColumnElement[bool]:
     return versions.c.latest_id.is_not(None) if state is None else versions.c.state == state
 
 
@@ -113,11 +121,11 @@ def _folded(search: str) -> sa.ColumnElement[bool]:
     return models.c.folded.contains(search.casefold(), autoescape=True)
 
 
-def _older(column: sa.ColumnElement[str], wanted: Wanted) -> list[sa.ColumnElement[bool]]:
+def _older(column: sa.ColumnElement[str], wanted: Filter) -> list[sa.ColumnElement[bool]]:
     return [column < wanted.before] if wanted.before else []
 
 
-def _merged(branches: Iterable[_Branch], wanted: Wanted) -> sa.Select[Any]:
+def _merged(branches: Iterable[_Branch], wanted: Filter) -> sa.Select[Any]:
     """Take the newest of each branch, and of these the newest, with their dispatches; one more than is wanted."""
     parts = [
         sa.select(versions)
@@ -137,13 +145,13 @@ def _merged(branches: Iterable[_Branch], wanted: Wanted) -> sa.Select[Any]:
     return query.limit(wanted.limit + 1)
 
 
-def _part(rows: Sequence[Any], wanted: Wanted, key: Any) -> Part[Any]:
+def _part(rows: Sequence[Any], wanted: Filter, key: Any) -> ResultPage[Any]:
     """Cut off the row too many, which only says that there is more."""
     shown = tuple(rows[: wanted.limit])
-    return Part(shown, key(shown[-1]) if len(rows) > len(shown) else None)
+    return ResultPage(shown, key(shown[-1]) if len(rows) > len(shown) else None)
 
 
-def _about(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
+def _about(wanted: Filter) -> list[sa.ColumnElement[bool]]:
     found: list[sa.ColumnElement[bool]] = []
     if wanted.search:
         found.append(deliveries.c.model.in_(sa.select(models.c.name).where(_folded(wanted.search))))
@@ -155,7 +163,7 @@ def _about(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
 
 
 def _newest_of_few(
-    connection: sa.Connection, wanted: Wanted, about: Iterable[sa.ColumnElement[bool]]
+    connection: sa.Connection, wanted: Filter, about: Iterable[sa.ColumnElement[bool]]
 ) -> list[tuple[str, str]]:
     query = sa.select(dispatches.c.delivery_id, dispatches.c.id, dispatches.c.state)
     query = query.join(deliveries, OF_DELIVERY).where(*about)
@@ -168,7 +176,7 @@ def _newest_of_few(
 
 
 def _newest_of_all(
-    connection: sa.Connection, wanted: Wanted, about: Sequence[sa.ColumnElement[bool]]
+    connection: sa.Connection, wanted: Filter, about: Sequence[sa.ColumnElement[bool]]
 ) -> list[tuple[str, str]]:
     newer = dispatches.alias()
     query = sa.select(dispatches.c.id, dispatches.c.delivery_id).where(
@@ -187,26 +195,30 @@ def _newest_of_all(
     return [(dispatch_id, delivery_id) for dispatch_id, delivery_id in found]
 
 
-def _stories(connection: sa.Connection, found: Sequence[sa.Row[Any]]) -> list[Story]:
+def _stories(connection: sa.Connection, found: Sequence[sa.Row[Any]]) -> list[DeliveryDetails]:
     sent = _sent(connection, found)
-    return [Story(_delivery(row), tuple(sent[row.id])) for row in found]
+    return [DeliveryDetails(_delivery(row), tuple(sent[row.id])) for row in found]
 
 
 def _delivery(row: sa.Row[Any]) -> Delivery:
-    event = Event(Kind(row.kind), row.model, row.version, row.alias, row.tag, row.source, row.run_id)
+    event = Event(EventKind(row.kind), row.model, row.version, row.alias, row.tag, row.source, row.run_id)
     return Delivery(row.id, event, row.received_at)
 
 
-def _sent(connection: sa.Connection, told: Sequence[sa.Row[Any]]) -> Mapping[str, list[Sending]]:
-    columns = [dispatches.c[name] for name in Sending.__dataclass_fields__ if name != "answers"]
+def _sent(connection: sa.Connection, told: Sequence[sa.Row[Any]]) -> Mapping[str, list[DispatchDetails]]:
+    columns = [dispatches.c[name] for name in DispatchDetails.__dataclass_fields__ if name != "answers"]
     mine = deliveries.c.id.in_([row.id for row in told])
     query = sa.select(*columns).join(deliveries, OF_DELIVERY).where(mine).order_by(dispatches.c.id.desc())
     rows = connection.execute(query).mappings().all()
     answers = _answers(connection, [row["id"] for row in rows])
-    found: dict[str, list[Sending]] = defaultdict(list)
+    found: dict[str, list[DispatchDetails]] = defaultdict(list)
     for row in rows:
-        typed = {"state": State(row["state"]), "way": Way(row["way"]), "answers": tuple(answers[row["id"]])}
-        found[row["delivery_id"]].append(Sending(**dict(row) | typed))
+        typed = {
+            "state": DispatchState(row["state"]),
+            "way": DispatchMethod(row["way"]),
+            "answers": tuple(answers[row["id"]]),
+        }
+        found[row["delivery_id"]].append(DispatchDetails(**dict(row) | typed))
     return found
 
 

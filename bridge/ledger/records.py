@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from bridge.core.dispatches import State
+from bridge.core.dispatches import DispatchState
 from bridge.core.events import Event
-from bridge.core.routing import Way
+from bridge.core.routing import DispatchMethod
 
 _T = TypeVar("_T")
 
@@ -42,7 +42,7 @@ class Dispatch:
     event_type: str
     payload: str
     lane: str = LANE
-    way: Way = Way.REPOSITORY
+    way: DispatchMethod = DispatchMethod.REPOSITORY
     workflow: str | None = None
     ref: str | None = None
 
@@ -61,7 +61,7 @@ class Pending:
     repository: str
     event_type: str
     payload: str
-    way: Way
+    way: DispatchMethod
     workflow: str | None
     ref: str | None
     attempts: int
@@ -91,7 +91,7 @@ class Duplicate:
 
 
 @dataclass(frozen=True)
-class Told:
+class LastDelivery:
     """A delivery that told of a version, or of what an alias points to."""
 
     id: str
@@ -103,19 +103,19 @@ class Told:
 class Figures:
     """What metrics tell of the ledger: every state with its number, seconds, and why which lane is paused."""
 
-    dispatches: Mapping[State, int]
+    dispatches: Mapping[DispatchState, int]
     oldest_pending: float | None
     paused: Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Filter:
     """Which part of a list is asked for: `search` is part of a model's name in any case, `model` the whole of it.
 
     `before` is where the part before it ended; None for the newest.
     """
 
-    state: State | None = None
+    state: DispatchState | None = None
     search: str = ""
     model: str | None = None
     version: str | None = None
@@ -124,7 +124,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Listed:
+class VersionSummary:
     """A model version as lists have it; state, reason and run are those of the dispatch `dispatch_id`.
 
     `latest_id` is where it stands in the list, `told_at` when it was last told of or replayed.
@@ -132,7 +132,7 @@ class Listed:
 
     model: str
     version: str
-    state: State
+    state: DispatchState
     latest_id: str
     told_at: float
     dispatch_id: str
@@ -156,7 +156,7 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Sending:
+class DispatchDetails:
     """A dispatch as people look at it: what became of it so far."""
 
     id: str
@@ -164,10 +164,10 @@ class Sending:
     route: str
     repository: str
     event_type: str
-    way: Way
+    way: DispatchMethod
     workflow: str | None
     ref: str | None
-    state: State
+    state: DispatchState
     reason: str | None
     run_id: int | None
     run_url: str | None
@@ -180,15 +180,15 @@ class Sending:
 
 
 @dataclass(frozen=True)
-class Story:
+class DeliveryDetails:
     """A delivery, and all that was sent for it, newest first."""
 
     delivery: Delivery
-    sent: tuple[Sending, ...]
+    sent: tuple[DispatchDetails, ...]
 
 
 @dataclass(frozen=True)
-class Part(Generic[_T]):
+class ResultPage(Generic[_T]):
     """A part of a list; `next` is what to ask for as `before` for what follows, None at the end."""
 
     rows: tuple[_T, ...]

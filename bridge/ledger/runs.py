@@ -5,19 +5,19 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from bridge.core.dispatches import Open, RunState, State
-from bridge.core.events import Kind
+from bridge.core.dispatches import DispatchState, OpenDispatch, RunObservation
+from bridge.core.events import EventKind
 from bridge.ledger import lanes as sending
 from bridge.ledger import versions as listing
 from bridge.ledger.database import insert
-from bridge.ledger.records import Figures, Told
+from bridge.ledger.records import Figures, LastDelivery
 from bridge.ledger.schema import bookmarks, deliveries, dispatches, lanes, tells_of, versions
 
 _REVIVAL: Final = 7 * 86_400.0
 """Seconds after its end in which a run may be run again, and shows."""
 
-_UNDER_WAY: Final = (State.SENT, State.RUNNING)
-_MAY_REVIVE: Final = (State.FAILED, State.CANCELLED, State.UNSEEN)
+_UNDER_WAY: Final = (DispatchState.SENT, DispatchState.RUNNING)
+_MAY_REVIVE: Final = (DispatchState.FAILED, DispatchState.CANCELLED, DispatchState.UNSEEN)
 _IS_FOLLOWED: Final = sa.text("state IN ('sent', 'running', 'failed', 'cancelled', 'unseen')")
 _IS_PENDING: Final = sa.text("state = 'pending'")
 """Spelled as in the indexes, for else SQLite would not use them."""
@@ -25,23 +25,23 @@ _IS_PENDING: Final = sa.text("state = 'pending'")
 _SUPERSEDED: Final = "the run made way for that of a newer dispatch for the same model"
 
 
-def open_dispatches(connection: sa.Connection, now: float) -> list[Open]:
+def open_dispatches(connection: sa.Connection, now: float) -> list[OpenDispatch]:
     """Give what is sent or running, and what failed, was cancelled or unseen at most 7 days ago; oldest first."""
-    own = [name for name in Open.__dataclass_fields__ if name not in ("model", "version", "alias")]
+    own = [name for name in OpenDispatch.__dataclass_fields__ if name not in ("model", "version", "alias")]
     columns = [*(dispatches.c[name] for name in own), *(deliveries.c[name] for name in ("model", "version", "alias"))]
     query = sa.select(*columns).join(deliveries, deliveries.c.id == dispatches.c.delivery_id)
     under_way, ended = dispatches.c.ended_at.is_(None), dispatches.c.ended_at > now - _REVIVAL
     rows = connection.execute(sa.union_all(*(query.where(_IS_FOLLOWED, which) for which in (under_way, ended))))
-    found = [Open(**row | {"state": State(row["state"])}) for row in map(dict, rows.mappings())]
+    found = [OpenDispatch(**row | {"state": DispatchState(row["state"])}) for row in map(dict, rows.mappings())]
     return sorted(found, key=lambda each: (each.sent_at, each.id))
 
 
-def settle_run(connection: sa.Connection, dispatch_id: str, seen: RunState) -> RunState | None:
+def settle_run(connection: sa.Connection, dispatch_id: str, seen: RunObservation) -> RunObservation | None:
     """Write down what a run was seen to be, and give what was written, or None where that changed nothing.
 
     An older look undoes no newer one; nothing becomes `unseen` whose run was seen; what succeeded stays so.
     """
-    sources = (State.SENT,) if seen.state == State.UNSEEN else (*_UNDER_WAY, *_MAY_REVIVE)
+    sources = (DispatchState.SENT,) if seen.state == DispatchState.UNSEEN else (*_UNDER_WAY, *_MAY_REVIVE)
     row = connection.execute(
         sa.select(dispatches)
         .where(dispatches.c.id == dispatch_id, dispatches.c.state.in_(sources))
@@ -50,8 +50,8 @@ def settle_run(connection: sa.Connection, dispatch_id: str, seen: RunState) -> R
     ).first()
     if row is None:
         return None
-    if seen.state == State.CANCELLED and _has_newer(connection, row):
-        seen = replace(seen, state=State.SUPERSEDED, reason=_SUPERSEDED)
+    if seen.state == DispatchState.CANCELLED and _has_newer(connection, row):
+        seen = replace(seen, state=DispatchState.SUPERSEDED, reason=_SUPERSEDED)
     told: dict[str, Any] = {
         "state": seen.state,
         "run_id": row.run_id if seen.run_id is None else seen.run_id,
@@ -82,7 +82,9 @@ def write_image(
     )
 
 
-def last_told(connection: sa.Connection, kind: Kind, model: str, version: str | None, alias: str | None) -> Told | None:
+def last_told(
+    connection: sa.Connection, kind: EventKind, model: str, version: str | None, alias: str | None
+) -> LastDelivery | None:
     """Give the newest delivery of that kind for the model, and for the version or alias where one is given."""
     query = (
         sa.select(deliveries.c.id, deliveries.c.version, deliveries.c.received_at)
@@ -95,7 +97,7 @@ def last_told(connection: sa.Connection, kind: Kind, model: str, version: str | 
     if alias is not None:
         query = query.where(deliveries.c.alias == alias)
     row = connection.execute(query).mappings().first()
-    return Told(**row) if row else None
+    return LastDelivery(**row) if row else None
 
 
 def bookmark(connection: sa.Connection, name: str) -> str | None:
@@ -118,7 +120,7 @@ def figures(connection: sa.Connection, now: float) -> Figures:
     on_lanes = dispatches.c.lane.in_(sa.select(lanes.c.name))
     oldest = connection.execute(waiting.where(_IS_PENDING, on_lanes)).one()[0]
     return Figures(
-        dispatches={state: counts.get(state, 0) for state in State},
+        dispatches={state: counts.get(state, 0) for state in DispatchState},
         oldest_pending=None if oldest is None else max(0.0, now - oldest),
         paused=sending.paused(connection),
     )

@@ -10,24 +10,23 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from bridge.core.dispatches import State
-from bridge.github.responses import Again, Decision, LookFirst, Pause, Reject, Sent
+from bridge.core.dispatches import Decision, DispatchState, Pause, Reject, Retry, Sent, VerifyThenRetry
 from bridge.ledger.batch import Insert, write
 from bridge.ledger.database import insert
 from bridge.ledger.records import Delivery, Dispatch, Pending
 from bridge.ledger.schema import OF_DELIVERY, attempts, deliveries, dispatches, versions
 
 _MOST_WORTH_A_LOOK: Final = (
-    State.PENDING,
-    State.SENT,
-    State.RUNNING,
-    State.FAILED,
-    State.REJECTED,
-    State.UNSEEN,
-    State.CANCELLED,
-    State.SUPERSEDED,
-    State.WITHDRAWN,
-    State.SUCCEEDED,
+    DispatchState.PENDING,
+    DispatchState.SENT,
+    DispatchState.RUNNING,
+    DispatchState.FAILED,
+    DispatchState.REJECTED,
+    DispatchState.UNSEEN,
+    DispatchState.CANCELLED,
+    DispatchState.SUPERSEDED,
+    DispatchState.WITHDRAWN,
+    DispatchState.SUCCEEDED,
 )
 
 _MODELS: Final = Insert("INSERT INTO models (name, folded) VALUES", "({0}, {0})", "ON CONFLICT DO NOTHING")
@@ -108,9 +107,9 @@ def _said(decision: Decision) -> tuple[str, str]:
             return "taken", "GitHub took it" if run_id is None else f"GitHub took it, and it is run {run_id}"
         case Reject(reason):
             return "rejected", reason
-        case Again(_, reason):
+        case Retry(_, reason):
             return "failed", reason
-        case LookFirst(_, reason):
+        case VerifyThenRetry(_, reason):
             return "uncertain", reason
         case Pause(_, reason):
             return "paused", reason

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
-from bridge.core.events import Kind
+from bridge.core.addresses import is_loopback
+from bridge.core.events import EventKind
 from bridge.core.findings import Finding, failed, ok, warning
 from bridge.core.routing import Route
 from bridge.mlflow.client import Webhook, WebhookTest
 from bridge.mlflow.signature import MAX_AHEAD
-from bridge.settings import is_loopback
 
 CHECK: Final = "webhook"
 DELIVERY: Final = "delivery"
@@ -48,7 +48,7 @@ def ours(webhooks: Iterable[Webhook], url: str | None = None) -> list[Webhook]:
 
 def to_test(webhook: Webhook) -> str | None:
     """Give the event of which MLflow is to send a test: one that the bridge takes, if there is one."""
-    return next((event for event in webhook.events if event in list(Kind)), next(iter(webhook.events), None))
+    return next((event for event in webhook.events if event in list(EventKind)), next(iter(webhook.events), None))
 
 
 def judge(webhook: Webhook, events: Sequence[str]) -> list[Finding]:

@@ -6,12 +6,12 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from pydantic import AfterValidator, BaseModel
 
-from bridge.core.events import Kind
-from bridge.ledger import Attempt, Listed, Sending, State, Story, Wanted
+from bridge.core.events import EventKind
+from bridge.ledger import Attempt, DeliveryDetails, DispatchDetails, DispatchState, Filter, VersionSummary
 from bridge.server import replay as replaying
 from bridge.server.auth import admin
 from bridge.server.errors import NOT_SIGNED_IN, Refusal, RefusingRoute
-from bridge.server.state import State as Parts
+from bridge.server.state import AppState
 from bridge.server.webhook_answers import Word
 
 _REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
@@ -55,7 +55,7 @@ class Version(BaseModel):
 
     model: str
     version: str
-    state: State
+    state: DispatchState
     reason: str | None
     told_at: datetime
     image: Image
@@ -82,13 +82,13 @@ class AttemptAnswer(BaseModel):
     answer: str
 
 
-class Dispatch(BaseModel):
+class ApiDispatch(BaseModel):
     """One request to GitHub, followed to the end of its run."""
 
     id: str
     route: str
     repository: str
-    state: State
+    state: DispatchState
     reason: str | None
     run_id: int | None
     run_url: str | None
@@ -99,23 +99,23 @@ class Dispatch(BaseModel):
     attempts: list[AttemptAnswer]
 
 
-class Delivery(BaseModel):
+class ApiDelivery(BaseModel):
     """A delivery and all that was sent for it, newest first."""
 
     id: str
-    event: Kind
+    event: EventKind
     model: str
     version: str
     alias: str | None
     tag: str | None
     received_at: datetime
-    dispatches: list[Dispatch]
+    dispatches: list[ApiDispatch]
 
 
 class Deliveries(BaseModel):
     """Deliveries, newest first; `next` is `before` of the next request, null at the end."""
 
-    deliveries: list[Delivery]
+    deliveries: list[ApiDelivery]
     next: str | None
 
 
@@ -128,14 +128,14 @@ class Replayed(BaseModel):
 
 
 async def _wanted(
-    state: State | None = None,
+    state: DispatchState | None = None,
     search: _Search = "",
     model: _Text = None,
     version: _Text = None,
     before: _Before = None,
     limit: _Limit = 50,
-) -> Wanted:
-    return Wanted(state, search, model, version, before, limit)
+) -> Filter:
+    return Filter(state, search, model, version, before, limit)
 
 
 @router.get("/openapi.json", include_in_schema=False)
@@ -146,33 +146,33 @@ async def openapi(request: Request) -> dict[str, Any]:
 
 
 @router.get("/api/versions")
-async def versions(request: Request, wanted: Annotated[Wanted, Depends(_wanted)]) -> Versions:
+async def versions(request: Request, wanted: Annotated[Filter, Depends(_wanted)]) -> Versions:
     """List model versions, the most recently reported or replayed first."""
-    part = await Parts.of(request).ledger.listed(wanted)
+    part = await AppState.of(request).ledger.listed(wanted)
     return Versions(versions=[_version(row) for row in part.rows], next=part.next)
 
 
 @router.get("/api/deliveries")
-async def deliveries(request: Request, wanted: Annotated[Wanted, Depends(_wanted)]) -> Deliveries:
+async def deliveries(request: Request, wanted: Annotated[Filter, Depends(_wanted)]) -> Deliveries:
     """List deliveries, the most recently received or replayed first; `state` is that of the last dispatch."""
-    part = await Parts.of(request).ledger.told(wanted)
+    part = await AppState.of(request).ledger.told(wanted)
     return Deliveries(deliveries=[_delivery(row) for row in part.rows], next=part.next)
 
 
 @router.get("/api/deliveries/{delivery_id}")
-async def delivery(request: Request, delivery_id: str) -> Delivery:
+async def delivery(request: Request, delivery_id: str) -> ApiDelivery:
     """Give one delivery with all that became of it."""
-    return _delivery(await replaying.find(Parts.of(request), delivery_id))
+    return _delivery(await replaying.find(AppState.of(request), delivery_id))
 
 
 @router.post("/api/deliveries/{delivery_id}/replay", status_code=202, responses=_REPLAY_REFUSALS)
 async def replay(request: Request, delivery_id: str) -> Replayed:
     """Send the delivery again: new dispatches, with new ids, by the routes as they are now."""
-    _, sent = await replaying.replay(Parts.of(request), delivery_id)
+    _, sent = await replaying.replay(AppState.of(request), delivery_id)
     return Replayed(status=Word.SUBMITTED, delivery_id=delivery_id, dispatch_ids=[one.id for one in sent])
 
 
-def _version(row: Listed) -> Version:
+def _version(row: VersionSummary) -> Version:
     return Version(
         model=row.model,
         version=row.version,
@@ -187,9 +187,9 @@ def _version(row: Listed) -> Version:
     )
 
 
-def _delivery(story: Story) -> Delivery:
+def _delivery(story: DeliveryDetails) -> ApiDelivery:
     event = story.delivery.event
-    return Delivery(
+    return ApiDelivery(
         id=story.delivery.id,
         event=event.kind,
         model=event.model,
@@ -201,8 +201,8 @@ def _delivery(story: Story) -> Delivery:
     )
 
 
-def _dispatch(one: Sending) -> Dispatch:
-    return Dispatch(
+def _dispatch(one: DispatchDetails) -> ApiDispatch:
+    return ApiDispatch(
         id=one.id,
         route=one.route,
         repository=one.repository,

@@ -10,15 +10,15 @@ from typing import Final
 import structlog
 from fastapi import FastAPI
 
-from bridge import __version__, clients, weak_settings
+from bridge import __version__, clients
 from bridge.github.client import GithubApi
 from bridge.ledger import Ledger
 from bridge.mlflow.client import MlflowApi
 from bridge.server import api, health, metrics, pages, webhook
 from bridge.server.figures import Metrics
 from bridge.server.probe import Probe
-from bridge.server.state import State
-from bridge.settings import Settings
+from bridge.server.state import AppState
+from bridge.settings import Settings, find_weaknesses
 from bridge.workers.dispatcher import Dispatcher
 from bridge.workers.follower import Follower
 from bridge.workers.loop import Loop
@@ -68,7 +68,7 @@ def create_app(settings: Settings, since: float | None = None) -> FastAPI:
 
 
 @asynccontextmanager
-async def _running(settings: Settings, since: float | None) -> AsyncIterator[State]:
+async def _running(settings: Settings, since: float | None) -> AsyncIterator[AppState]:
     async with AsyncExitStack() as stack:
         ledger = Ledger(settings.database_url)
         stack.push_async_callback(ledger.close)
@@ -88,7 +88,7 @@ async def _running(settings: Settings, since: float | None) -> AsyncIterator[Sta
 
 def _state(
     settings: Settings, ledger: Ledger, github: GithubApi, mlflow: MlflowApi | None, since: float | None
-) -> State:
+) -> AppState:
     seen = Metrics(settings.routes)
     dispatcher = Dispatcher(
         ledger,
@@ -109,7 +109,7 @@ def _state(
             since=since,
             taken=partial(_found, seen, dispatcher),
         )
-    return State(settings, ledger, github, seen, dispatcher, follower, reconciler, Probe(ledger))
+    return AppState(settings, ledger, github, seen, dispatcher, follower, reconciler, Probe(ledger))
 
 
 def _found(seen: Metrics, dispatcher: Dispatcher) -> None:
@@ -119,7 +119,7 @@ def _found(seen: Metrics, dispatcher: Dispatcher) -> None:
 
 def _tell_start(settings: Settings) -> None:
     _log.info("bridge started", repositories=settings.repositories, github=settings.github_api_url)
-    for each in weak_settings.find(settings):
+    for each in find_weaknesses(settings):
         _log.warning("weak setting", setting=each.setting, reason=each.problem, fix=each.fix)
     if not settings.reconciles:
         _log.warning("no reconciler: what no delivery told stays unknown without MLFLOW_TRACKING_URI")

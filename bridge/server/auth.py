@@ -19,7 +19,7 @@ from fastapi.openapi.models import HTTPBase
 from fastapi.security.base import SecurityBase
 
 from bridge.core.errors import BridgeError
-from bridge.server.state import State
+from bridge.server.state import AppState
 
 USER: Final = "admin"
 
@@ -53,7 +53,7 @@ class _Admin(SecurityBase):
         self.scheme_name = "admin"
 
     async def __call__(self, request: Request) -> None:
-        if State.of(request).settings.admin_password is None:
+        if AppState.of(request).settings.admin_password is None:
             raise NoPage("there is no status page here: set ADMIN_PASSWORD to have one")
         if not await is_admin(request):
             raise NotSignedIn(_SIGN_IN)
@@ -69,7 +69,7 @@ async def is_admin(request: Request) -> bool:
 
     Raises `NotSignedIn` for a wrong one, after `DELAY`. Nobody is locked out: a proxy's clients share one address.
     """
-    state, given = State.of(request), request.headers.get("authorization", "")
+    state, given = AppState.of(request), request.headers.get("authorization", "")
     password = state.settings.admin_password
     if password is None or not given.lower().startswith("basic "):
         return False

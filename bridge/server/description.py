@@ -5,7 +5,7 @@ Source: MLflow's document "Webhooks". It shows what MLflow sends; members that a
 
 from typing import Any, Final
 
-from bridge.core.events import Kind
+from bridge.core.events import EventKind
 from bridge.mlflow.signature import DELIVERY_ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
 from bridge.server.webhook_answers import REFUSALS, TAKEN, Word
 
@@ -13,10 +13,10 @@ _TEXT: Final = {"type": "string", "minLength": 1}
 _OPTIONAL: Final = {"type": ["string", "null"]}
 _VERSION: Final = {"type": "string", "pattern": "^[1-9][0-9]{0,17}$"}
 
-_DATA: Final[dict[Kind, dict[str, Any]]] = {
-    Kind.VERSION_CREATED: {"name": _TEXT, "version": _VERSION, "source": _OPTIONAL, "run_id": _OPTIONAL},
-    Kind.ALIAS_CREATED: {"name": _TEXT, "version": _VERSION, "alias": _TEXT},
-    Kind.TAG_SET: {"name": _TEXT, "version": _VERSION, "key": _TEXT, "value": {"type": "string"}},
+_DATA: Final[dict[EventKind, dict[str, Any]]] = {
+    EventKind.VERSION_CREATED: {"name": _TEXT, "version": _VERSION, "source": _OPTIONAL, "run_id": _OPTIONAL},
+    EventKind.ALIAS_CREATED: {"name": _TEXT, "version": _VERSION, "alias": _TEXT},
+    EventKind.TAG_SET: {"name": _TEXT, "version": _VERSION, "key": _TEXT, "value": {"type": "string"}},
 }
 
 _HEADERS: Final[dict[bytes, dict[str, Any]]] = {
@@ -30,7 +30,7 @@ def _object(members: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": members, "required": list(members)}
 
 
-def _event(kind: Kind) -> dict[str, Any]:
+def _event(kind: EventKind) -> dict[str, Any]:
     entity, _, action = kind.partition(".")
     return _object({"entity": {"const": entity}, "action": {"const": action}, "data": _object(_DATA[kind])})
 
@@ -54,7 +54,7 @@ WEBHOOK: Final[dict[str, Any]] = {
     ],
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": {"oneOf": [_event(kind) for kind in Kind]}}},
+        "content": {"application/json": {"schema": {"oneOf": [_event(kind) for kind in EventKind]}}},
     },
     "responses": _answers(),
 }

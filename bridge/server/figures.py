@@ -16,7 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from bridge import __version__
 from bridge.core.routing import Route
 from bridge.github.client import Quota
-from bridge.ledger import LANE, Figures, State
+from bridge.ledger import LANE, DispatchState, Figures
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -73,7 +73,7 @@ class Metrics:
         """Take over what the ledger says; None where it could not be asked, and then nothing is claimed of it."""
         self.told_at = time.monotonic()
         self._paused.clear()
-        for state in State:
+        for state in DispatchState:
             self._dispatches.labels(state).set(figures.dispatches.get(state, 0) if figures else math.nan)
         self._ledger_up.set(figures is not None)
         self._oldest.set((figures.oldest_pending or 0.0) if figures else math.nan)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
 
-from bridge.ledger import State
+from bridge.ledger import DispatchState
 
 _LONGEST_NAME: Final = 200
 """Characters of a name that are shown; MLflow lets it have any number."""
@@ -27,17 +27,17 @@ class Meaning:
     sentence: str
 
 
-MEANINGS: Final[Mapping[State, Meaning]] = {
-    State.PENDING: Meaning("○", "waiting", "It waits to be sent to GitHub."),
-    State.SENT: Meaning("◔", "going", "GitHub took it. Its run has not been seen yet."),
-    State.RUNNING: Meaning("◑", "going", "The workflow is running."),
-    State.SUCCEEDED: Meaning("✓", "good", "The run ended well."),
-    State.FAILED: Meaning("✕", "bad", "The run failed."),
-    State.CANCELLED: Meaning("–", "warning", "The run was cancelled."),
-    State.SUPERSEDED: Meaning("»", "quiet", "A newer dispatch for the same model took its place."),
-    State.REJECTED: Meaning("✕", "bad", "GitHub does not take the dispatch."),
-    State.UNSEEN: Meaning("?", "warning", "GitHub took it, and no run appeared."),
-    State.WITHDRAWN: Meaning("–", "quiet", "Somebody withdrew it."),
+MEANINGS: Final[Mapping[DispatchState, Meaning]] = {
+    DispatchState.PENDING: Meaning("○", "waiting", "It waits to be sent to GitHub."),
+    DispatchState.SENT: Meaning("◔", "going", "GitHub took it. Its run has not been seen yet."),
+    DispatchState.RUNNING: Meaning("◑", "going", "The workflow is running."),
+    DispatchState.SUCCEEDED: Meaning("✓", "good", "The run ended well."),
+    DispatchState.FAILED: Meaning("✕", "bad", "The run failed."),
+    DispatchState.CANCELLED: Meaning("–", "warning", "The run was cancelled."),
+    DispatchState.SUPERSEDED: Meaning("»", "quiet", "A newer dispatch for the same model took its place."),
+    DispatchState.REJECTED: Meaning("✕", "bad", "GitHub does not take the dispatch."),
+    DispatchState.UNSEEN: Meaning("?", "warning", "GitHub took it, and no run appeared."),
+    DispatchState.WITHDRAWN: Meaning("–", "quiet", "Somebody withdrew it."),
 }
 
 

@@ -10,12 +10,12 @@ from fastapi.responses import JSONResponse
 from bridge.ledger import LANE, LedgerUnavailable
 from bridge.server.auth import is_admin
 from bridge.server.errors import NOT_SIGNED_IN, RefusingRoute
-from bridge.server.state import State
+from bridge.server.state import AppState
 
 router = APIRouter(route_class=RefusingRoute)
 
 
-class Kind(StrEnum):
+class DegradedReason(StrEnum):
     """The kind of a fault, which anyone may see."""
 
     LEDGER_UNAVAILABLE = "ledger-unavailable"
@@ -32,7 +32,7 @@ class Kind(StrEnum):
 class Fault:
     """Something that is wrong; `reason` may contain names, and may quote GitHub or the database."""
 
-    kind: Kind
+    kind: DegradedReason
     reason: str
 
 
@@ -48,7 +48,7 @@ async def ready(request: Request) -> JSONResponse:
 
     The administrator gets each reason, everyone else only its kind.
     """
-    state = State.of(request)
+    state = AppState.of(request)
     full = await is_admin(request)
     problem = await state.probe.problem()
     try:
@@ -56,26 +56,31 @@ async def ready(request: Request) -> JSONResponse:
     except LedgerUnavailable as error:
         problem = error
     if problem:
-        return JSONResponse(_answer([Fault(Kind.LEDGER_UNAVAILABLE, str(problem))], full=full), 503)
+        return JSONResponse(_answer([Fault(DegradedReason.LEDGER_UNAVAILABLE, str(problem))], full=full), 503)
     return JSONResponse(_answer(degraded(state, paused), full=full))
 
 
-def degraded(state: State, paused: Mapping[str, str]) -> Iterator[Fault]:
+def degraded(state: AppState, paused: Mapping[str, str]) -> Iterator[Fault]:
     """Yield what is wrong while this process can still accept; `paused` has the reason for each paused lane."""
     for lane, reason in paused.items():
-        kind, where = (Kind.GITHUB_PAUSED, "GitHub") if lane == LANE else (Kind.REPOSITORY_PAUSED, lane)
+        kind, where = (
+            (DegradedReason.GITHUB_PAUSED, "GitHub") if lane == LANE else (DegradedReason.REPOSITORY_PAUSED, lane)
+        )
         yield Fault(kind, f"nothing goes to {where}: {reason}")
     for loop in state.loops:
         if not loop.running:
-            yield Fault(Kind.LOOP_STOPPED, f"the {loop.name} has stopped: restart the bridge")
+            yield Fault(DegradedReason.LOOP_STOPPED, f"the {loop.name} has stopped: restart the bridge")
         if loop.failing:
-            yield Fault(Kind.LOOP_FAILING, f"the {loop.name} has failed several times in a row: check the bridge's log")
+            yield Fault(
+                DegradedReason.LOOP_FAILING,
+                f"the {loop.name} has failed several times in a row: check the bridge's log",
+            )
     for reason in state.follower.problems.values():
-        yield Fault(Kind.RUNS_NOT_VISIBLE, reason)
+        yield Fault(DegradedReason.RUNS_NOT_VISIBLE, reason)
     if state.reconciler and state.reconciler.problem:
-        yield Fault(Kind.RECONCILING_FAILED, state.reconciler.problem)
+        yield Fault(DegradedReason.RECONCILING_FAILED, state.reconciler.problem)
     if state.reconciler and state.reconciler.skipped:
-        yield Fault(Kind.ENTRIES_SKIPPED, state.reconciler.skipped)
+        yield Fault(DegradedReason.ENTRIES_SKIPPED, state.reconciler.skipped)
 
 
 def _answer(faults: Iterable[Fault], *, full: bool) -> dict[str, list[str]]:

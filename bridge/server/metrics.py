@@ -7,7 +7,7 @@ from fastapi.responses import PlainTextResponse
 
 from bridge.ledger import LedgerUnavailable
 from bridge.server.figures import CONTENT_TYPE
-from bridge.server.state import State
+from bridge.server.state import AppState
 
 router = APIRouter()
 
@@ -15,13 +15,13 @@ router = APIRouter()
 @router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """Give all metrics; also where the ledger can't be read, and then without its figures."""
-    state = State.of(request)
+    state = AppState.of(request)
     await _ask_ledger(state, arrived=time.monotonic())
     state.metrics.github(state.github.quota, state.github.token_expires_at)
     return Response(state.metrics.text(), media_type=CONTENT_TYPE)
 
 
-async def _ask_ledger(state: State, *, arrived: float) -> None:
+async def _ask_ledger(state: AppState, *, arrived: float) -> None:
     """Ask the ledger once for all who ask meanwhile: to count a million dispatches takes it half a second."""
     async with state.metrics.asking:
         if state.metrics.told_at > arrived:

@@ -10,13 +10,13 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from bridge.core.errors import BridgeError
-from bridge.core.events import Kind
-from bridge.ledger import Listed, Sending, State, Story, Wanted
+from bridge.core.events import EventKind
+from bridge.ledger import DeliveryDetails, DispatchDetails, DispatchState, Filter, VersionSummary
 from bridge.server import formatting, health, timeline
 from bridge.server import replay as replaying
 from bridge.server.auth import NoPage, NotSignedIn, admin
 from bridge.server.errors import RefusingRoute, Unknown, code, headers
-from bridge.server.state import State as Parts
+from bridge.server.state import AppState
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -52,15 +52,15 @@ router = APIRouter(dependencies=[Depends(admin)], route_class=_PageRoute, includ
 @router.get("/")
 async def versions(request: Request, state: str = "", search: str = "", before: str = "") -> Response:
     """List the model versions, newest first, those alone that are in one state or are named so."""
-    parts = Parts.of(request)
+    parts = AppState.of(request)
     search = search.replace("\0", "").strip()[:_LONGEST_SEARCH]
-    chosen = State(state) if state in set(State) else None
-    part = await parts.ledger.listed(Wanted(chosen, search, before=before.replace("\0", "") or None, limit=_ROWS))
+    chosen = DispatchState(state) if state in set(DispatchState) else None
+    part = await parts.ledger.listed(Filter(chosen, search, before=before.replace("\0", "") or None, limit=_ROWS))
     asked = {"search": search, "state": chosen or ""}
     return _page(
         "versions.html",
         rows=[_row(parts, row) for row in part.rows],
-        states=list(State),
+        states=list(DispatchState),
         chosen=chosen,
         search=search,
         first=not before,
@@ -73,7 +73,7 @@ async def versions(request: Request, state: str = "", search: str = "", before: 
 @router.get("/version")
 async def version(request: Request, model: str = "", version: str = "", delivery: str = "") -> Response:
     """Show one version, by its name or by a delivery of it, and all that became of it."""
-    parts = Parts.of(request)
+    parts = AppState.of(request)
     if delivery:
         event = (await replaying.find(parts, delivery)).delivery.event
         model, version = event.model, event.version
@@ -94,7 +94,7 @@ async def version(request: Request, model: str = "", version: str = "", delivery
 @router.post("/deliveries/{delivery_id}/replay")
 async def replay(request: Request, delivery_id: str) -> Response:
     """Send the delivery again, and show its version."""
-    story, _ = await replaying.replay(Parts.of(request), delivery_id)
+    story, _ = await replaying.replay(AppState.of(request), delivery_id)
     event = story.delivery.event
     return RedirectResponse(formatting.page(event.model, event.version, delivery_id), 303)
 
@@ -107,7 +107,7 @@ async def static(name: str) -> Response:
     return Response(_file(name), media_type=_FILES[name])
 
 
-def _row(parts: Parts, row: Listed) -> dict[str, Any]:
+def _row(parts: AppState, row: VersionSummary) -> dict[str, Any]:
     tagged, digest = formatting.image(row.image_uri) if row.image_uri else ("", "")
     return {
         "key": row.dispatch_id,
@@ -128,7 +128,7 @@ def _row(parts: Parts, row: Listed) -> dict[str, Any]:
     }
 
 
-def _story(story: Story, row: Listed, now: float) -> dict[str, Any]:
+def _story(story: DeliveryDetails, row: VersionSummary, now: float) -> dict[str, Any]:
     event = story.delivery.event
     return {
         "id": story.delivery.id,
@@ -140,7 +140,7 @@ def _story(story: Story, row: Listed, now: float) -> dict[str, Any]:
     }
 
 
-def _sent(sending: Sending, row: Listed, now: float) -> dict[str, Any]:
+def _sent(sending: DispatchDetails, row: VersionSummary, now: float) -> dict[str, Any]:
     """Give a dispatch; what the timeline and the answers show of it is not said twice."""
     is_shown = sending.id == row.dispatch_id
     is_said = is_shown or sending.reason in [one.answer for one in sending.answers]
@@ -154,10 +154,10 @@ def _sent(sending: Sending, row: Listed, now: float) -> dict[str, Any]:
     }
 
 
-def _shown(story: Story, row: Listed, now: float) -> dict[str, Any]:
+def _shown(story: DeliveryDetails, row: VersionSummary, now: float) -> dict[str, Any]:
     """Give the way of the dispatch that the version's state is from."""
     sending = next(each for each in story.sent if each.id == row.dispatch_id)
-    pushed = story.delivery.event.kind == Kind.VERSION_CREATED and row.image_status == "pushed"
+    pushed = story.delivery.event.kind == EventKind.VERSION_CREATED and row.image_status == "pushed"
     return {
         "steps": timeline.steps(sending, story.delivery.received_at, pushed=pushed),
         "stretches": timeline.stretches(sending, now=now),
@@ -167,7 +167,7 @@ def _shown(story: Story, row: Listed, now: float) -> dict[str, Any]:
     }
 
 
-async def _troubles(parts: Parts) -> list[str]:
+async def _troubles(parts: AppState) -> list[str]:
     return [fault.reason for fault in health.degraded(parts, await parts.ledger.paused())]
 
 

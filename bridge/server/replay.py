@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import structlog
 
-from bridge.ledger import Dispatch, Story
+from bridge.ledger import DeliveryDetails, Dispatch
 from bridge.server.errors import NothingToSend, Unknown
-from bridge.server.state import State
+from bridge.server.state import AppState
 from bridge.workers import intake
 
 _log = structlog.get_logger(__name__)
 
 
-async def find(state: State, delivery_id: str) -> Story:
+async def find(state: AppState, delivery_id: str) -> DeliveryDetails:
     """Give the delivery with all that became of it; raises `Unknown`."""
     story = None if "\0" in delivery_id else await state.ledger.story(delivery_id)
     if story is None:
@@ -20,7 +20,7 @@ async def find(state: State, delivery_id: str) -> Story:
     return story
 
 
-async def replay(state: State, delivery_id: str) -> tuple[Story, Sequence[Dispatch]]:
+async def replay(state: AppState, delivery_id: str) -> tuple[DeliveryDetails, Sequence[Dispatch]]:
     """Send the delivery again by today's routes; raises `Unknown` and `NothingToSend`."""
     story = await find(state, delivery_id)
     sent = await intake.replay(state.ledger, story.delivery, state.settings.routes, now=state.ledger.time())

@@ -18,7 +18,7 @@ from bridge.workers.reconciler import Reconciler
 
 
 @dataclass(frozen=True)
-class State:
+class AppState:
     """The parts of a running bridge; there is no reconciler where it is off or no MLflow is set."""
 
     settings: Settings

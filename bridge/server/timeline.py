@@ -8,22 +8,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from bridge.ledger import Sending, State
+from bridge.ledger import DispatchDetails, DispatchState
 
-UNDER_WAY: Final = frozenset({State.PENDING, State.SENT, State.RUNNING})
+UNDER_WAY: Final = frozenset({DispatchState.PENDING, DispatchState.SENT, DispatchState.RUNNING})
 
 WIDTH: Final = 1000
 _LEAST: Final = 8
 """Of the bar's width, so that what took no time is seen, too."""
 
 _ENDS: Final = {
-    State.SUCCEEDED: "Run succeeded",
-    State.FAILED: "Run failed",
-    State.CANCELLED: "Run cancelled",
-    State.SUPERSEDED: "Run superseded",
-    State.REJECTED: "Rejected by GitHub",
-    State.UNSEEN: "No run appeared",
-    State.WITHDRAWN: "Withdrawn",
+    DispatchState.SUCCEEDED: "Run succeeded",
+    DispatchState.FAILED: "Run failed",
+    DispatchState.CANCELLED: "Run cancelled",
+    DispatchState.SUPERSEDED: "Run superseded",
+    DispatchState.REJECTED: "Rejected by GitHub",
+    DispatchState.UNSEEN: "No run appeared",
+    DispatchState.WITHDRAWN: "Withdrawn",
 }
 
 
@@ -48,7 +48,7 @@ class Stretch:
     width: int
 
 
-def steps(sending: Sending, received_at: float, *, pushed: bool) -> list[Step]:
+def steps(sending: DispatchDetails, received_at: float, *, pushed: bool) -> list[Step]:
     """Give what has happened so far, in its order; `pushed` where its run is known to have pushed."""
     found = [Step("Received", received_at, None)]
     for name, at in _moments(sending, received_at, pushed):
@@ -58,15 +58,15 @@ def steps(sending: Sending, received_at: float, *, pushed: bool) -> list[Step]:
     return found
 
 
-def _moments(sending: Sending, received_at: float, pushed: bool) -> Iterator[tuple[str, float | None]]:
+def _moments(sending: DispatchDetails, received_at: float, pushed: bool) -> Iterator[tuple[str, float | None]]:
     yield "Replayed", sending.created_at if sending.created_at > received_at else None
     yield "Dispatched", sending.sent_at
     yield "Run started", sending.started_at if sending.sent_at is not None else None
-    done = "Image pushed" if pushed and sending.state == State.SUCCEEDED else _ENDS.get(sending.state, "")
+    done = "Image pushed" if pushed and sending.state == DispatchState.SUCCEEDED else _ENDS.get(sending.state, "")
     yield done, sending.ended_at if sending.state not in UNDER_WAY else None
 
 
-def stretches(sending: Sending, *, now: float) -> list[Stretch]:
+def stretches(sending: DispatchDetails, *, now: float) -> list[Stretch]:
     """Give the parts of the way, as they are drawn side by side."""
     over = sending.state not in UNDER_WAY
     until = sending.ended_at if over and sending.ended_at is not None else now

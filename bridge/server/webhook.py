@@ -21,7 +21,7 @@ from bridge.server import webhook_answers
 from bridge.server.bodies import Body
 from bridge.server.deadline import MAX_HEADERS
 from bridge.server.description import WEBHOOK
-from bridge.server.state import State
+from bridge.server.state import AppState
 from bridge.server.webhook_answers import BodyCutOff, BodyTooLarge, Misframed, TooManyHeaders, Word
 from bridge.workers import intake
 
@@ -64,7 +64,7 @@ class WebhookFirst:
 @router.post(PATH, status_code=202, openapi_extra=WEBHOOK)
 async def webhook(request: Request) -> Response:
     """Take a delivery of MLflow's. 202 says that it is written down and will be dispatched."""
-    state, delivery_id, whole = State.of(request), None, False
+    state, delivery_id, whole = AppState.of(request), None, False
     try:
         headers = _headers(request)
         stamp = signature.stamp(headers.get(DELIVERY_ID_HEADER), headers.get(TIMESTAMP_HEADER))
@@ -85,7 +85,7 @@ async def webhook(request: Request) -> Response:
         return webhook_answers.refused(error, delivery_id, close=not whole)
 
 
-async def receive(state: State, stamp: Stamp, body: bytes) -> Word:
+async def receive(state: AppState, stamp: Stamp, body: bytes) -> Word:
     """Check the content of a delivery whose signature is valid, and accept it; raises one of `answers.REFUSALS`."""
     signature.check_age(stamp, time.time(), state.settings.max_timestamp_age)
     event = events.parse(body)
@@ -101,7 +101,7 @@ async def receive(state: State, stamp: Stamp, body: bytes) -> Word:
     return word
 
 
-async def _accept(state: State, delivery_id: str, event: Event) -> Word:
+async def _accept(state: AppState, delivery_id: str, event: Event) -> Word:
     match await intake.take(state.ledger, event, delivery_id, state.settings.routes, now=state.ledger.time()):
         case None:
             return Word.IGNORED

@@ -9,23 +9,10 @@ from typing import ClassVar, Final
 
 import structlog
 
-from bridge.core.routing import Way
+from bridge.core.dispatches import Decision, Pause, Reject, Retry, Sent, VerifyThenRetry
+from bridge.core.routing import DispatchMethod
 from bridge.github.client import ActionsUnreadable, GithubApi, LookFailed
-from bridge.github.responses import (
-    MAX_DELAY,
-    MAX_RATE_DELAY,
-    Again,
-    Answer,
-    Decision,
-    LookFirst,
-    Outcome,
-    Pause,
-    Reject,
-    Sent,
-    decide,
-    delay,
-    pause,
-)
+from bridge.github.responses import MAX_DELAY, MAX_RATE_DELAY, Answer, Outcome, decide, delay, pause
 from bridge.ledger import LANE, LEASE, Lane, Ledger, Pending, Unstorable
 from bridge.workers.lease import Lease
 from bridge.workers.loop import Loop
@@ -143,7 +130,7 @@ class Dispatcher(Loop):
         )
 
     async def _ask(self, dispatch: Pending) -> Outcome:
-        if dispatch.way is Way.WORKFLOW:
+        if dispatch.way is DispatchMethod.WORKFLOW:
             return await self._github.workflow_dispatch(
                 dispatch.repository, dispatch.workflow or "", dispatch.ref or "", dispatch.payload
             )
@@ -167,7 +154,7 @@ class Dispatcher(Loop):
         now = self._clock()
         if isinstance(error.outcome, Answer) and (paused := pause(error.outcome, pauses=lane.pauses, now=now)):
             return replace(paused, look_first=True)
-        return LookFirst(now + delay(dispatch.attempts, self._chance()), str(error))
+        return VerifyThenRetry(now + delay(dispatch.attempts, self._chance()), str(error))
 
 
 def _left(at: float, now: float, longest: float) -> float:
@@ -186,7 +173,7 @@ def _report(dispatch: Pending, decision: Decision, now: float, *, written: bool)
             log.info("dispatched", seconds=round(now - dispatch.created_at, 3), run_id=run_id)
         case Reject(reason):
             log.error("dispatch rejected", reason=reason)
-        case Again(at, reason) | LookFirst(at, reason):
+        case Retry(at, reason) | VerifyThenRetry(at, reason):
             log.warning("dispatch delayed", reason=reason, seconds=round(at - now, 1))
         case Pause(until, reason, repository_only=alone):
             what = "repository" if alone else "lane"

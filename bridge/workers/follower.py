@@ -9,14 +9,14 @@ from typing import ClassVar, Final
 import structlog
 
 from bridge.core import dispatches as runs
-from bridge.core.dispatches import Open, Run, RunState, State
+from bridge.core.dispatches import DispatchState, OpenDispatch, Run, RunObservation
 from bridge.github.client import GithubApi, LookFailed
 from bridge.github.responses import Answer, delay, pause
 from bridge.ledger import FOLLOWER, Ledger, LedgerUnavailable, Unstorable
 from bridge.mlflow.client import MlflowAnswerTooLarge, MlflowApi, MlflowError, MlflowNotFound, MlflowRefused
+from bridge.mlflow.threads import run_in_daemon_thread
 from bridge.workers.lease import Lease
 from bridge.workers.loop import Loop
-from bridge.workers.threads import aside
 
 LOOK_AGAIN: Final = 300.0
 """Seconds between two looks for re-runs of what has ended: a page may show those a little late."""
@@ -24,7 +24,9 @@ LOOK_AGAIN: Final = 300.0
 _LEASE: Final = 60.0
 """Seconds, beside the interval, after which another process may follow in place of one that is gone."""
 
-_ENDED: Final = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.SUPERSEDED})
+_ENDED: Final = frozenset(
+    {DispatchState.SUCCEEDED, DispatchState.FAILED, DispatchState.CANCELLED, DispatchState.SUPERSEDED}
+)
 
 _RATHER_BY_ID: Final = 2
 """How many known runs are rather read by their ids than looked for on further pages of the list."""
@@ -91,7 +93,7 @@ class Follower(Loop):
         """Let another process follow."""
         await self._lease.release()
 
-    async def _due(self, now: float) -> Sequence[Open]:
+    async def _due(self, now: float) -> Sequence[OpenDispatch]:
         """Give what is under way, and every `LOOK_AGAIN` seconds also what may have been run again."""
         known = [each for each in await self._ledger.open_dispatches(now=now) if each.id not in self.problems]
         if now >= self._looked_again + LOOK_AGAIN:
@@ -99,7 +101,7 @@ class Follower(Loop):
             return known
         return [dispatch for dispatch in known if dispatch.state in runs.UNDER_WAY]
 
-    async def _guarded_look(self, repository: str, dispatches: Sequence[Open]) -> None:
+    async def _guarded_look(self, repository: str, dispatches: Sequence[OpenDispatch]) -> None:
         """Look; an error with this repository doesn't affect the others."""
         try:
             await self._look(repository, dispatches)
@@ -112,7 +114,7 @@ class Follower(Loop):
                 f"the runs of {repository} can't be followed ({type(error).__name__}): check the bridge's log"
             )
 
-    async def _look(self, repository: str, dispatches: Sequence[Open]) -> None:
+    async def _look(self, repository: str, dispatches: Sequence[OpenDispatch]) -> None:
         asked = self._clock()
         try:
             found = await self._find(repository, dispatches)
@@ -125,7 +127,7 @@ class Follower(Loop):
         seen = [(dispatch, runs.decide(dispatch, found[dispatch.id], at=asked)) for dispatch in known]
         await self._write_down([(dispatch, state) for dispatch, state in seen if state])
 
-    async def _find(self, repository: str, dispatches: Sequence[Open]) -> Mapping[str, Run | None]:
+    async def _find(self, repository: str, dispatches: Sequence[OpenDispatch]) -> Mapping[str, Run | None]:
         """Give the run of each dispatch, None where it has none; what can't be known just now is left out.
 
         The list is read as far as is needed for those whose run isn't known; the others are then read by their ids.
@@ -146,7 +148,7 @@ class Follower(Loop):
             found[dispatch.id] = await self._github.read_run(repository, run_id)
         return found
 
-    def _to_read(self, missing: Sequence[Open]) -> list[tuple[Open, int]]:
+    def _to_read(self, missing: Sequence[OpenDispatch]) -> list[tuple[OpenDispatch, int]]:
         """Give what is under way first, and the rest in any order, so that each comes round."""
         known = [(each, each.run_id) for each in missing if each.run_id is not None]
         return sorted(known, key=lambda pair: (pair[0].state not in runs.UNDER_WAY, self._chance()))[:_READ_BY_ID]
@@ -162,7 +164,7 @@ class Follower(Loop):
             _log.error("runs can't be followed", repository=repository, reason=str(error), seconds=round(until - now))
         self.problems[repository] = str(error)
 
-    async def _write_down(self, changes: Sequence[tuple[Open, RunState]]) -> None:
+    async def _write_down(self, changes: Sequence[tuple[OpenDispatch, RunObservation]]) -> None:
         """Read the images first: where the process is killed in between, both are done again."""
         self._unread |= {(each.model, each.version): None for each, seen in changes if seen.state in _ENDED}
         await self._read_images()
@@ -181,8 +183,8 @@ class Follower(Loop):
                 if written:
                     self._report(dispatch, written)
 
-    def _report(self, dispatch: Open, seen: RunState) -> None:
-        tell = _log.error if seen.state in (State.FAILED, State.UNSEEN) else _log.info
+    def _report(self, dispatch: OpenDispatch, seen: RunObservation) -> None:
+        tell = _log.error if seen.state in (DispatchState.FAILED, DispatchState.UNSEEN) else _log.info
         tell(
             "run",
             state=seen.state,
@@ -220,15 +222,15 @@ class Follower(Loop):
         if self._mlflow is None:
             return
         try:
-            tags = (await aside(self._mlflow.version, model, version)).tags
+            tags = (await run_in_daemon_thread(self._mlflow.version, model, version)).tags
         except MlflowNotFound:
             return  # it has been deleted
         now = self._clock()
         await self._ledger.write_image(model, version, tags.get("image.uri"), tags.get("image.status"), now=now)
 
 
-def _by_repository(dispatches: Sequence[Open]) -> Mapping[str, Sequence[Open]]:
-    found: dict[str, list[Open]] = defaultdict(list)
+def _by_repository(dispatches: Sequence[OpenDispatch]) -> Mapping[str, Sequence[OpenDispatch]]:
+    found: dict[str, list[OpenDispatch]] = defaultdict(list)
     for dispatch in dispatches:
         found[dispatch.repository].append(dispatch)
     return found

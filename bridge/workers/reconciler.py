@@ -7,17 +7,17 @@ from typing import ClassVar, Final, TypeVar
 import structlog
 
 from bridge.core import missed_events, routing
-from bridge.core.events import Event, Kind, UnsupportedEvent
-from bridge.core.missed_events import Aliases, BookmarkUnreadable, Move, Watermark
+from bridge.core.events import Event, EventKind, UnsupportedEvent
+from bridge.core.missed_events import AliasChange, Aliases, BookmarkUnreadable, Watermark
 from bridge.core.payload import PayloadTooLarge
 from bridge.core.routing import Route
 from bridge.core.text import clean
 from bridge.ledger import RECONCILER, Accepted, Ledger
 from bridge.mlflow.client import MlflowApi, MlflowError, RecentVersion, RegisteredModel, Skipped
+from bridge.mlflow.threads import run_in_daemon_thread
 from bridge.workers import intake
 from bridge.workers.lease import Lease
 from bridge.workers.loop import Loop
-from bridge.workers.threads import aside
 
 VERSIONS: Final = "reconciler.versions"
 ALIASES: Final = "reconciler.aliases"
@@ -48,17 +48,17 @@ def fault(error: UnsupportedEvent | PayloadTooLarge) -> str:
     return error.fault if isinstance(error, UnsupportedEvent) and error.fault else str(error)
 
 
-async def untold(ledger: Ledger, move: Move, last: Aliases) -> str | None:
+async def untold(ledger: Ledger, move: AliasChange, last: Aliases) -> str | None:
     """Give the id of the delivery that the move is to have; None where a delivery told of it already.
 
     The alias's newest delivery may be of an earlier move to the same version: in between the alias pointed to a
     version whose own event covered it, and which was told of later.
     """
-    told = await ledger.last_told(Kind.ALIAS_CREATED, move.model, alias=move.alias)
+    told = await ledger.last_told(EventKind.ALIAS_CREATED, move.model, alias=move.alias)
     if told and told.version == move.version:
         between = last.get(move.model, {}).get(move.alias)
         is_number = between is not None and between.isascii() and between.isdigit()  # of no other there is a delivery
-        covering = await ledger.last_told(Kind.VERSION_CREATED, move.model, version=between) if is_number else None
+        covering = await ledger.last_told(EventKind.VERSION_CREATED, move.model, version=between) if is_number else None
         if covering is None or covering.received_at <= told.received_at:
             return None
     return missed_events.alias_delivery_id(move, told.id if told else None)
@@ -97,7 +97,7 @@ class Reconciler(Loop):
         self._taken = taken
         self._clock = clock or ledger.time
         self._lease = Lease(ledger, RECONCILER, seconds=_LEASE, clock=self._clock)
-        self._suspects: dict[Move, float] = {}
+        self._suspects: dict[AliasChange, float] = {}
         self._skipped: dict[str, str] = {}
         self._skipped_before: dict[str, str] = {}
         self._due = 0.0
@@ -134,7 +134,7 @@ class Reconciler(Loop):
     async def _look(self, now: float) -> float:
         """The aliases are read before any version is taken in: its run, which comes later, sees them all."""
         self._skipped_before, self._skipped = self._skipped, {}
-        models = await aside(lambda: list(self._mlflow.registered_models()))
+        models = await run_in_daemon_thread(lambda: list(self._mlflow.registered_models()))
         aliases = {model.name: model.aliases for model in self._readable(models, RegisteredModel)}
         watermark = await self._watermark(now)
         last = await self._last_aliases(aliases)
@@ -180,7 +180,7 @@ class Reconciler(Loop):
                     return (version.created + 1) / 1000
             return 0.0
 
-        behind = await aside(newest)
+        behind = await run_in_daemon_thread(newest)
         watermark = Watermark.baseline(behind if self._since is None else self._since)
         await self._ledger.write_bookmark(VERSIONS, watermark.write())
         _log.info("reconciler begins", versions_since=datetime.fromtimestamp(watermark.floor, UTC).isoformat())
@@ -195,7 +195,7 @@ class Reconciler(Loop):
 
     async def _versions(self, watermark: Watermark, now: float) -> Found:
         """Take in the versions that no delivery told of, oldest first, and give their events."""
-        listed = await aside(lambda: list(self._mlflow.recent_versions(int(watermark.begin * 1000))))
+        listed = await run_in_daemon_thread(lambda: list(self._mlflow.recent_versions(int(watermark.begin * 1000))))
         known = self._readable(listed, RecentVersion)
         ripe = [version for version in reversed(known) if version.created / 1000 <= now - self._grace]
         found: dict[tuple[str, str], Event] = {}
@@ -214,7 +214,7 @@ class Reconciler(Loop):
 
     async def _is_told(self, version: RecentVersion) -> bool:
         """Tell whether a delivery told of this very version, not of one of its name that was deleted before it."""
-        told = await self._ledger.last_told(Kind.VERSION_CREATED, version.name, version=version.version)
+        told = await self._ledger.last_told(EventKind.VERSION_CREATED, version.name, version=version.version)
         return told is not None and told.received_at >= version.created / 1000 - missed_events.CLOCKS
 
     async def _moves(self, last: Aliases, aliases: Aliases, found: Found, now: float) -> None:
@@ -222,9 +222,9 @@ class Reconciler(Loop):
 
         MLflow doesn't say when an alias was set: it is as old as our knowing of it.
         """
-        moves = missed_events.moves(last, aliases)
+        moves = missed_events.changed_aliases(last, aliases)
         self._suspects = {move: self._suspects.get(move, now) for move in moves}
-        done: list[Move] = []
+        done: list[AliasChange] = []
         for move in moves:
             try:
                 if await self._is_done(move, last, found, now):
@@ -239,7 +239,7 @@ class Reconciler(Loop):
         for move in done:
             del self._suspects[move]
 
-    async def _is_done(self, move: Move, last: Aliases, found: Found, now: float) -> bool:
+    async def _is_done(self, move: AliasChange, last: Aliases, found: Found, now: float) -> bool:
         event = missed_events.alias_event(move)
         if not self._is_wanted(event):
             return True

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from bridge.demo.stage import Stage, checkout, missing_for_images, remove_images, stage
 from tests.e2e.containers import images as images
 from tests.e2e.workshop import workshop as workshop
+from tests.loopback.stage import Stage, checkout, missing_for_images, remove_images, stage
 
 
 @pytest.fixture(scope="session")

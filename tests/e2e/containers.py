@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bridge.demo.stage import base_image, missing_for_images
+from tests.loopback.stage import base_image, missing_for_images
 
 ROOT = Path(__file__).parents[2]
 _SECONDS = 90.0

@@ -8,11 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bridge.demo.processes import free_port
-from bridge.demo.stage import base_image
 from tests.e2e.containers import ROOT, Container, Images, container, docker, size, volume
 from tests.integration.conftest import SECRET
 from tests.integration.deliveries import VALID, post, signed
+from tests.loopback.servers import free_port
+from tests.loopback.stage import base_image
 from tests.postgres import Postgres
 
 ENV = f"MLFLOW_WEBHOOK_SECRET={SECRET}\nGITHUB_REPOSITORY=owner/models\nGITHUB_TOKEN=ghp_none\n"

@@ -14,15 +14,15 @@ import certifi
 import mlflow
 import pytest
 
-from bridge.demo.checkout import copy
-from bridge.demo.github import LoopbackGitHub
-from bridge.demo.registry import Registry
-from bridge.demo.runs import Run
-from bridge.demo.stage import REPOSITORY, checkout, missing_for_images
 from bridge.image.labels import LAYERED_RECIPE
 from tests.e2e.containers import docker
 from tests.e2e.test_layered import index
 from tests.e2e.workshop import Workshop, annotations, by_hand, dispatch, ended, jobs, steps
+from tests.loopback.github.runs import Run
+from tests.loopback.github.server import LoopbackGitHub
+from tests.loopback.registry import Registry
+from tests.loopback.runner.checkout import copy
+from tests.loopback.stage import REPOSITORY, checkout, missing_for_images
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow warns of its own dependencies
 

@@ -12,13 +12,13 @@ from uuid import uuid4
 
 import pytest
 
-from bridge.demo.stage import base_image, missing_for_images
 from bridge.image.builders.choice import LAYERED, Builder
 from bridge.image.docker import CONTAINER_LABEL, IMAGE_LABEL, RUN
 from bridge.image.metadata import ModelMetadata
 from bridge.image.workspace import Plan, Workspace
 from tests.e2e.containers import Container, container, docker
 from tests.e2e.workshop import Workshop, by_hand, ended, steps
+from tests.loopback.stage import base_image, missing_for_images
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
 _PYTHON = base_image().removeprefix("python:").removesuffix("-slim")

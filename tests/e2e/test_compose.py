@@ -24,11 +24,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from dotenv import dotenv_values
 
-from bridge import weak_settings
-from bridge.demo.processes import free_port
-from bridge.demo.stage import base_image
-from bridge.settings import Settings, load
+from bridge.settings import Settings, find_weaknesses, load
 from tests.e2e.containers import ROOT, Images, also_called, docker
+from tests.loopback.servers import free_port
+from tests.loopback.stage import base_image
 
 PROFILES = {
     "": set(),
@@ -36,7 +35,6 @@ PROFILES = {
     "minio": {"minio"},
     "sqlite": {"bridge", "webhook"},
     "postgresql": {"bridge-postgresql", "postgres", "webhook"},
-    "demo": {"rustfs", "bridge-demo", "github", "webhook-demo"},
     "example": {"example"},
 }
 """What each profile starts besides the tracking server and its bucket."""
@@ -213,7 +211,7 @@ def test_the_commands_of_the_page_give_every_secret_a_value_that_nobody_else_can
     monkeypatch.chdir(tmp_path)
     for name, value in environment.items():
         monkeypatch.setenv(name, value or "")
-    assert {weakness.setting for weakness in weak_settings.find(load())} == set()
+    assert {weakness.setting for weakness in find_weaknesses(load())} == set()
 
 
 def test_no_secret_has_a_value_of_its_own(compose: Stack) -> None:

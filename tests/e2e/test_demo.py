@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.demo.stage import missing_for_images
+from tests.loopback.stage import missing_for_images
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,13 +10,13 @@ from typing import Any
 import httpx
 import pytest
 
-from bridge.demo.github import LoopbackGitHub
-from bridge.demo.runs import Run
 from bridge.image.labels import MODEL
 from bridge.image.naming import slug
 from bridge.image.registry.client import Repository
 from tests.e2e.workshop import Workshop, annotations, dispatch, ended, jobs
 from tests.labelled import put
+from tests.loopback.github.runs import Run
+from tests.loopback.github.server import LoopbackGitHub
 
 OWNED = "owned-by-a-payload"
 """A file that a command would make; MLflow takes no slash in a model's name, so commands go to HOME first."""

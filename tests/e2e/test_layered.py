@@ -16,8 +16,6 @@ from pathlib import Path
 import pytest
 
 from bench.images import in_registry, signed_in, size_of
-from bridge.demo.registry import Registry
-from bridge.demo.stage import base_image, missing_for_images
 from bridge.image import docker
 from bridge.image.artifacts import metadata_in
 from bridge.image.builders.layered import assemble as layered
@@ -29,6 +27,8 @@ from bridge.image.builders.layered.requirements import Requirements
 from bridge.image.errors import BuildFailed
 from bridge.image.metadata import ModelMetadata
 from bridge.image.steps import smoke_test
+from tests.loopback.registry import Registry
+from tests.loopback.stage import base_image, missing_for_images
 from tests.proof import parity
 
 _CREATED = "2000-01-01T00:00:00Z"
@@ -51,7 +51,7 @@ class Pushed:
     """The first version: its folder, its image, and where that was pushed."""
 
     model: Path
-    image: layered.Image
+    image: layered.LayeredImage
     repository: LayeredRepository
     blobs: Path
 
@@ -182,7 +182,7 @@ def test_no_secret_of_a_build_is_in_its_image_and_nothing_is_built_from_source_b
             layered_engine.install(of("fromsource==1.0"), tmp_path / "none", given)
 
 
-def contents(image: layered.Image) -> dict[str, bytes]:
+def contents(image: layered.LayeredImage) -> dict[str, bytes]:
     """What an image says where: to who reads the registry, and to who asks the engine that holds it."""
     image.load()
     try:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from bridge.demo.github import LoopbackGitHub
 from tests.e2e.workshop import Workshop, annotations, by_hand, ended, jobs
 from tests.labelled import put
+from tests.loopback.github.server import LoopbackGitHub
 
 SOURCE = "s3://bucket/m"
 

@@ -8,9 +8,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from bridge.demo.runs import Run
 from tests.e2e.workshop import Workshop, by_hand, ended, steps, tree_with
 from tests.labelled import put
+from tests.loopback.github.runs import Run
 
 
 def tree_where(folder: Path, scripts: Mapping[str, str]) -> Path:

@@ -7,9 +7,9 @@ import subprocess
 import time
 from contextlib import ExitStack
 
-from bridge.demo.runs import Run
 from tests.e2e.workshop import Workshop, annotations, by_hand, ended, jobs, steps
 from tests.labelled import put
+from tests.loopback.github.runs import Run
 from tests.relay import relay
 
 ALIASES = [f"alias-{number}" for number in range(10)]

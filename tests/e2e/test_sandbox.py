@@ -8,12 +8,12 @@ from uuid import uuid4
 
 import pytest
 
-from bridge.demo.stage import base_image, missing_for_images
 from bridge.image import docker as engine
 from bridge.image import sandbox
 from bridge.image.errors import SmokeTestFailed
 from bridge.image.steps import smoke_test
 from tests.e2e.containers import docker
+from tests.loopback.stage import base_image, missing_for_images
 
 MACHINE = 1 << 30
 """Bytes of memory that the engine's machine seems to have: the attacks go a little beyond, on old code as well."""

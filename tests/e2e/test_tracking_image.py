@@ -15,10 +15,10 @@ import mlflow
 import psycopg
 import pytest
 
-from bridge.demo.processes import free_port
-from bridge.demo.stage import base_image
 from tests.e2e.containers import ROOT, Container, Images, answers, container, docker, network, volume
 from tests.integration.conftest import SECRET
+from tests.loopback.servers import free_port
+from tests.loopback.stage import base_image
 from tests.postgres import Postgres
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow warns of its own dependencies

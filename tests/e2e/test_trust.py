@@ -16,12 +16,12 @@ import bcrypt
 import mlflow
 import pytest
 
-from bridge.demo.github import LoopbackGitHub
-from bridge.demo.processes import MlflowServer
-from bridge.demo.registry import Registry
-from bridge.demo.runs import Run
-from bridge.demo.stage import REPOSITORY, base_image, checkout, missing_for_images, new_runner, remove_images
 from tests.e2e.workshop import Workshop, by_hand, ended, steps, tree_with
+from tests.loopback.github.runs import Run
+from tests.loopback.github.server import LoopbackGitHub
+from tests.loopback.registry import Registry
+from tests.loopback.servers import MlflowServer
+from tests.loopback.stage import REPOSITORY, base_image, checkout, missing_for_images, new_runner, remove_images
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow warns of its own dependencies
 

@@ -13,10 +13,10 @@ import httpx
 import mlflow
 import pytest
 
-from bridge.demo.registry import Registry
-from bridge.demo.runs import Run
-from bridge.demo.stage import Stage, serving
 from bridge.mlflow.client import ModelVersion
+from tests.loopback.github.runs import Run
+from tests.loopback.registry import Registry
+from tests.loopback.stage import Stage, serving
 
 _RUN = 1200.0
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow warns of its own dependencies

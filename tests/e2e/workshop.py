@@ -18,14 +18,14 @@ from uuid import uuid4
 import mlflow
 import pytest
 
-from bridge.demo.checkout import copy
-from bridge.demo.github import LoopbackGitHub
-from bridge.demo.processes import MlflowServer
-from bridge.demo.registry import Registry
-from bridge.demo.runner import ActRunner
-from bridge.demo.runs import Run
-from bridge.demo.stage import REPOSITORY, base_image, checkout, missing_for_images, new_runner, remove_images
 from bridge.mlflow.client import MlflowApi
+from tests.loopback.github.runs import Run
+from tests.loopback.github.server import LoopbackGitHub
+from tests.loopback.registry import Registry
+from tests.loopback.runner.act import ActRunner
+from tests.loopback.runner.checkout import copy
+from tests.loopback.servers import MlflowServer
+from tests.loopback.stage import REPOSITORY, base_image, checkout, missing_for_images, new_runner, remove_images
 
 _RUN = 600.0
 _PYTHON = ".".join(str(part) for part in sys.version_info[:3])

@@ -1,4 +1,4 @@
-"""Real processes on 127.0.0.1: one MLflow server for all tests; see also `bridge.demo.processes`."""
+"""Real processes on 127.0.0.1: one MLflow server for all tests; see also `tests.loopback.servers`."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,10 +8,10 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from bridge.demo.github import LoopbackGitHub
-from bridge.demo.limits import Limits
-from bridge.demo.processes import BridgeServer, MlflowServer
 from bridge.mlflow.client import MlflowApi
+from tests.loopback.github.limits import Limits
+from tests.loopback.github.server import LoopbackGitHub
+from tests.loopback.servers import BridgeServer, MlflowServer
 
 SECRET = "sentinel-secret-of-the-webhook"
 TOKEN = "ghp_sentineltokenofthebridge"

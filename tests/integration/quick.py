@@ -10,9 +10,9 @@ from bridge.core import dispatches, missed_events
 missed_events.GRACE = float(os.environ.get("QUICK_GRACE", "1"))  # type: ignore[misc]  # final for all but us
 dispatches.UNSEEN_AFTER = 4.0  # type: ignore[misc]
 
-from bridge.workers import (
+from bridge.workers import (  # noqa: E402  after the constants
     follower,
-    reconciler,  # noqa: E402  they read the above when they are imported
+    reconciler,
 )
 
 follower.LOOK_AGAIN = 0.5  # type: ignore[misc]

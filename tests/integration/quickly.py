@@ -7,8 +7,8 @@ from pathlib import Path
 
 import httpx
 
-from bridge.demo.processes import BridgeServer
-from bridge.demo.runs import Assignment, Conclusion, Report
+from tests.loopback.github.runs import Assignment, Conclusion, Report
+from tests.loopback.servers import BridgeServer
 
 ROOT = Path(__file__).parents[2]
 

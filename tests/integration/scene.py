@@ -8,9 +8,9 @@ from uuid import NAMESPACE_URL, uuid5
 
 from ulid import ULID
 
-from bridge.core.events import Event, Kind
-from bridge.github.responses import Again, Decision, Reject, Sent
-from bridge.ledger import FOLLOWER, LANE, Delivery, Dispatch, Ledger, RunState, State
+from bridge.core.dispatches import Decision, Reject, Retry, Sent
+from bridge.core.events import Event, EventKind
+from bridge.ledger import FOLLOWER, LANE, Delivery, Dispatch, DispatchState, Ledger, RunObservation
 from tests.integration.conftest import REPOSITORY
 
 UNSEEN = (
@@ -29,7 +29,7 @@ class Told:
     model: str
     version: str
     since: float
-    state: State
+    state: DispatchState
     alias: str | None = None
     ran: float = 95.0
     reason: str | None = None
@@ -40,24 +40,33 @@ class Told:
 
 
 STORY = (
-    Told("prévision (été)", "3", 2.2 * 86_400, State.SUCCEEDED, ran=210),
-    Told("fraud/scoring-eu", "17", 26 * 3600, State.UNSEEN, reason=UNSEEN),
-    Told("demand-forecast", "102", 7 * 3600, State.SUCCEEDED, ran=160),
-    Told("demand-forecast", "103", 5 * 3600, State.CANCELLED, reason="the run was cancelled: re-run it if needed"),
-    Told("churn", "8", 3 * 3600, State.SUCCEEDED),
-    Told("churn", "8", 2.6 * 3600, State.SUCCEEDED, alias="champion", ran=24),
-    Told("Customer Lifetime Value (EU)", "2", 95 * 60, State.REJECTED, reason="GitHub will not take the dispatch"),
+    Told("prévision (été)", "3", 2.2 * 86_400, DispatchState.SUCCEEDED, ran=210),
+    Told("fraud/scoring-eu", "17", 26 * 3600, DispatchState.UNSEEN, reason=UNSEEN),
+    Told("demand-forecast", "102", 7 * 3600, DispatchState.SUCCEEDED, ran=160),
     Told(
-        "fraud/scoring-eu", "18", 52 * 60, State.FAILED, ran=312, reason="the run failed: its page says in which step"
+        "demand-forecast", "103", 5 * 3600, DispatchState.CANCELLED, reason="the run was cancelled: re-run it if needed"
     ),
-    Told("demand-forecast", "104", 34 * 60, State.SUCCEEDED, ran=171),
-    Told("demand-forecast", "104", 33 * 60, State.SUCCEEDED, alias="challenger", ran=22),
-    Told("churn", "9", 12 * 60, State.SUCCEEDED, ran=88),
-    Told("iris-clf", "42", 6 * 60, State.SUCCEEDED, ran=131),
-    Told("churn", "9", 3 * 60, State.RUNNING, alias="champion"),
-    Told("search/reranker", "5", 70, State.RUNNING),
-    Told("iris-clf", "43", 25, State.SENT),
-    Told("demand-forecast", "105", 8, State.PENDING),
+    Told("churn", "8", 3 * 3600, DispatchState.SUCCEEDED),
+    Told("churn", "8", 2.6 * 3600, DispatchState.SUCCEEDED, alias="champion", ran=24),
+    Told(
+        "Customer Lifetime Value (EU)", "2", 95 * 60, DispatchState.REJECTED, reason="GitHub will not take the dispatch"
+    ),
+    Told(
+        "fraud/scoring-eu",
+        "18",
+        52 * 60,
+        DispatchState.FAILED,
+        ran=312,
+        reason="the run failed: its page says in which step",
+    ),
+    Told("demand-forecast", "104", 34 * 60, DispatchState.SUCCEEDED, ran=171),
+    Told("demand-forecast", "104", 33 * 60, DispatchState.SUCCEEDED, alias="challenger", ran=22),
+    Told("churn", "9", 12 * 60, DispatchState.SUCCEEDED, ran=88),
+    Told("iris-clf", "42", 6 * 60, DispatchState.SUCCEEDED, ran=131),
+    Told("churn", "9", 3 * 60, DispatchState.RUNNING, alias="champion"),
+    Told("search/reranker", "5", 70, DispatchState.RUNNING),
+    Told("iris-clf", "43", 25, DispatchState.SENT),
+    Told("demand-forecast", "105", 8, DispatchState.PENDING),
 )
 
 
@@ -71,23 +80,23 @@ async def write(ledger: Ledger, now: float) -> None:
 
 
 async def _write(ledger: Ledger, told: Told, at: float) -> None:
-    kind = Kind.ALIAS_CREATED if told.alias else Kind.VERSION_CREATED
+    kind = EventKind.ALIAS_CREATED if told.alias else EventKind.VERSION_CREATED
     source = None if told.alias else "models:/m-1"
     dispatch_id = str(ULID.from_timestamp(at))
     event = Event(kind, told.model, told.version, told.alias, source=source)
     dispatch = Dispatch(dispatch_id, "environment", REPOSITORY, "mlflow-model-version", "{}")
     await ledger.accept(Delivery(told.id, event, at), [dispatch])
-    if told.state == State.FAILED:
-        await _try(ledger, Again(at + 4, "GitHub failed (502 Bad Gateway): it is sent again by itself"), at + 0.6)
-    if told.state == State.PENDING:
+    if told.state == DispatchState.FAILED:
+        await _try(ledger, Retry(at + 4, "GitHub failed (502 Bad Gateway): it is sent again by itself"), at + 0.6)
+    if told.state == DispatchState.PENDING:
         busy = "GitHub failed (503 Service Unavailable): it is sent again by itself"
-        await _try(ledger, Again(at + 290, busy), at + 1)
+        await _try(ledger, Retry(at + 290, busy), at + 1)
         return
-    if told.state == State.REJECTED:
+    if told.state == DispatchState.REJECTED:
         words = "GitHub will not take the dispatch (422 Workflow does not have 'repository_dispatch' trigger)"
         await _try(ledger, Reject(f"{words}: mend what it names, then replay it"), at + 1.1)
         return
-    sent_at = at + (5.1 if told.state == State.FAILED else 1.2)
+    sent_at = at + (5.1 if told.state == DispatchState.FAILED else 1.2)
     await _try(ledger, Sent(), sent_at)
     await _follow(ledger, told, dispatch_id, sent_at)
 
@@ -102,18 +111,22 @@ async def _try(ledger: Ledger, decision: Decision, at: float) -> None:
 
 
 async def _follow(ledger: Ledger, told: Told, dispatch_id: str, sent_at: float) -> None:
-    if told.state == State.SENT:
+    if told.state == DispatchState.SENT:
         return
-    if told.state == State.UNSEEN:
-        assert await ledger.settle_run(dispatch_id, RunState(State.UNSEEN, None, None, told.reason, sent_at + 600))
+    if told.state == DispatchState.UNSEEN:
+        assert await ledger.settle_run(
+            dispatch_id, RunObservation(DispatchState.UNSEEN, None, None, told.reason, sent_at + 600)
+        )
         return
     run_id = 14_000_000_000 + int(sent_at) % 10_000_000
     url, began = f"https://github.com/{REPOSITORY}/actions/runs/{run_id}", sent_at + 14
-    assert await ledger.settle_run(dispatch_id, RunState(State.RUNNING, run_id, url, None, began + 1, began))
-    if told.state != State.RUNNING:
+    assert await ledger.settle_run(
+        dispatch_id, RunObservation(DispatchState.RUNNING, run_id, url, None, began + 1, began)
+    )
+    if told.state != DispatchState.RUNNING:
         ended = began + told.ran
-        assert await ledger.settle_run(dispatch_id, RunState(told.state, run_id, url, told.reason, ended, began))
-    if told.state in (State.SUCCEEDED, State.FAILED):
+        assert await ledger.settle_run(dispatch_id, RunObservation(told.state, run_id, url, told.reason, ended, began))
+    if told.state in (DispatchState.SUCCEEDED, DispatchState.FAILED):
         await _image(ledger, told, sent_at)
 
 
@@ -121,7 +134,7 @@ async def _image(ledger: Ledger, told: Told, now: float) -> None:
     name = told.model if told.model.isascii() else "pr-vision-t-3f9a1c"
     digest = uuid5(NAMESPACE_URL, told.model + told.version).hex * 2
     uri = f"ghcr.io/{REPOSITORY}/{name.replace('/', '-')}:{told.version}@sha256:{digest}"
-    pushed = told.state == State.SUCCEEDED
+    pushed = told.state == DispatchState.SUCCEEDED
     await ledger.write_image(
         told.model, told.version, uri if pushed else None, "pushed" if pushed else "failed", now=now
     )

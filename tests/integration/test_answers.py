@@ -18,7 +18,7 @@ from bridge.github.app_auth import AppInstallation
 from bridge.github.client import GithubApi, LookFailed, StaticToken
 from bridge.github.responses import Answer, NotSent, Unanswered
 from bridge.mlflow.client import MlflowAnswerTooLarge, MlflowApi, MlflowError, MlflowUnreachable
-from bridge.workers.threads import aside
+from bridge.mlflow.threads import run_in_daemon_thread
 from tests.integration import hostile_server
 from tests.integration.conftest import TOKEN
 from tests.integration.deliveries import VALID, post, rows, until
@@ -66,7 +66,7 @@ async def ask_both(url: str) -> list[BaseException]:
             raised.append(error)
     with httpx.Client(trust_env=False) as blocking:
         try:
-            await aside(http_answers.ask_blocking, blocking, blocking.build_request("GET", url))
+            await run_in_daemon_thread(http_answers.ask_blocking, blocking, blocking.build_request("GET", url))
         except AnswerUnreadable as error:
             raised.append(error)
     return raised
@@ -138,7 +138,7 @@ async def test_every_call_to_mlflow_ends_with_an_error_of_ours(answer: hostile_s
         expected = MlflowAnswerTooLarge if answer in TOO_LARGE else MlflowUnreachable
         for call in (lambda: api.version("iris", "1"), lambda: api.set_version_tag("iris", "1", "k", "v")):
             with pytest.raises(expected):
-                await asyncio.wait_for(aside(call), PATIENCE)
+                await asyncio.wait_for(run_in_daemon_thread(call), PATIENCE)
 
 
 def test_a_connection_of_tls_that_is_cut_stays_one_of_tls() -> None:
@@ -164,7 +164,7 @@ async def test_neither_client_keeps_cookies() -> None:
             assert not github._client.cookies
         with MlflowApi(server.url) as mlflow:
             with pytest.raises(MlflowError):
-                await aside(mlflow.version, "iris", "1")
+                await run_in_daemon_thread(mlflow.version, "iris", "1")
             assert not mlflow._client.cookies
 
 
@@ -175,7 +175,7 @@ async def test_neither_client_follows_a_redirect_with_its_credentials() -> None:
             async with GithubApi(server.url, StaticToken("t")) as github:
                 assert await github.dispatch("o/r", "type", "{}") == Answer(302)
             with MlflowApi(server.url, token="t") as mlflow, pytest.raises(MlflowError):
-                await aside(mlflow.version, "iris", "1")
+                await run_in_daemon_thread(mlflow.version, "iris", "1")
     assert elsewhere.requests == []
 
 

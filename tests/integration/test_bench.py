@@ -11,9 +11,9 @@ import pytest
 from bench.accept import BareServer, Contestant, filled, promises
 from bench.images import Measured, Round, Start, aims, verdicts
 from bench.load import Load, NotTaken, load, signed
-from bridge.demo.processes import BridgeServer
 from tests.integration.conftest import SECRET
 from tests.integration.deliveries import rows
+from tests.loopback.servers import BridgeServer
 
 ROOT = Path(__file__).parents[2]
 LOAD = Load(per_second=1000, p50=10, p99=20, busy=0.1)

@@ -15,12 +15,12 @@ import pytest
 from mlflow.entities.webhook import WebhookEvent
 from mlflow.webhooks.types import EVENT_TO_PAYLOAD_CLASS
 
-from bridge.core.events import Kind
-from bridge.demo.github import LoopbackGitHub
-from bridge.demo.processes import BridgeServer, MlflowServer
+from bridge.core.events import EventKind
 from bridge.mlflow.client import MlflowApi
 from tests.integration.conftest import SECRET, TOKEN, Create
 from tests.integration.deliveries import VALID, post, rows, until
+from tests.loopback.github.server import LoopbackGitHub
+from tests.loopback.servers import BridgeServer, MlflowServer
 
 _NOT_OUT = "select count(*) from dispatches where state not in ('sent', 'running')"
 """Counts what has not gone out; the follower may have found the run of what has."""
@@ -121,7 +121,7 @@ def test_mlflows_own_test_events_are_answered_and_never_dispatched(
     for kind in ALL_KINDS:
         tested = mlflow_api.test_webhook(webhook, kind)
         said = json.loads(tested.body or "{}")
-        if kind in set(Kind):
+        if kind in set(EventKind):
             assert (tested.success, tested.status, said["status"]) == (True, 200, "test"), kind
         else:
             assert (tested.success, tested.status) == (False, 422), kind

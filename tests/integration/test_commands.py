@@ -13,13 +13,13 @@ from uuid import uuid4
 
 import pytest
 
-from bridge.demo.github import LoopbackGitHub
-from bridge.demo.processes import BridgeServer, MlflowServer
 from bridge.mlflow.client import MlflowApi, Webhook
 from tests.integration.conftest import REPOSITORY, SECRET, TOKEN, Create
 from tests.integration.deliveries import rows, until
 from tests.integration.quickly import WORKFLOW, FakeRunner, QuickBridge
 from tests.integration.test_doctor import made_tree
+from tests.loopback.github.server import LoopbackGitHub
+from tests.loopback.servers import BridgeServer, MlflowServer
 
 NEXT_SECRET = "sentinel-secret-after-the-rotation"
 ROOT = Path(__file__).parents[2]

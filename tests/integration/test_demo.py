@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-COMMAND = [sys.executable, "-m", "bridge", "demo"]
+COMMAND = [sys.executable, "-m", "tests.loopback.demo"]
 
 
 def environment(folder: Path) -> dict[str, str]:

@@ -15,11 +15,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from bridge.demo.apps import App
-from bridge.demo.github import PERMISSIONS, LoopbackGitHub
-from bridge.demo.processes import BridgeServer, MlflowServer, free_port
 from bridge.mlflow.client import MlflowApi
 from tests.integration.conftest import REPOSITORY, SECRET, TOKEN
+from tests.loopback.github.apps import App
+from tests.loopback.github.server import PERMISSIONS, LoopbackGitHub
+from tests.loopback.servers import BridgeServer, MlflowServer, free_port
 
 ROOT = Path(__file__).parents[2]
 EVENTS = ["model_version.created", "model_version_alias.created"]

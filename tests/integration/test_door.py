@@ -13,8 +13,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from bridge.demo.processes import BridgeServer
 from tests.integration.deliveries import VALID, post, rows, signed, until
+from tests.loopback.servers import BridgeServer
 
 SENDERS = 1_000
 BODY = 1024 * 1024

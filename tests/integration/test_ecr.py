@@ -13,10 +13,10 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.session import get_session
 
-from bridge.demo.processes import Server, free_port
 from bridge.image.errors import RegistryError
 from bridge.image.registry.credentials import ecr_host
 from bridge.image.registry.ecr import Ecr, EcrRepository, alias_filters
+from tests.loopback.servers import Server, free_port
 
 ACCOUNT = "123456789012"  # the one that moto's server takes all callers for
 REGISTRY = f"{ACCOUNT}.dkr.ecr.eu-central-1.amazonaws.com"

@@ -18,12 +18,12 @@ import httpx
 import psycopg
 import pytest
 
-from bridge.demo.github import LoopbackGitHub
-from bridge.demo.processes import BridgeServer
 from bridge.mlflow.signature import sign
 from tests.integration.conftest import SECRET
 from tests.integration.deliveries import VALID, post, signed, until
 from tests.integration.test_hostile import LIMIT, memory
+from tests.loopback.github.server import LoopbackGitHub
+from tests.loopback.servers import BridgeServer
 from tests.postgres import Postgres
 
 HOUR = 3600

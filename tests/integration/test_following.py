@@ -7,13 +7,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bridge.demo.github import LoopbackGitHub
-from bridge.demo.limits import Limits
-from bridge.demo.processes import MlflowServer
 from bridge.mlflow.client import MlflowApi
 from tests.integration.conftest import REPOSITORY, TOKEN
 from tests.integration.deliveries import body, post, rows, rows_of, until
 from tests.integration.quickly import WORKFLOW, FakeRunner, QuickBridge
+from tests.loopback.github.limits import Limits
+from tests.loopback.github.server import LoopbackGitHub
+from tests.loopback.servers import MlflowServer
 
 STATES = "select state from dispatches order by id"
 

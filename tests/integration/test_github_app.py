@@ -12,12 +12,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from bridge.demo.apps import App
-from bridge.demo.github import LoopbackGitHub
 from bridge.github.app_auth import AppInstallation
 from bridge.github.client import GithubApi
 from bridge.github.responses import Answer
 from tests.integration.conftest import REPOSITORY, TOKEN
+from tests.loopback.github.apps import App
+from tests.loopback.github.server import LoopbackGitHub
 
 pytestmark = pytest.mark.anyio
 

@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import httpx
 
-from bridge.demo.github import LoopbackGitHub
-from bridge.demo.processes import BridgeServer
 from tests.integration.deliveries import VALID, hostile, is_to_be_dispatched, mutated, post, rows, signed, until
+from tests.loopback.github.server import LoopbackGitHub
+from tests.loopback.servers import BridgeServer
 
 ROUNDS = 1_000
 LIMIT = 100 * 1024

@@ -16,12 +16,12 @@ import httpx
 import pytest
 
 from bridge.core.errors import BridgeError
-from bridge.demo.processes import MlflowServer
 from bridge.image.labels import MODEL, RECIPE, RECIPE_LABEL, SOURCE, VERSION
 from bridge.image.naming import former_slug, slug
 from bridge.image.settings import ImageSettings
 from bridge.image.steps.promote import promote
 from bridge.image.steps.resolve import resolve
+from tests.loopback.servers import MlflowServer
 
 from .conftest import Create
 

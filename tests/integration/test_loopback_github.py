@@ -12,9 +12,9 @@ from typing import TypeVar
 import httpx
 import pytest
 
-from bridge.demo.github import LoopbackGitHub
-from bridge.demo.runner import ActRunner, find_act
-from bridge.demo.runs import Run
+from tests.loopback.github.runs import Run
+from tests.loopback.github.server import LoopbackGitHub
+from tests.loopback.runner.act import ActRunner, find_act
 
 pytestmark = pytest.mark.skipif(find_act() is None, reason="act is not installed")
 

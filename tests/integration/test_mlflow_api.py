@@ -5,7 +5,6 @@ import time
 import httpx
 import pytest
 
-from bridge.demo.processes import MlflowServer, free_port
 from bridge.mlflow.client import (
     MlflowApi,
     MlflowError,
@@ -16,6 +15,7 @@ from bridge.mlflow.client import (
     RegisteredModel,
 )
 from tests.integration.conftest import Create
+from tests.loopback.servers import MlflowServer, free_port
 
 
 def test_a_version_is_read_with_its_aliases_and_tags(

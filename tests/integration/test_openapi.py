@@ -18,12 +18,12 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from bridge.demo.github import LoopbackGitHub
-from bridge.demo.processes import BridgeServer
 from bridge.server.app import create_app
 from bridge.settings import Settings
 from tests.integration.conftest import REPOSITORY, SECRET, TOKEN
 from tests.integration.deliveries import signed
+from tests.loopback.github.server import LoopbackGitHub
+from tests.loopback.servers import BridgeServer
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 

@@ -16,9 +16,9 @@ import pytest
 from typer.testing import CliRunner
 
 from bridge.cli import app
-from bridge.demo.github import LoopbackGitHub
-from bridge.demo.processes import BridgeServer
 from tests.integration.deliveries import ALIAS, VALID, body, post, until
+from tests.loopback.github.server import LoopbackGitHub
+from tests.loopback.servers import BridgeServer
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
 NEW = "another-secret-of-the-webhook"

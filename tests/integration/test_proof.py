@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.demo.faults import Fault
+from tests.loopback.github.faults import Fault
 from tests.proof import models
 from tests.proof.__main__ import GROUNDS
 from tests.proof.crashes import Findings, Plan

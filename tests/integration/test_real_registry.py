@@ -11,8 +11,6 @@ from uuid import uuid4
 
 import pytest
 
-from bridge.demo.registry import Registry
-from bridge.demo.stage import missing_for_images
 from bridge.image.errors import RegistryError
 from bridge.image.labels import MODEL
 from bridge.image.registry.client import Repository
@@ -22,6 +20,8 @@ from bridge.image.steps.promote import Promotion, promote
 from bridge.image.steps.push import push, push_tested
 from bridge.image.workspace import Plan, Workspace
 from tests.labelled import labelled, put
+from tests.loopback.registry import Registry
+from tests.loopback.stage import missing_for_images
 from tests.relay import relay
 from tests.unit.image.memory import MemoryMlflow, version
 from tests.unit.image.steps.test_sbom import PLAN

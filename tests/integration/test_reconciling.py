@@ -13,12 +13,12 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from bridge.demo.github import LoopbackGitHub
-from bridge.demo.processes import MlflowServer
 from bridge.mlflow.client import MlflowApi
 from tests.integration.conftest import SECRET, Create
 from tests.integration.deliveries import rows, rows_of, until
 from tests.integration.quickly import QuickBridge
+from tests.loopback.github.server import LoopbackGitHub
+from tests.loopback.servers import MlflowServer
 from tests.postgres import Postgres
 
 EVENTS = ["model_version.created", "model_version_alias.created"]

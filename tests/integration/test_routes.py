@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bridge.demo.github import LoopbackGitHub
-from bridge.demo.processes import BridgeServer
 from tests.integration.conftest import REPOSITORY
 from tests.integration.deliveries import VALID, post, rows, until
+from tests.loopback.github.server import LoopbackGitHub
+from tests.loopback.servers import BridgeServer
 
 VERSION, ALIAS, TAG = VALID
 ROUTES = f"""

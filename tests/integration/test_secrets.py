@@ -17,11 +17,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from bridge.demo.apps import App
-from bridge.demo.github import LoopbackGitHub
-from bridge.demo.processes import BridgeServer
 from tests.integration.conftest import REPOSITORY, SECRET, TOKEN
 from tests.integration.deliveries import VALID, hostile, mutated, rows, signed, until
+from tests.loopback.github.apps import App
+from tests.loopback.github.server import LoopbackGitHub
+from tests.loopback.servers import BridgeServer
 
 PREVIOUS = "sentinel-previous-secret"
 PASSWORD = "sentinel-password-of-mlflow"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.demo.processes import BridgeServer
+from tests.loopback.servers import BridgeServer
 
 
 def serve(folder: Path, **env: str) -> subprocess.CompletedProcess[str]:

@@ -13,12 +13,12 @@ from uuid import uuid4
 import pytest
 from mlflow import MlflowClient
 
-from bridge.demo.github import LoopbackGitHub
-from bridge.demo.processes import MlflowServer, free_port
 from bridge.settings import Settings
 from tests.integration.conftest import REPOSITORY, TOKEN
 from tests.integration.deliveries import until
 from tests.integration.quickly import FakeRunner
+from tests.loopback.github.server import LoopbackGitHub
+from tests.loopback.servers import MlflowServer, free_port
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "setup.md").read_text()

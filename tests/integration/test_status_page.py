@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
-from bridge.demo.github import LoopbackGitHub
-from bridge.demo.processes import BridgeServer
 from bridge.ledger import Ledger
 from tests.integration import scene
 from tests.integration.conftest import REPOSITORY, TOKEN
 from tests.integration.deliveries import body, post, rows, until
 from tests.integration.quickly import WORKFLOW, FakeRunner, QuickBridge
+from tests.loopback.github.server import LoopbackGitHub
+from tests.loopback.servers import BridgeServer
 
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "docs" / "status-page.png"

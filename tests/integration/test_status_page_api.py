@@ -12,11 +12,11 @@ import pytest
 from hypothesis import settings
 from schemathesis import Case
 
-from bridge.demo.github import LoopbackGitHub
-from bridge.demo.processes import BridgeServer
 from tests.integration.conftest import REPOSITORY, SECRET, TOKEN
 from tests.integration.deliveries import VALID, post
 from tests.integration.test_openapi import CHECKS, api, description
+from tests.loopback.github.server import LoopbackGitHub
+from tests.loopback.servers import BridgeServer
 
 PASSWORD = "sentinel-password"
 SIGNED_IN = {"Authorization": "Basic " + b64encode(f"admin:{PASSWORD}".encode()).decode()}

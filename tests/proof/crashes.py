@@ -15,11 +15,11 @@ from random import Random
 
 import sqlalchemy as sa
 
-from bridge.demo.faults import Fault, Faults
-from bridge.demo.github import LoopbackGitHub
-from bridge.demo.limits import Limits
-from bridge.demo.processes import BridgeServer
 from tests.integration.conftest import REPOSITORY, SECRET, TOKEN
+from tests.loopback.github.faults import Fault, Faults
+from tests.loopback.github.limits import Limits
+from tests.loopback.github.server import LoopbackGitHub
+from tests.loopback.servers import BridgeServer
 from tests.proof.mlflow import Mlflow
 from tests.proof.workshop import Workshop
 

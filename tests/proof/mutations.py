@@ -18,12 +18,12 @@ from uuid import UUID
 
 import httpx
 
-from bridge.demo.github import LoopbackGitHub
-from bridge.demo.limits import Limits
-from bridge.demo.processes import BridgeServer
 from bridge.mlflow.signature import sign
 from tests.integration.conftest import REPOSITORY, SECRET, TOKEN
 from tests.integration.deliveries import ALIAS, TAG, VALID, VERSION, body, mutated, rows_of
+from tests.loopback.github.limits import Limits
+from tests.loopback.github.server import LoopbackGitHub
+from tests.loopback.servers import BridgeServer
 
 SENDERS: Final = 8
 

@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 
-from bridge.demo.runs import Assignment, Conclusion, Report
+from tests.loopback.github.runs import Assignment, Conclusion, Report
 
 
 class Workshop:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bridge.image.registry.credentials import SignIn, Way
+from bridge.image.registry.credentials import SignIn, SignInMethod
 from bridge.image.steps.login import AccessSettings, outputs
 
 from .test_workflows import ACTIONS, ROOT, read
@@ -78,12 +78,12 @@ def test_every_uv_is_the_one_that_is_locked_here(path: Path) -> None:
 
 def test_the_sign_in_takes_from_the_choice_just_what_it_gives() -> None:
     taken = set(re.findall(r"steps\.choose\.outputs\.([\w-]+)", SIGN_IN.read_text()))
-    assert taken == set(outputs(SignIn(Way.NONE)))
+    assert taken == set(outputs(SignIn(SignInMethod.NONE)))
 
 
 def test_every_way_has_its_steps_and_no_step_waits_for_another() -> None:
     waited = set(re.findall(r"outputs\.way == '([\w-]+)'", SIGN_IN.read_text()))
-    assert waited == {way.value for way in Way} - {Way.NONE.value}
+    assert waited == {way.value for way in SignInMethod} - {SignInMethod.NONE.value}
 
 
 def test_the_choice_is_told_of_secrets_only_whether_they_are_set() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bridge.core.errors import BridgeError
-from bridge.image.registry.credentials import Given, SignIn, Way, choose
+from bridge.image.registry.credentials import Given, SignIn, SignInMethod, choose
 from bridge.image.steps.login import AccessSettings
 
 from .test_workflows import ROOT, read
@@ -18,12 +18,12 @@ from .test_workflows import ROOT, read
 CALLERS = sorted((ROOT / "docs/examples/callers").glob("*.yml"))
 OUR_CALLER = ROOT / ".github/workflows/on-mlflow-event.yml"
 WAYS = {
-    "amazon-ecr": Way.AWS_ROLE,
-    "any-other": Way.PASSWORD,
-    "azure-container-registry": Way.AZURE_IDENTITY,
-    "docker-hub": Way.PASSWORD,
-    "ghcr": Way.RUN_TOKEN,
-    "google-artifact-registry": Way.GOOGLE_IDENTITY,
+    "amazon-ecr": SignInMethod.AWS_ROLE,
+    "any-other": SignInMethod.PASSWORD,
+    "azure-container-registry": SignInMethod.AZURE_IDENTITY,
+    "docker-hub": SignInMethod.PASSWORD,
+    "ghcr": SignInMethod.RUN_TOKEN,
+    "google-artifact-registry": SignInMethod.GOOGLE_IDENTITY,
 }
 PROGRAMS = Path(sys.executable).parent
 
@@ -72,7 +72,7 @@ def run(program: str, *arguments: str) -> None:
 
 def test_every_way_of_signing_in_without_a_stored_aws_key_has_an_example() -> None:
     assert {path.stem for path in CALLERS} == set(WAYS)
-    assert set(WAYS.values()) == set(Way) - {Way.NONE, Way.AWS_KEYS}
+    assert set(WAYS.values()) == set(SignInMethod) - {SignInMethod.NONE, SignInMethod.AWS_KEYS}
 
 
 @pytest.mark.parametrize("path", CALLERS, ids=name)
@@ -97,9 +97,9 @@ def test_an_example_asks_for_nothing_that_its_registry_does_without(path: Path) 
 @pytest.mark.parametrize("path", CALLERS, ids=name)
 def test_an_example_grants_just_the_permissions_that_its_way_needs(path: Path) -> None:
     needed = {"contents": "read"}
-    if WAYS[path.stem] is Way.RUN_TOKEN:
+    if WAYS[path.stem] is SignInMethod.RUN_TOKEN:
         needed["packages"] = "write"
-    if WAYS[path.stem] in (Way.AWS_ROLE, Way.GOOGLE_IDENTITY, Way.AZURE_IDENTITY):
+    if WAYS[path.stem] in (SignInMethod.AWS_ROLE, SignInMethod.GOOGLE_IDENTITY, SignInMethod.AZURE_IDENTITY):
         needed["id-token"] = "write"
     assert job(path)["permissions"] == needed
     assert read(path)["permissions"] == {}

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from bridge.core.routing import Route, Way
+from bridge.core.routing import DispatchMethod, Route
 from bridge.settings import Settings, SettingsInvalid, load, load_routes
 
 REQUIRED = {
@@ -276,7 +276,7 @@ def test_the_routes_come_from_the_file_with_the_event_type_of_the_environment(
     )
     settings = loaded(monkeypatch, GITHUB_REPOSITORY="", ROUTES_FILE="routes.toml", GITHUB_EVENT_TYPE="model")
     assert settings.routes == (Route("route 1", "o/b", "model"), Route("route 2", "o/a", "own"))
-    assert settings.routes[0].dispatch is Way.REPOSITORY
+    assert settings.routes[0].dispatch is DispatchMethod.REPOSITORY
     assert settings.repositories == ("o/a", "o/b")
 
 

@@ -39,7 +39,7 @@ _PASSWORD = "the secret DOCKER_REGISTRY_PASSWORD"  # noqa: S105  the secret's na
 _AWS_KEYS = "the secrets AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
-class Way(StrEnum):
+class SignInMethod(StrEnum):
     """How to sign in; the sign-in action's steps are chosen by it."""
 
     NONE = "none"
@@ -91,7 +91,7 @@ class Given:
 class SignIn:
     """The way to sign in, and what its step must be told. Nothing in here is a secret."""
 
-    way: Way
+    way: SignInMethod
     username: str = ""
     account: str = ""
     region: str = ""
@@ -150,7 +150,7 @@ def _kind(registry: str) -> Callable[[Given], _Choice]:
 
 def _ghcr(given: Given) -> _Choice:
     if given.github_com and not given.password:
-        return SignIn(Way.RUN_TOKEN), []
+        return SignIn(SignInMethod.RUN_TOKEN), []
     return _with_password(given)
 
 
@@ -160,7 +160,7 @@ def _docker_hub(given: Given) -> _Choice:
 
 
 def _hub_other(given: Given) -> _Choice:
-    return SignIn(Way.NONE), [
+    return SignIn(SignInMethod.NONE), [
         f"the variable DOCKER_REGISTRY to {DOCKER_HUB}, by which images are pulled, not to {given.registry}"
     ]
 
@@ -168,12 +168,12 @@ def _hub_other(given: Given) -> _Choice:
 def _ecr(given: Given) -> _Choice:
     host = ecr_host(given.registry)
     assert host  # noqa: S101  _kind has asked
-    way = Way.AWS_ROLE if given.aws_role and given.id_token else Way.AWS_KEYS
+    way = SignInMethod.AWS_ROLE if given.aws_role and given.id_token else SignInMethod.AWS_KEYS
     sign_in = SignIn(
         way, account=host.account, region=host.region, registry_type=host.registry_type, audience=host.audience
     )
     missing = [] if given.namespace or host.account else ["the variable DOCKER_NAMESPACE (the registry's alias)"]
-    if way is Way.AWS_ROLE or given.aws_keys:
+    if way is SignInMethod.AWS_ROLE or given.aws_keys:
         return sign_in, missing
     if given.aws_role:
         return sign_in, [f"{_ID_TOKEN} (or {_AWS_KEYS})", *missing]
@@ -185,7 +185,7 @@ def _ecr_other(given: Given) -> _Choice:
     found = _ECR_OTHER.fullmatch(given.registry)
     assert found  # noqa: S101  _kind has asked
     plain = f"{found['account']}.dkr.ecr.{found['region']}.amazonaws.com"
-    return SignIn(Way.NONE), [f"the variable DOCKER_REGISTRY to the registry's first host, such as {plain}"]
+    return SignIn(SignInMethod.NONE), [f"the variable DOCKER_REGISTRY to the registry's first host, such as {plain}"]
 
 
 def _google(given: Given) -> _Choice:
@@ -196,11 +196,14 @@ def _google(given: Given) -> _Choice:
         _ID_TOKEN: given.id_token,
     }
     if all(identity.values()):
-        return SignIn(Way.GOOGLE_IDENTITY), missing
+        return SignIn(SignInMethod.GOOGLE_IDENTITY), missing
     if given.password:
-        return SignIn(Way.PASSWORD, username=given.username or "_json_key"), missing
+        return SignIn(SignInMethod.PASSWORD, username=given.username or "_json_key"), missing
     lacking = [name for name, there in identity.items() if not there]
-    return SignIn(Way.GOOGLE_IDENTITY), [_either(lacking, f"{_PASSWORD}, with a service account's key"), *missing]
+    return SignIn(SignInMethod.GOOGLE_IDENTITY), [
+        _either(lacking, f"{_PASSWORD}, with a service account's key"),
+        *missing,
+    ]
 
 
 def _google_namespace(registry: str) -> str:
@@ -216,7 +219,7 @@ def _azure(given: Given) -> _Choice:
         "the variable AZURE_SUBSCRIPTION_ID": bool(given.azure_subscription),
         _ID_TOKEN: given.id_token,
     }
-    sign_in = SignIn(Way.AZURE_IDENTITY, name=found["name"], environment=_AZURE_CLOUDS[found["cloud"]])
+    sign_in = SignIn(SignInMethod.AZURE_IDENTITY, name=found["name"], environment=_AZURE_CLOUDS[found["cloud"]])
     lacking = [name for name, there in identity.items() if not there]
     if not lacking:
         return sign_in, []
@@ -227,12 +230,12 @@ def _azure(given: Given) -> _Choice:
 
 def _other(given: Given) -> _Choice:
     """Sign in where there is a user or a password; a registry on one's own network may ask for neither."""
-    return _with_password(given) if given.password or given.username else (SignIn(Way.NONE), [])
+    return _with_password(given) if given.password or given.username else (SignIn(SignInMethod.NONE), [])
 
 
 def _with_password(given: Given) -> _Choice:
     needed = {_USERNAME: bool(given.username), _PASSWORD: given.password}
-    return SignIn(Way.PASSWORD, username=given.username), [name for name, there in needed.items() if not there]
+    return SignIn(SignInMethod.PASSWORD, username=given.username), [name for name, there in needed.items() if not there]
 
 
 def _either(lacking: list[str], fallback: str) -> str:

@@ -3,8 +3,8 @@ import json
 import pytest
 from pydantic import SecretStr
 
-from bridge.cli import doctor
-from bridge.core.findings import Finding, State, failed, ok, told, unknown, warning
+import bridge.cli.doctor as doctor
+from bridge.core.findings import Finding, FindingState, failed, ok, told, unknown, warning
 from bridge.settings import Settings
 
 
@@ -64,7 +64,7 @@ def test_no_answer_of_a_server_moves_the_terminals_cursor(
 
 def test_an_errors_message_is_parted_into_what_was_seen_and_its_mend() -> None:
     finding = told("mlflow", "", "MLflow at http://m:5000 can't be reached (ConnectError): check A (or B: use C)")
-    assert finding.state is State.FAILED
+    assert finding.state is FindingState.FAILED
     assert finding.said == "MLflow at http://m:5000 can't be reached (ConnectError)"
     assert finding.mend == "check A (or B: use C)"
     assert told("s", "", "X is not set: set it").mend == "set it"

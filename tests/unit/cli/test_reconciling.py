@@ -12,9 +12,9 @@ from bridge import clients
 from bridge.cli import ledger_access, reconciling
 from bridge.cli.reconciling import Found, NoMlflow
 from bridge.core import missed_events
-from bridge.core.events import Event, Kind
+from bridge.core.events import Event, EventKind
 from bridge.core.routing import Route
-from bridge.ledger import Ledger, LedgerUnavailable, Wanted
+from bridge.ledger import Filter, Ledger, LedgerUnavailable
 from bridge.mlflow.client import MlflowApi, RecentVersion, RegisteredModel
 from bridge.settings import Settings
 from bridge.workers import intake
@@ -97,7 +97,7 @@ class Scene:
     def ledger(self) -> list[str]:
         async def read() -> list[str]:
             async with ledger_access.opened(self.settings.database_url) as ledger:
-                return [story.delivery.id for story in (await ledger.told(Wanted())).rows]
+                return [story.delivery.id for story in (await ledger.told(Filter())).rows]
 
         return asyncio.run(read())
 
@@ -112,12 +112,12 @@ def about(found: list[Found]) -> list[tuple[Any, ...]]:
 
 
 def version(name: str, number: str) -> tuple[Any, ...]:
-    return (Kind.VERSION_CREATED, name, number, None)
+    return (EventKind.VERSION_CREATED, name, number, None)
 
 
 def test_versions_of_that_time_that_nobody_told_of_are_found_oldest_first(scene: Scene) -> None:
     scene.hold([("iris", "1", 2 * DAY), ("iris", "2", 300), ("iris", "3", 200), ("iris", "4", 10), ("wine", "1", 250)])
-    scene.tell(Event(Kind.VERSION_CREATED, "wine", "1"))
+    scene.tell(Event(EventKind.VERSION_CREATED, "wine", "1"))
     assert about(scene.run(dry_run=True)) == [version("iris", "2"), version("iris", "3")]
     assert len(scene.ledger()) == 1
     taken = scene.run()
@@ -127,7 +127,7 @@ def test_versions_of_that_time_that_nobody_told_of_are_found_oldest_first(scene:
 
 def test_a_version_that_was_made_again_is_another(scene: Scene) -> None:
     scene.hold([("iris", "1", 300)])
-    scene.tell(Event(Kind.VERSION_CREATED, "iris", "1"), age=300 + missed_events.CLOCKS + 60)
+    scene.tell(Event(EventKind.VERSION_CREATED, "iris", "1"), age=300 + missed_events.CLOCKS + 60)
     assert about(scene.run()) == [version("iris", "1")]
 
 
@@ -142,17 +142,17 @@ def test_what_the_reconciler_itself_finds_has_the_same_id(scene: Scene) -> None:
 def test_aliases_that_moved_since_the_last_look_are_found_unless_told_or_covered(scene: Scene) -> None:
     scene.look_back(iris={"same": "1"})
     scene.hold([("iris", "2", 300)], iris={"same": "1", "moved": "1", "told": "1", "covered": "2"})
-    scene.tell(Event(Kind.ALIAS_CREATED, "iris", "1", alias="told"))
-    assert about(scene.run()) == [version("iris", "2"), (Kind.ALIAS_CREATED, "iris", "1", "moved")]
+    scene.tell(Event(EventKind.ALIAS_CREATED, "iris", "1", alias="told"))
+    assert about(scene.run()) == [version("iris", "2"), (EventKind.ALIAS_CREATED, "iris", "1", "moved")]
     assert scene.run() == []
 
 
 def test_an_alias_that_is_taken_back_from_a_version_that_covered_it_is_found(scene: Scene) -> None:
-    scene.tell(Event(Kind.ALIAS_CREATED, "iris", "1", alias="champion"), age=900)
-    scene.tell(Event(Kind.VERSION_CREATED, "iris", "2"), age=600)
+    scene.tell(Event(EventKind.ALIAS_CREATED, "iris", "1", alias="champion"), age=900)
+    scene.tell(Event(EventKind.VERSION_CREATED, "iris", "2"), age=600)
     scene.look_back(iris={"champion": "2"})
     scene.hold([("iris", "2", 700)], iris={"champion": "1"})
-    assert about(scene.run()) == [(Kind.ALIAS_CREATED, "iris", "1", "champion")]
+    assert about(scene.run()) == [(EventKind.ALIAS_CREATED, "iris", "1", "champion")]
     assert scene.run() == []
 
 

@@ -4,25 +4,25 @@ from dataclasses import replace
 from rich.console import Console
 
 from bridge.cli import following, rendering
-from bridge.core.events import Event, Kind
-from bridge.core.routing import Way
-from bridge.ledger import Attempt, Delivery, Sending, State, Story
+from bridge.core.events import Event, EventKind
+from bridge.core.routing import DispatchMethod
+from bridge.ledger import Attempt, Delivery, DeliveryDetails, DispatchDetails, DispatchState
 from bridge.server import api
 
 
-def sending(number: int, route: str = "r", state: State = State.FAILED) -> Sending:
+def sending(number: int, route: str = "r", state: DispatchState = DispatchState.FAILED) -> DispatchDetails:
     answers = (
         Attempt(10.0, 20.0, 3, "paused", "GitHub refuses (401)"),
         Attempt(30.0, 30.0, 1, "taken", "GitHub took it"),
     )
     run = "https://github.com/owner/models/actions/runs/1"
-    return Sending(
+    return DispatchDetails(
         f"01J{number:023}",
         "d-1",
         route,
         "owner/models",
         "type",
-        Way.REPOSITORY,
+        DispatchMethod.REPOSITORY,
         None,
         None,
         state,
@@ -38,8 +38,8 @@ def sending(number: int, route: str = "r", state: State = State.FAILED) -> Sendi
     )
 
 
-STORY = Story(
-    Delivery("d-1", Event(Kind.ALIAS_CREATED, "a\x1b[31m\nb", "7", "champion"), 5.25),
+STORY = DeliveryDetails(
+    Delivery("d-1", Event(EventKind.ALIAS_CREATED, "a\x1b[31m\nb", "7", "champion"), 5.25),
     (sending(2), sending(1)),
 )
 
@@ -68,13 +68,15 @@ def test_a_delivery_is_shown_with_each_answer_of_githubs() -> None:
 
 def test_only_what_was_sent_last_is_followed_by_whatever_routes_there_were_before() -> None:
     before = tuple(replace(sending(number, route), created_at=1.0) for number, route in ((2, "b"), (1, "gone")))
-    story = Story(STORY.delivery, (sending(4, "b"), sending(3, "a"), *before))
+    story = DeliveryDetails(STORY.delivery, (sending(4, "b"), sending(3, "a"), *before))
     assert [one.id[-1] for one in following.newest(story)] == ["4", "3"]
-    assert following.newest(Story(STORY.delivery, ())) == []
+    assert following.newest(DeliveryDetails(STORY.delivery, ())) == []
 
 
 def test_why_nothing_is_sent_is_told_while_something_waits_to_be() -> None:
     paused = {"github": "renew GITHUB_TOKEN"}
     assert following._waiting([], paused) == "waiting for the delivery"
-    assert following._waiting([sending(1, state=State.PENDING)], paused).endswith("just now: renew GITHUB_TOKEN")
-    assert following._waiting([sending(1, state=State.RUNNING)], paused) == "owner/models: running"
+    assert following._waiting([sending(1, state=DispatchState.PENDING)], paused).endswith(
+        "just now: renew GITHUB_TOKEN"
+    )
+    assert following._waiting([sending(1, state=DispatchState.RUNNING)], paused) == "owner/models: running"

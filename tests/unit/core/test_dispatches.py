@@ -2,12 +2,24 @@ from dataclasses import replace
 
 import pytest
 
-from bridge.core.dispatches import ENDS, UNSEEN_AFTER, Open, Run, RunState, State, by_dispatch, decide, meaning
+from bridge.core.dispatches import (
+    ENDS,
+    UNSEEN_AFTER,
+    DispatchState,
+    OpenDispatch,
+    Run,
+    RunObservation,
+    by_dispatch,
+    decide,
+    meaning,
+)
 
 NOW = 1_700_000_000.0
 ID = "01J0000000000000000000000A"
 DELIVERY = "8f08b1de-4c1b-4f2e-9c1a-0123456789ab"
-SENT = Open(ID, "owner/models", "mlflow-model-version", State.SENT, None, None, NOW, "iris", "7", None, NOW, DELIVERY)
+SENT = OpenDispatch(
+    ID, "owner/models", "mlflow-model-version", DispatchState.SENT, None, None, NOW, "iris", "7", None, NOW, DELIVERY
+)
 
 
 def run(number: int = 1, status: str = "completed", conclusion: str | None = "success", title: str = ID) -> Run:
@@ -16,86 +28,88 @@ def run(number: int = 1, status: str = "completed", conclusion: str | None = "su
 
 @pytest.mark.parametrize("status", ["queued", "pending", "waiting", "requested", "in_progress", "brand_new"])
 def test_a_run_that_is_not_completed_is_under_way(status: str) -> None:
-    assert meaning(run(status=status, conclusion=None)) == (State.RUNNING, None)
+    assert meaning(run(status=status, conclusion=None)) == (DispatchState.RUNNING, None)
 
 
 def test_a_run_whose_end_github_has_not_settled_is_under_way() -> None:
-    assert meaning(run(conclusion=None)) == (State.RUNNING, None)
+    assert meaning(run(conclusion=None)) == (DispatchState.RUNNING, None)
 
 
 @pytest.mark.parametrize(
     ("conclusion", "state"),
     [
-        ("success", State.SUCCEEDED),
-        ("neutral", State.SUCCEEDED),
-        ("failure", State.FAILED),
-        ("timed_out", State.FAILED),
-        ("startup_failure", State.FAILED),
-        ("action_required", State.FAILED),
-        ("stale", State.FAILED),
-        ("cancelled", State.CANCELLED),
-        ("skipped", State.CANCELLED),
+        ("success", DispatchState.SUCCEEDED),
+        ("neutral", DispatchState.SUCCEEDED),
+        ("failure", DispatchState.FAILED),
+        ("timed_out", DispatchState.FAILED),
+        ("startup_failure", DispatchState.FAILED),
+        ("action_required", DispatchState.FAILED),
+        ("stale", DispatchState.FAILED),
+        ("cancelled", DispatchState.CANCELLED),
+        ("skipped", DispatchState.CANCELLED),
     ],
 )
-def test_every_conclusion_has_its_state_and_all_but_success_a_reason(conclusion: str, state: State) -> None:
+def test_every_conclusion_has_its_state_and_all_but_success_a_reason(conclusion: str, state: DispatchState) -> None:
     given, reason = meaning(run(conclusion=conclusion))
     assert given == state
-    assert (reason is None) == (state is State.SUCCEEDED)
+    assert (reason is None) == (state is DispatchState.SUCCEEDED)
 
 
 def test_a_conclusion_that_github_has_added_since_is_a_failure_that_names_it() -> None:
     state, reason = meaning(run(conclusion="exploded"))
-    assert state == State.FAILED
+    assert state == DispatchState.FAILED
     assert "exploded" in str(reason)
 
 
 def test_a_run_that_appears_is_running_with_its_address() -> None:
     seen = decide(SENT, run(status="queued", conclusion=None), at=NOW)
-    assert seen == RunState(State.RUNNING, 1, "https://run/1", None, NOW)
+    assert seen == RunObservation(DispatchState.RUNNING, 1, "https://run/1", None, NOW)
 
 
 def test_a_run_may_be_over_at_the_first_look() -> None:
-    assert decide(SENT, run(), at=NOW) == RunState(State.SUCCEEDED, 1, "https://run/1", None, NOW)
+    assert decide(SENT, run(), at=NOW) == RunObservation(DispatchState.SUCCEEDED, 1, "https://run/1", None, NOW)
 
 
 def test_what_is_known_already_changes_nothing() -> None:
-    running = replace(SENT, state=State.RUNNING, run_id=1)
+    running = replace(SENT, state=DispatchState.RUNNING, run_id=1)
     assert decide(running, run(status="in_progress", conclusion=None), at=NOW) is None
-    assert decide(replace(running, state=State.FAILED), run(conclusion="failure"), at=NOW) is None
+    assert decide(replace(running, state=DispatchState.FAILED), run(conclusion="failure"), at=NOW) is None
 
 
-@pytest.mark.parametrize("state", [State.FAILED, State.CANCELLED, State.UNSEEN])
-def test_a_run_that_is_run_again_shows(state: State) -> None:
-    ended = replace(SENT, state=state, run_id=None if state is State.UNSEEN else 1)
-    assert decide(ended, run(status="queued", conclusion=None), at=NOW) == RunState(
-        State.RUNNING, 1, "https://run/1", None, NOW
+@pytest.mark.parametrize("state", [DispatchState.FAILED, DispatchState.CANCELLED, DispatchState.UNSEEN])
+def test_a_run_that_is_run_again_shows(state: DispatchState) -> None:
+    ended = replace(SENT, state=state, run_id=None if state is DispatchState.UNSEEN else 1)
+    assert decide(ended, run(status="queued", conclusion=None), at=NOW) == RunObservation(
+        DispatchState.RUNNING, 1, "https://run/1", None, NOW
     )
-    assert decide(ended, run(), at=NOW) == RunState(State.SUCCEEDED, 1, "https://run/1", None, NOW)
+    assert decide(ended, run(), at=NOW) == RunObservation(DispatchState.SUCCEEDED, 1, "https://run/1", None, NOW)
 
 
 def test_a_dispatch_without_a_run_is_unseen_after_ten_minutes_and_says_what_to_check() -> None:
     assert decide(SENT, None, at=NOW + UNSEEN_AFTER - 1) is None
     seen = decide(SENT, None, at=NOW + UNSEEN_AFTER)
     assert seen is not None
-    assert (seen.state, seen.run_id) == (State.UNSEEN, None)
+    assert (seen.state, seen.run_id) == (DispatchState.UNSEEN, None)
     for word in ("owner/models", "default branch", "'mlflow-model-version'", "Actions", "token may read", "run-name"):
         assert word in str(seen.reason)
     assert "\n" not in str(seen.reason)
 
 
-@pytest.mark.parametrize("state", [State.FAILED, State.CANCELLED, State.UNSEEN])
-def test_what_has_ended_stays_so_where_its_run_is_gone(state: State) -> None:
+@pytest.mark.parametrize("state", [DispatchState.FAILED, DispatchState.CANCELLED, DispatchState.UNSEEN])
+def test_what_has_ended_stays_so_where_its_run_is_gone(state: DispatchState) -> None:
     assert decide(replace(SENT, state=state, run_id=1), None, at=NOW + 7 * UNSEEN_AFTER) is None
     assert decide(replace(SENT, state=state), None, at=NOW + 7 * UNSEEN_AFTER) is None
 
 
-@pytest.mark.parametrize("state", [State.SENT, State.RUNNING])
-def test_a_run_that_was_deleted_under_way_is_cancelled_but_not_before_github_can_have_shown_it(state: State) -> None:
+@pytest.mark.parametrize("state", [DispatchState.SENT, DispatchState.RUNNING])
+def test_a_run_that_was_deleted_under_way_is_cancelled_but_not_before_github_can_have_shown_it(
+    state: DispatchState,
+) -> None:
     known = replace(SENT, state=state, run_id=1, run_url="https://run/1")
     assert decide(known, None, at=NOW + UNSEEN_AFTER - 1) is None
     seen = decide(known, None, at=NOW + UNSEEN_AFTER)
     assert seen is not None
-    assert (seen.state, seen.run_id, seen.run_url) == (State.CANCELLED, 1, "https://run/1")
+    assert (seen.state, seen.run_id, seen.run_url) == (DispatchState.CANCELLED, 1, "https://run/1")
     assert "deleted" in str(seen.reason)
 
 

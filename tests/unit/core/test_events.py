@@ -7,12 +7,16 @@ from hypothesis import strategies as st
 from mlflow.entities.webhook import WebhookEvent
 from mlflow.webhooks.types import EVENT_TO_PAYLOAD_CLASS, get_example_payload_for_event
 
-from bridge.core.events import LONGEST_NAME, Event, Kind, UnsupportedEvent, parse
+from bridge.core.events import LONGEST_NAME, Event, EventKind, UnsupportedEvent, parse
 
 VERSION = {"name": "iris clf", "version": "7", "source": "models:/m-1", "run_id": "r1", "tags": {}, "description": "d"}
 ALIAS = {"name": "iris clf", "version": "7", "alias": "champion"}
 TAG = {"name": "iris clf", "version": "7", "key": "stage", "value": "gold"}
-DATA: dict[Kind, dict[str, Any]] = {Kind.VERSION_CREATED: VERSION, Kind.ALIAS_CREATED: ALIAS, Kind.TAG_SET: TAG}
+DATA: dict[EventKind, dict[str, Any]] = {
+    EventKind.VERSION_CREATED: VERSION,
+    EventKind.ALIAS_CREATED: ALIAS,
+    EventKind.TAG_SET: TAG,
+}
 NO_TEXT: list[object] = [None, "", 1, [], {}, [1], {"a": 1}, "a\x00b"]
 MLFLOWS_KINDS = [WebhookEvent(entity, action) for entity, action in EVENT_TO_PAYLOAD_CLASS]
 
@@ -24,12 +28,12 @@ def body(kind: str, data: object, **more: object) -> bytes:
 
 def test_each_kind_says_what_it_has() -> None:
     assert parse(body("model_version.created", VERSION)) == Event(
-        Kind.VERSION_CREATED, "iris clf", "7", source="models:/m-1", run_id="r1"
+        EventKind.VERSION_CREATED, "iris clf", "7", source="models:/m-1", run_id="r1"
     )
     assert parse(body("model_version_alias.created", ALIAS)) == Event(
-        Kind.ALIAS_CREATED, "iris clf", "7", alias="champion"
+        EventKind.ALIAS_CREATED, "iris clf", "7", alias="champion"
     )
-    assert parse(body("model_version_tag.set", TAG)) == Event(Kind.TAG_SET, "iris clf", "7", tag="stage")
+    assert parse(body("model_version_tag.set", TAG)) == Event(EventKind.TAG_SET, "iris clf", "7", tag="stage")
 
 
 @pytest.mark.parametrize("field", ["source", "run_id"])
@@ -41,7 +45,7 @@ def test_a_source_or_run_that_is_empty_is_none(field: str, empty: str | None) ->
 @pytest.mark.parametrize("event", MLFLOWS_KINDS, ids=str)
 def test_mlflows_own_test_events_are_known_as_such_or_not_supported(event: WebhookEvent) -> None:
     sent = body(str(event), get_example_payload_for_event(event))
-    if str(event) in set(Kind):
+    if str(event) in set(EventKind):
         assert parse(sent).is_test
         assert parse(body(str(event), get_example_payload_for_event(event), workspace="team")).is_test
     else:
@@ -49,8 +53,8 @@ def test_mlflows_own_test_events_are_known_as_such_or_not_supported(event: Webho
             parse(sent)
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-def test_an_event_that_differs_from_the_test_event_in_one_value_is_real(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", list(EventKind))
+def test_an_event_that_differs_from_the_test_event_in_one_value_is_real(kind: EventKind) -> None:
     example: dict[str, Any] = dict(get_example_payload_for_event(WebhookEvent.from_str(kind.value)))
     for field in example:
         assert not parse(body(kind, {**example, field: "2"})).is_test
@@ -76,22 +80,22 @@ def test_any_name_that_mlflow_allows_is_taken_as_it_is(name: str) -> None:
         if field in ("name", "version", "alias", "key")
         for value in NO_TEXT
     ]
-    + [(Kind.VERSION_CREATED, "version", value) for value in ("0", "-1", "1.0", "latest", "1\n", "١", "1" * 19)]
+    + [(EventKind.VERSION_CREATED, "version", value) for value in ("0", "-1", "1.0", "latest", "1\n", "١", "1" * 19)]
     + [
-        (Kind.VERSION_CREATED, field, value)
+        (EventKind.VERSION_CREATED, field, value)
         for field in ("source", "run_id")
         for value in NO_TEXT
         if value and value != "a\x00b"
     ],
 )
-def test_a_field_that_mlflow_would_not_send_so_is_refused_by_name(kind: Kind, field: str, value: object) -> None:
+def test_a_field_that_mlflow_would_not_send_so_is_refused_by_name(kind: EventKind, field: str, value: object) -> None:
     with pytest.raises(UnsupportedEvent, match=rf"\({field}: "):
         parse(body(kind, {**DATA[kind], field: value}))
 
 
-@pytest.mark.parametrize(("kind", "field"), [(Kind.VERSION_CREATED, "name"), (Kind.ALIAS_CREATED, "alias")])
+@pytest.mark.parametrize(("kind", "field"), [(EventKind.VERSION_CREATED, "name"), (EventKind.ALIAS_CREATED, "alias")])
 @pytest.mark.parametrize("name", ["x" * (LONGEST_NAME + 1), "é" * (LONGEST_NAME // 2 + 1)])
-def test_a_name_that_no_index_of_the_ledgers_could_hold_is_refused(kind: Kind, field: str, name: str) -> None:
+def test_a_name_that_no_index_of_the_ledgers_could_hold_is_refused(kind: EventKind, field: str, name: str) -> None:
     with pytest.raises(UnsupportedEvent, match=rf"\({field}: it is longer than 1200 bytes, give it a shorter one\)"):
         parse(body(kind, {**DATA[kind], field: name}))
 
@@ -143,11 +147,11 @@ def test_no_bytes_raise_anything_but_our_error(raw: bytes) -> None:
 
 
 @given(
-    st.sampled_from(list(Kind)),
+    st.sampled_from(list(EventKind)),
     st.dictionaries(st.sampled_from(["name", "version", "alias", "key", "source", "run_id", "tags"]), anything),
     anything,
 )
-def test_no_json_raises_anything_but_our_error(kind: Kind, data: dict[str, object], workspace: object) -> None:
+def test_no_json_raises_anything_but_our_error(kind: EventKind, data: dict[str, object], workspace: object) -> None:
     sent = body(kind, {**DATA[kind], **data}, workspace=workspace)
     try:
         event = parse(sent)

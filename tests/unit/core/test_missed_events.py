@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core import missed_events
-from bridge.core.events import Event, Kind, UnsupportedEvent
-from bridge.core.missed_events import OVERLAP, BookmarkUnreadable, Move, Watermark
+from bridge.core.events import Event, EventKind, UnsupportedEvent
+from bridge.core.missed_events import OVERLAP, AliasChange, BookmarkUnreadable, Watermark
 
 NOW = 1_700_000_000.0
 
@@ -55,9 +55,9 @@ def test_a_map_is_read_as_it_was_written(aliases: dict[str, dict[str, str]]) -> 
 def test_moves_that_were_seen_to_are_no_moves_any_more(
     last: dict[str, dict[str, str]], now: dict[str, dict[str, str]]
 ) -> None:
-    moves = missed_events.moves(last, now)
+    moves = missed_events.changed_aliases(last, now)
     after = missed_events.with_moves(last, moves)
-    assert missed_events.moves(after, now) == []
+    assert missed_events.changed_aliases(after, now) == []
     assert all(after[move.model][move.alias] == move.version for move in moves)
     assert {model: dict(each) for model, each in after.items() if each}.keys() >= {m for m in last if last[m]}
 
@@ -65,23 +65,28 @@ def test_moves_that_were_seen_to_are_no_moves_any_more(
 def test_what_points_elsewhere_has_moved_and_what_is_gone_has_not() -> None:
     last = {"iris": {"champion": "1", "old": "1", "same": "1"}, "gone": {"a": "1"}}
     now = {"iris": {"champion": "2", "same": "1"}, "new": {"a": "1"}, "none": {}}
-    assert missed_events.moves(last, now) == [Move("iris", "champion", "2"), Move("new", "a", "1")]
+    assert missed_events.changed_aliases(last, now) == [
+        AliasChange("iris", "champion", "2"),
+        AliasChange("new", "a", "1"),
+    ]
 
 
 def test_an_alias_that_comes_back_to_where_it_was_has_not_moved() -> None:
     last = {"iris": {"champion": "1"}}
     assert (
-        missed_events.moves(missed_events.with_moves(last, missed_events.moves(last, {})), {"iris": {"champion": "1"}})
+        missed_events.changed_aliases(
+            missed_events.with_moves(last, missed_events.changed_aliases(last, {})), {"iris": {"champion": "1"}}
+        )
         == []
     )
 
 
 def test_events_are_those_that_mlflow_would_have_sent() -> None:
     assert missed_events.version_event("模型\n(EU)", "7", "models:/m-1", None) == Event(
-        Kind.VERSION_CREATED, "模型\n(EU)", "7", source="models:/m-1"
+        EventKind.VERSION_CREATED, "模型\n(EU)", "7", source="models:/m-1"
     )
-    assert missed_events.alias_event(Move("iris", "champion", "7")) == Event(
-        Kind.ALIAS_CREATED, "iris", "7", alias="champion"
+    assert missed_events.alias_event(AliasChange("iris", "champion", "7")) == Event(
+        EventKind.ALIAS_CREATED, "iris", "7", alias="champion"
     )
 
 
@@ -90,7 +95,7 @@ def test_what_a_delivery_could_not_say_is_no_event(model: str, version: str) -> 
     with pytest.raises(UnsupportedEvent):
         missed_events.version_event(model, version, None, None)
     with pytest.raises(UnsupportedEvent):
-        missed_events.alias_event(Move(model, "champion", version))
+        missed_events.alias_event(AliasChange(model, "champion", version))
 
 
 def test_delivery_ids_say_the_same_for_the_same_and_another_for_all_else() -> None:
@@ -100,10 +105,10 @@ def test_delivery_ids_say_the_same_for_the_same_and_another_for_all_else() -> No
         version("iris", "1", 1001),
         version("iris", "2", 1000),
         version("iris2", "1", 1000),
-        missed_events.alias_delivery_id(Move("iris", "a", "1"), None),
-        missed_events.alias_delivery_id(Move("iris", "a", "1"), "d1"),
-        missed_events.alias_delivery_id(Move("iris", "a1", "1"), None),
-        missed_events.alias_delivery_id(Move("iris", "a", "2"), None),
+        missed_events.alias_delivery_id(AliasChange("iris", "a", "1"), None),
+        missed_events.alias_delivery_id(AliasChange("iris", "a", "1"), "d1"),
+        missed_events.alias_delivery_id(AliasChange("iris", "a1", "1"), None),
+        missed_events.alias_delivery_id(AliasChange("iris", "a", "2"), None),
     ]
     assert len({UUID(each) for each in ids}) == len(ids)
     assert version("iris", "1", 1000) == ids[0]
@@ -112,5 +117,5 @@ def test_delivery_ids_say_the_same_for_the_same_and_another_for_all_else() -> No
 
 
 def test_ids_do_not_run_into_each_other() -> None:
-    one = missed_events.alias_delivery_id(Move('a", "b', "c", "1"), None)
-    assert one != missed_events.alias_delivery_id(Move("a", 'b", "c', "1"), None)
+    one = missed_events.alias_delivery_id(AliasChange('a", "b', "c", "1"), None)
+    assert one != missed_events.alias_delivery_id(AliasChange("a", 'b", "c', "1"), None)

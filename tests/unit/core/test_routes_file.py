@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.events import Kind
+from bridge.core.events import EventKind
 from bridge.core.routes_file import MAX_FILE, RoutesInvalid, read
-from bridge.core.routing import Route, Way
+from bridge.core.routing import DispatchMethod, Route
 
 WRONG = '''\
 # [[route]] in a comment begins none
@@ -83,7 +83,7 @@ def test_everything_that_a_route_may_say_is_read() -> None:
             "champions",
             "owner/.github",
             "mlflow-model-version",
-            frozenset({Kind.ALIAS_CREATED}),
+            frozenset({EventKind.ALIAS_CREATED}),
             model="iris-*",
             alias="champ*",
             inputs={
@@ -92,18 +92,18 @@ def test_everything_that_a_route_may_say_is_read() -> None:
                 "platforms": "linux/amd64,linux/arm64",
                 "smoke-test": "ping",
             },
-            dispatch=Way.WORKFLOW,
+            dispatch=DispatchMethod.WORKFLOW,
             workflow="on-mlflow-event.yml",
             ref="release/1",
         ),
-        Route("route 2", "owner_corp/models", "tagged", frozenset({Kind.TAG_SET}), tag="stage"),
+        Route("route 2", "owner_corp/models", "tagged", frozenset({EventKind.TAG_SET}), tag="stage"),
     )
 
 
 def test_a_route_of_an_alias_or_a_tag_takes_their_events_without_naming_them() -> None:
     alias, tag = routes('[[route]]\nrepository="o/m"\nalias="a"\n[[route]]\nrepository="o/m"\ntag="t"')
-    assert alias.kinds == frozenset({Kind.ALIAS_CREATED})
-    assert tag.kinds == frozenset({Kind.TAG_SET})
+    assert alias.kinds == frozenset({EventKind.ALIAS_CREATED})
+    assert tag.kinds == frozenset({EventKind.TAG_SET})
 
 
 def test_everything_that_is_wrong_is_named_at_once_by_line_key_and_mend() -> None:

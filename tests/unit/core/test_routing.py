@@ -2,14 +2,14 @@ from dataclasses import replace
 
 import pytest
 
-from bridge.core.events import Event, Kind
-from bridge.core.routing import Route, match, never
+from bridge.core.events import Event, EventKind
+from bridge.core.routing import Route, match, unroutable_reason
 
 ROUTE = Route("environment", "owner/models", "mlflow-model-version")
-EVERYTHING = replace(ROUTE, name="everything", kinds=frozenset(Kind))
-VERSION = Event(Kind.VERSION_CREATED, "iris", "1")
-ALIAS = Event(Kind.ALIAS_CREATED, "iris", "1", alias="champion")
-TAG = Event(Kind.TAG_SET, "iris", "1", tag="stage")
+EVERYTHING = replace(ROUTE, name="everything", kinds=frozenset(EventKind))
+VERSION = Event(EventKind.VERSION_CREATED, "iris", "1")
+ALIAS = Event(EventKind.ALIAS_CREATED, "iris", "1", alias="champion")
+TAG = Event(EventKind.TAG_SET, "iris", "1", tag="stage")
 
 
 @pytest.mark.parametrize("event", [VERSION, ALIAS])
@@ -73,11 +73,11 @@ def test_a_tag_glob_fits_tags_keys_and_no_event_without_one() -> None:
 def test_every_condition_of_a_route_must_hold() -> None:
     assert match(ALIAS, [replace(EVERYTHING, model="iris", alias="champion")])
     assert not match(ALIAS, [replace(EVERYTHING, model="wine", alias="champion")])
-    assert not match(ALIAS, [replace(ROUTE, kinds=frozenset({Kind.VERSION_CREATED}), alias="champion")])
+    assert not match(ALIAS, [replace(ROUTE, kinds=frozenset({EventKind.VERSION_CREATED}), alias="champion")])
 
 
 def test_it_is_said_why_an_event_is_never_dispatched() -> None:
-    assert never(VERSION) is None
-    assert never(replace(VERSION, is_test=True)) == "it is MLflow's own test event"
-    assert "workspace" in str(never(replace(VERSION, workspace="team-a")))
-    assert "image." in str(never(replace(TAG, tag="image.uri")))
+    assert unroutable_reason(VERSION) is None
+    assert unroutable_reason(replace(VERSION, is_test=True)) == "it is MLflow's own test event"
+    assert "workspace" in str(unroutable_reason(replace(VERSION, workspace="team-a")))
+    assert "image." in str(unroutable_reason(replace(TAG, tag="image.uri")))

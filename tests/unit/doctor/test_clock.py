@@ -1,6 +1,6 @@
 import pytest
 
-from bridge.core.findings import State
+from bridge.core.findings import FindingState
 from bridge.doctor import clock
 
 DATE = "Thu, 01 Jan 2026 12:00:00 GMT"
@@ -22,21 +22,29 @@ def test_a_difference_is_told_with_its_direction() -> None:
 def test_a_date_that_is_none_tells_no_time(date: str | None) -> None:
     ahead = clock.ahead(date, AT, AT)
     assert ahead is None
-    assert clock.github(ahead, "https://api.github.com").state is State.UNKNOWN
+    assert clock.github(ahead, "https://api.github.com").state is FindingState.UNKNOWN
 
 
 @pytest.mark.parametrize(
     ("ahead", "state"),
-    [(0, State.OK), (10, State.OK), (11, State.WARNING), (60, State.WARNING), (61, State.FAILED), (-61, State.FAILED)],
+    [
+        (0, FindingState.OK),
+        (10, FindingState.OK),
+        (11, FindingState.WARNING),
+        (60, FindingState.WARNING),
+        (61, FindingState.FAILED),
+        (-61, FindingState.FAILED),
+    ],
 )
-def test_github_takes_a_minute(ahead: float, state: State) -> None:
+def test_github_takes_a_minute(ahead: float, state: FindingState) -> None:
     assert clock.github(ahead, "").state is state
 
 
 @pytest.mark.parametrize(
-    ("ahead", "state"), [(300, State.WARNING), (301, State.FAILED), (-60, State.WARNING), (-61, State.FAILED)]
+    ("ahead", "state"),
+    [(300, FindingState.WARNING), (301, FindingState.FAILED), (-60, FindingState.WARNING), (-61, FindingState.FAILED)],
 )
-def test_mlflows_deliveries_may_be_old_and_only_a_minute_ahead(ahead: float, state: State) -> None:
+def test_mlflows_deliveries_may_be_old_and_only_a_minute_ahead(ahead: float, state: FindingState) -> None:
     finding = clock.mlflow(ahead, "", 300.0)
     assert (finding.state, bool(finding.mend)) == (state, True)
     assert ("ahead of MLflow's" if ahead > 0 else "behind MLflow's") in finding.said

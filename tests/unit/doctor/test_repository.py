@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from bridge.core.findings import Finding, State
-from bridge.core.routing import Route, Way
+from bridge.core.findings import Finding, FindingState
+from bridge.core.routing import DispatchMethod, Route
 from bridge.doctor import repository
 from bridge.doctor.repository import SeenRepository
 from bridge.github.repository import Reply, Silence
@@ -14,7 +14,7 @@ from bridge.github.repository import Reply, Silence
 PATH = ".github/workflows/on-mlflow-event.yml"
 OURS = (Path(__file__).parents[3] / PATH).read_text()
 ROUTE = Route("r", "owner/models", "mlflow-model-version")
-BY_FILE = replace(ROUTE, dispatch=Way.WORKFLOW, workflow="on-mlflow-event.yml", ref="main")
+BY_FILE = replace(ROUTE, dispatch=DispatchMethod.WORKFLOW, workflow="on-mlflow-event.yml", ref="main")
 NOW = 1767268800.0
 
 
@@ -32,7 +32,7 @@ RIGHT = SeenRepository(
     "main",
     {"main": reply(200, [])},
     {"main": {PATH: OURS}},
-    {(Way.REPOSITORY, ""): refused(422, "Invalid request.")},
+    {(DispatchMethod.REPOSITORY, ""): refused(422, "Invalid request.")},
     reply(200, {}),
     reply(200, {"workflows": [{"path": PATH, "state": "active"}]}),
     reply(200, {"enabled": True, "allowed_actions": "all"}),
@@ -43,8 +43,8 @@ def judge(route: Route = ROUTE, **changes: Any) -> list[Finding]:
     return repository.judge(replace(RIGHT, **changes), (route,), is_app=False)
 
 
-def bad(findings: list[Finding]) -> list[tuple[str, State]]:
-    return [(each.check, each.state) for each in findings if each.state is not State.OK]
+def bad(findings: list[Finding]) -> list[tuple[str, FindingState]]:
+    return [(each.check, each.state) for each in findings if each.state is not FindingState.OK]
 
 
 def test_a_right_repository_has_nothing_wrong() -> None:
@@ -65,77 +65,84 @@ def test_a_right_repository_has_nothing_wrong() -> None:
 )
 def test_a_repository_that_cannot_be_used_is_named(about: Reply | Silence, said: str) -> None:
     finding = judge(about=about)[0]
-    assert (finding.check, finding.state, finding.said[: len(said)]) == ("repository", State.FAILED, said)
+    assert (finding.check, finding.state, finding.said[: len(said)]) == ("repository", FindingState.FAILED, said)
     assert finding.mend
 
 
 def test_the_permission_that_github_names_is_the_one_to_give() -> None:
     answer = refused(403, "Resource not accessible by integration", x_accepted_github_permissions="contents=write")
-    findings = judge(rights={(Way.REPOSITORY, ""): answer})
-    assert bad(findings) == [("permission", State.FAILED)]
+    findings = judge(rights={(DispatchMethod.REPOSITORY, ""): answer})
+    assert bad(findings) == [("permission", FindingState.FAILED)]
     assert findings[1].mend == "give the token or App the permission contents=write"
 
 
 @pytest.mark.parametrize("status", [403, 404])
 def test_a_refusal_without_a_name_names_what_the_way_needs(status: int) -> None:
-    rights = {(Way.WORKFLOW, ""): refused(status, "Not Found")}
+    rights = {(DispatchMethod.WORKFLOW, ""): refused(status, "Not Found")}
     assert judge(rights=rights)[1].mend == "give the token or App the permission actions=write"
     assert judge(runs=refused(status, "Not Found"))[2].mend == "give the token or App the permission actions=read"
 
 
 def test_a_rate_limit_is_no_missing_permission() -> None:
     answer = refused(403, "You have exceeded a secondary rate limit.", retry_after="60")
-    assert bad(judge(rights={(Way.REPOSITORY, ""): answer})) == [("permission", State.UNKNOWN)]
+    assert bad(judge(rights={(DispatchMethod.REPOSITORY, ""): answer})) == [("permission", FindingState.UNKNOWN)]
 
 
 def test_what_is_not_known_is_not_called_wrong() -> None:
     findings = judge(
-        rights={(Way.WORKFLOW, "x.yml"): refused(404, "Not Found"), (Way.REPOSITORY, ""): Silence("ReadTimeout")},
+        rights={
+            (DispatchMethod.WORKFLOW, "x.yml"): refused(404, "Not Found"),
+            (DispatchMethod.REPOSITORY, ""): Silence("ReadTimeout"),
+        },
         runs=refused(502, ""),
         actions=refused(403, "Resource not accessible by personal access token"),
         folders={"main": refused(403, "Resource not accessible by personal access token")},
     )
     assert bad(findings) == [
-        *[("permission", State.UNKNOWN)] * 3,
-        ("actions", State.UNKNOWN),
-        ("workflow", State.UNKNOWN),
+        *[("permission", FindingState.UNKNOWN)] * 3,
+        ("actions", FindingState.UNKNOWN),
+        ("workflow", FindingState.UNKNOWN),
     ]
 
 
 def test_actions_that_are_off_are_named() -> None:
-    assert bad(judge(actions=reply(200, {"enabled": False}))) == [("actions", State.FAILED)]
+    assert bad(judge(actions=reply(200, {"enabled": False}))) == [("actions", FindingState.FAILED)]
     local = reply(200, {"enabled": True, "allowed_actions": "local_only"})
-    assert bad(judge(actions=local)) == [("actions", State.WARNING)]
-    rights = {(Way.WORKFLOW, "x.yml"): refused(422, "Actions has been disabled for this repository.")}
-    assert bad(judge(rights=rights)) == [("permission", State.FAILED)]
+    assert bad(judge(actions=local)) == [("actions", FindingState.WARNING)]
+    rights = {(DispatchMethod.WORKFLOW, "x.yml"): refused(422, "Actions has been disabled for this repository.")}
+    assert bad(judge(rights=rights)) == [("permission", FindingState.FAILED)]
 
 
 @pytest.mark.parametrize("route", [ROUTE, BY_FILE], ids=lambda route: str(route.dispatch))
 def test_a_workflow_that_was_switched_off_is_named(route: Route) -> None:
     off = reply(200, {"workflows": [{"path": PATH, "state": "disabled_inactivity"}, {"path": "x", "state": "deleted"}]})
     findings = judge(route, workflows=off)
-    assert bad(findings) == [("workflow", State.FAILED)]
+    assert bad(findings) == [("workflow", FindingState.FAILED)]
     assert findings[-1].said == f"{PATH} is switched off (disabled_inactivity)"
 
 
 def test_a_folder_that_is_missing_is_named() -> None:
     findings = judge(folders={"main": refused(404, "Not Found")}, files={})
-    assert bad(findings) == [("workflow", State.FAILED)]
+    assert bad(findings) == [("workflow", FindingState.FAILED)]
     assert "mlflow-bridge workflow init" in findings[-1].mend
 
 
 def test_a_tokens_end_is_told_in_time() -> None:
     there = reply(200, {})
     day = 24 * 3600.0
-    for expires_at, state in ((None, State.OK), (NOW + 15 * day, State.OK), (NOW + 13 * day, State.WARNING)):
+    for expires_at, state in (
+        (None, FindingState.OK),
+        (NOW + 15 * day, FindingState.OK),
+        (NOW + 13 * day, FindingState.WARNING),
+    ):
         finding = repository.token(there, expires_at, NOW, is_app=False)
-        assert (finding.state, bool(finding.mend)) == (state, state is State.WARNING)
+        assert (finding.state, bool(finding.mend)) == (state, state is FindingState.WARNING)
     assert "until 2026-01-14 12:00 UTC" in finding.said
 
 
 @pytest.mark.parametrize(("is_app", "mend"), [(False, "make a new token"), (True, "make a new key")])
 def test_a_credential_that_github_does_not_take_is_named(is_app: bool, mend: str) -> None:
     finding = repository.token(refused(401, "Bad credentials"), None, NOW, is_app=is_app)
-    assert (finding.state, finding.said) == (State.FAILED, "GitHub doesn't take it (401 Bad credentials)")
+    assert (finding.state, finding.said) == (FindingState.FAILED, "GitHub doesn't take it (401 Bad credentials)")
     assert finding.mend.startswith(mend)
-    assert repository.token(Silence("x"), None, NOW, is_app=is_app).state is State.UNKNOWN
+    assert repository.token(Silence("x"), None, NOW, is_app=is_app).state is FindingState.UNKNOWN

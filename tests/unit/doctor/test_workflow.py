@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from bridge.core.findings import Finding, State
-from bridge.core.routing import Route, Way
+from bridge.core.findings import Finding, FindingState
+from bridge.core.routing import DispatchMethod, Route
 from bridge.doctor import workflow
 
 OURS = (Path(__file__).parents[3] / ".github/workflows/on-mlflow-event.yml").read_text()
 PATH = ".github/workflows/on-mlflow-event.yml"
 EVENT = Route("r", "owner/models", "mlflow-model-version")
-BY_FILE = replace(EVENT, dispatch=Way.WORKFLOW, workflow="on-mlflow-event.yml", ref="main")
+BY_FILE = replace(EVENT, dispatch=DispatchMethod.WORKFLOW, workflow="on-mlflow-event.yml", ref="main")
 EITHER = [EVENT, BY_FILE]
 
 
@@ -27,7 +27,7 @@ def named(route: Route, name: str) -> str:
 @pytest.mark.parametrize("route", EITHER, ids=lambda route: str(route.dispatch))
 def test_our_own_workflow_is_right_by_either_way(route: Route) -> None:
     (finding,) = judge(route, OURS)
-    assert finding.state is State.OK, finding
+    assert finding.state is FindingState.OK, finding
     assert "its runs begin with the dispatch id" in finding.said
 
 
@@ -40,7 +40,7 @@ def test_our_own_workflow_is_right_by_either_way(route: Route) -> None:
     ],
 )
 def test_any_run_name_that_begins_with_the_id_will_do(name: str) -> None:
-    assert [finding.state for finding in judge(EVENT, named(EVENT, name))] == [State.OK]
+    assert [finding.state for finding in judge(EVENT, named(EVENT, name))] == [FindingState.OK]
 
 
 @pytest.mark.parametrize("route", EITHER, ids=lambda route: str(route.dispatch))
@@ -49,18 +49,18 @@ def test_any_run_name_that_begins_with_the_id_will_do(name: str) -> None:
 )
 def test_a_run_name_that_begins_otherwise_is_named_with_what_it_needs(route: Route, name: str) -> None:
     (finding,) = judge(route, named(route, name))
-    assert finding.state is State.FAILED
+    assert finding.state is FindingState.FAILED
     assert "dispatch_id }}" in finding.mend
 
 
 def test_a_run_name_that_cannot_be_evaluated_here_is_not_judged() -> None:
     (finding,) = judge(EVENT, named(EVENT, "${{ newfunction(1) }}"))
-    assert (finding.state, bool(finding.mend)) == (State.UNKNOWN, True)
+    assert (finding.state, bool(finding.mend)) == (FindingState.UNKNOWN, True)
 
 
 def test_a_workflow_that_listens_to_another_type_is_named() -> None:
     (finding,) = judge(EVENT, OURS.replace("types: [mlflow-model-version]", "types: [model]"), other="on: push")
-    assert finding.state is State.FAILED
+    assert finding.state is FindingState.FAILED
     assert "listens to repository_dispatch of the type 'mlflow-model-version'" in finding.said
     assert "in on-mlflow-event.yml" in finding.mend
 
@@ -68,13 +68,13 @@ def test_a_workflow_that_listens_to_another_type_is_named() -> None:
 def test_a_repository_where_nobody_listens_is_told_to_begin() -> None:
     for files in ({}, {"push": "on: push"}, {"broken": "on: [", "list": "[]", "empty": ""}):
         (finding,) = judge(EVENT, None, **files)
-        assert finding.state is State.FAILED
+        assert finding.state is FindingState.FAILED
         assert "mlflow-bridge workflow init" in finding.mend
 
 
 def test_two_workflows_that_listen_are_a_warning() -> None:
     findings = judge(EVENT, OURS, second=OURS)
-    assert [finding.state for finding in findings] == [State.OK, State.OK, State.WARNING]
+    assert [finding.state for finding in findings] == [FindingState.OK, FindingState.OK, FindingState.WARNING]
     assert "on-mlflow-event.yml, second.yml" in findings[-1].said
 
 
@@ -90,6 +90,6 @@ def test_two_workflows_that_listen_are_a_warning() -> None:
 )
 def test_what_a_workflow_dispatch_would_be_refused_for_is_named(text: str | None, said: str) -> None:
     (finding,) = judge(BY_FILE, text)
-    assert finding.state is State.FAILED
+    assert finding.state is FindingState.FAILED
     assert said in finding.said
     assert finding.mend

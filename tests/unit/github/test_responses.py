@@ -2,21 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.github.responses import (
-    Again,
-    Answer,
-    Decision,
-    LookFirst,
-    NotSent,
-    Outcome,
-    Pause,
-    Reject,
-    Sent,
-    Unanswered,
-    decide,
-    delay,
-    is_rate_limit,
-)
+from bridge.core.dispatches import Decision, Pause, Reject, Retry, Sent, VerifyThenRetry
+from bridge.github.responses import Answer, NotSent, Outcome, Unanswered, decide, delay, is_rate_limit
 
 NOW = 1_700_000_000.0
 
@@ -86,17 +73,17 @@ def test_rate_limits_without_a_hint_pause_longer_each_time() -> None:
 @pytest.mark.parametrize("status", [400, 409, 500, 502, 503, 504])
 def test_anything_else_is_sent_again(status: int) -> None:
     decision = decided(Answer(status), chance=1.0)
-    assert isinstance(decision, Again)
+    assert isinstance(decision, Retry)
     assert decision.at == NOW + 4
 
 
 def test_what_never_left_is_sent_again_without_a_look() -> None:
-    assert isinstance(decided(NotSent("ConnectError")), Again)
+    assert isinstance(decided(NotSent("ConnectError")), Retry)
 
 
 def test_what_may_have_left_is_looked_for_first_once_github_had_its_time() -> None:
     decision = decided(Unanswered("ReadTimeout"))
-    assert isinstance(decision, LookFirst)
+    assert isinstance(decision, VerifyThenRetry)
     assert decision.at == NOW + 120
 
 
@@ -121,7 +108,7 @@ def test_whatever_github_answers_there_is_a_decision_within_an_hour(
 ) -> None:
     decision = decided(Answer(status, answered, message), attempts=attempts, pauses=pauses, chance=chance)
     match decision:
-        case Again(at, reason) | LookFirst(at, reason) | Pause(at, reason):
+        case Retry(at, reason) | VerifyThenRetry(at, reason) | Pause(at, reason):
             assert NOW + 1 <= at <= NOW + 3600
             assert len(reason.splitlines()) == 1
         case Reject(reason):

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from .programs import Programs
+from tests.unit.image.programs import Programs
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ import pytest
 
 from bridge.image import docker
 from bridge.image.errors import BuildFailed, RegistryError, SmokeTestFailed
-
-from .programs import Programs
+from tests.unit.image.programs import Programs
 
 MACHINE = "8000000000 4\n"
 SECRETS = {

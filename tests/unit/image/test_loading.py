@@ -12,8 +12,7 @@ import pytest
 from bridge.image.builders.layered import engine
 from bridge.image.builders.layered.plan import descriptor, manifest
 from bridge.image.errors import BuildFailed
-
-from .programs import Programs
+from tests.unit.image.programs import Programs
 
 _ENGINE = """\
 #!{python}

@@ -4,12 +4,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bridge.core.events import Event, Kind
-from bridge.github.responses import Sent
+from bridge.core.dispatches import Sent
+from bridge.core.events import Event, EventKind
 from bridge.ledger import LANE, LEASE, Delivery, Dispatch, Ledger, Pending
 
 NOW = 1_700_000_000.0
-EVENT = Event(Kind.ALIAS_CREATED, "模型", "7", alias="champion")
+EVENT = Event(EventKind.ALIAS_CREATED, "模型", "7", alias="champion")
 ME, YOU = "me", "you"
 
 

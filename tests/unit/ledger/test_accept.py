@@ -7,8 +7,8 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from bridge.core.events import LONGEST_NAME, Event, Kind
-from bridge.core.routing import Way
+from bridge.core.events import LONGEST_NAME, Event, EventKind
+from bridge.core.routing import DispatchMethod
 from bridge.ledger import Accepted, Delivery, Dispatch, Duplicate, Ledger, LedgerUnavailable, Unstorable
 from tests.unit.ledger.rows import NOW, delivery, dispatch, pending, rows, state
 
@@ -42,16 +42,16 @@ async def test_what_is_accepted_is_in_the_database_with_its_dispatches(ledger: L
 
 async def test_the_longest_names_are_taken_whatever_they_hold(ledger: Ledger) -> None:
     model, alias = (secrets.token_hex(LONGEST_NAME // 2) for _ in range(2))
-    event = Event(Kind.ALIAS_CREATED, model, "1" * 18, alias=alias)
+    event = Event(EventKind.ALIAS_CREATED, model, "1" * 18, alias=alias)
     assert await ledger.accept(Delivery("delivery-1", event, NOW), [dispatch(1)]) == Accepted()
     assert rows(ledger, "select model, alias from deliveries") == [(model, alias)]
 
 
 async def test_the_way_to_a_workflow_is_kept(ledger: Ledger) -> None:
-    one = Dispatch("1", "route", "o/r", "type", "{}", way=Way.WORKFLOW, workflow="build.yml", ref="main")
+    one = Dispatch("1", "route", "o/r", "type", "{}", way=DispatchMethod.WORKFLOW, workflow="build.yml", ref="main")
     await ledger.accept(delivery(), [one])
     found = await pending(ledger)
-    assert (found.way, found.workflow, found.ref) == (Way.WORKFLOW, "build.yml", "main")
+    assert (found.way, found.workflow, found.ref) == (DispatchMethod.WORKFLOW, "build.yml", "main")
 
 
 async def test_nobody_is_told_before_the_commit_is_done(ledger: Ledger) -> None:
@@ -138,7 +138,7 @@ async def test_what_cannot_be_written_fails_alone(ledger: Ledger) -> None:
     outcomes = await asyncio.gather(
         ledger.accept(delivery(2), [dispatch(2)]),
         ledger.accept(delivery(3), [dispatch(3), dispatch(1)]),  # an id that is taken
-        ledger.accept(Delivery("delivery-4", Event(Kind.VERSION_CREATED, "\ud800", "1"), NOW), [dispatch(4)]),
+        ledger.accept(Delivery("delivery-4", Event(EventKind.VERSION_CREATED, "\ud800", "1"), NOW), [dispatch(4)]),
         ledger.accept(delivery(1), [dispatch(5)]),
         ledger.accept(delivery(6), [dispatch(6)]),
         return_exceptions=True,

@@ -18,9 +18,18 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from bridge.core.events import Kind
-from bridge.github.responses import Pause
-from bridge.ledger import LANE, Accepted, Ledger, LedgerTooNew, LedgerUnavailable, RunState, State, Unstorable
+from bridge.core.dispatches import Pause
+from bridge.core.events import EventKind
+from bridge.ledger import (
+    LANE,
+    Accepted,
+    DispatchState,
+    Ledger,
+    LedgerTooNew,
+    LedgerUnavailable,
+    RunObservation,
+    Unstorable,
+)
 from bridge.ledger.database import _MIGRATION_LOCK, _MIGRATIONS, HEAD
 from tests.postgres import Postgres
 from tests.unit.ledger.rows import ME, NOW, YOU, begin, delivery, dispatch, rows, send
@@ -176,12 +185,12 @@ class TestSqlite:
         sa.event.listen(sqlite._database._engine, "before_cursor_execute", ask)
         await send(sqlite, 500)
         await send(sqlite, 501)
-        await sqlite.settle_run("dispatch-500", RunState(State.CANCELLED, 7, None, None, NOW))
+        await sqlite.settle_run("dispatch-500", RunObservation(DispatchState.CANCELLED, 7, None, None, NOW))
         await sqlite.open_dispatches(now=NOW)
         await sqlite.figures(now=NOW)
         event = delivery(7).event
         assert await sqlite.version(event.model, event.version)
-        await sqlite.last_told(Kind.VERSION_CREATED, event.model, version=event.version)
+        await sqlite.last_told(EventKind.VERSION_CREATED, event.model, version=event.version)
         sa.event.remove(sqlite._database._engine, "before_cursor_execute", ask)
         with sqlite._database.reading() as connection:
             plans = [

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bridge.github.responses import Again, Decision, LookFirst, Pause, Reject, Sent
+from bridge.core.dispatches import Decision, Pause, Reject, Retry, Sent, VerifyThenRetry
 from bridge.ledger import FOLLOWER, LANE, LEASE, Ledger
 from tests.unit.ledger.rows import ME, NOW, YOU, begin, delivery, dispatch, hold, pending, rows, state
 
@@ -38,12 +38,12 @@ async def test_a_request_that_is_under_way_is_written_down_and_due_again_once_it
         (Sent(7, "https://run"), {"state": "sent", "run_id": 7, "run_url": "https://run"}, (NOW + 2, None, 0)),
         (Reject("no"), {"state": "rejected", "reason": "no", "attempts": 1, "ended_at": NOW + 1}, (NOW + 2, None, 0)),
         (
-            Again(NOW + 9, "5xx"),
+            Retry(NOW + 9, "5xx"),
             {"state": "pending", "reason": "5xx", "attempts": 1, "next_at": NOW + 9, "sending_since": None},
             (NOW + 2, None, 0),
         ),
         (
-            LookFirst(NOW + 120, "cut"),
+            VerifyThenRetry(NOW + 120, "cut"),
             {"state": "pending", "attempts": 1, "next_at": NOW + 120, "sending_since": NOW},
             (NOW + 2, None, 0),
         ),
@@ -168,7 +168,13 @@ async def test_of_two_that_begin_at_once_one_sends(ledger: Ledger, other: Ledger
         await ledger.settle(await pending(ledger), Sent(), holder, now=at, lane_next_at=at)
 
 
-LATE = [Sent(7, "https://late"), Reject("late"), Again(NOW, "late"), LookFirst(NOW, "late"), Pause(NOW + 99, "late")]
+LATE = [
+    Sent(7, "https://late"),
+    Reject("late"),
+    Retry(NOW, "late"),
+    VerifyThenRetry(NOW, "late"),
+    Pause(NOW + 99, "late"),
+]
 
 
 @pytest.mark.parametrize("late", LATE, ids=lambda late: type(late).__name__)
@@ -186,7 +192,7 @@ async def test_the_late_answer_of_a_frozen_holder_changes_nothing(
         if meanwhile.startswith("settled"):
             assert await other.settle(theirs, Sent(1, "https://theirs"), YOU, now=at, lane_next_at=at + 1)
         if meanwhile == "delayed":
-            assert await other.settle(theirs, Again(at + 9, "5xx"), YOU, now=at, lane_next_at=at + 1)
+            assert await other.settle(theirs, Retry(at + 9, "5xx"), YOU, now=at, lane_next_at=at + 1)
     if meanwhile == "settled and given back":
         await other.release(LANE, YOU)
         await hold(ledger, ME, at)

@@ -9,9 +9,19 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 
-from bridge.core.events import Event, Kind
-from bridge.github.responses import Again, Decision, Pause, Reject, Sent
-from bridge.ledger import Delivery, Dispatch, Ledger, LedgerUnavailable, Listed, RunState, State, Wanted, queries
+from bridge.core.dispatches import Decision, Pause, Reject, Retry, Sent
+from bridge.core.events import Event, EventKind
+from bridge.ledger import (
+    Delivery,
+    Dispatch,
+    DispatchState,
+    Filter,
+    Ledger,
+    LedgerUnavailable,
+    RunObservation,
+    VersionSummary,
+    queries,
+)
 from bridge.ledger.schema import deliveries, dispatches
 from tests.unit.ledger.rows import ME, NOW, begin, rows
 from tests.unit.ledger.test_database import config
@@ -20,7 +30,7 @@ pytestmark = pytest.mark.anyio
 
 
 def event(model: str = "iris", version: str = "1", alias: str | None = None) -> Event:
-    return Event(Kind.ALIAS_CREATED if alias else Kind.VERSION_CREATED, model, version, alias)
+    return Event(EventKind.ALIAS_CREATED if alias else EventKind.VERSION_CREATED, model, version, alias)
 
 
 def dispatch(number: int, route: str = "environment") -> Dispatch:
@@ -38,20 +48,22 @@ async def settle(ledger: Ledger, decision: Decision, at: float = NOW) -> None:
     assert await ledger.settle(await begin(ledger, at=at), decision, ME, now=at, lane_next_at=at)
 
 
-async def run(ledger: Ledger, number: int, state: State, at: float = NOW, reason: str | None = None) -> None:
-    assert await ledger.settle_run(f"{number:026}", RunState(state, 70 + number, "https://run", reason, at, at - 5))
+async def run(ledger: Ledger, number: int, state: DispatchState, at: float = NOW, reason: str | None = None) -> None:
+    assert await ledger.settle_run(
+        f"{number:026}", RunObservation(state, 70 + number, "https://run", reason, at, at - 5)
+    )
 
 
-async def names(ledger: Ledger, wanted: Wanted | None = None) -> list[str]:
-    return [f"{row.model} {row.version}" for row in (await ledger.listed(wanted or Wanted())).rows]
+async def names(ledger: Ledger, wanted: Filter | None = None) -> list[str]:
+    return [f"{row.model} {row.version}" for row in (await ledger.listed(wanted or Filter())).rows]
 
 
-async def only(ledger: Ledger) -> Listed:
-    (row,) = (await ledger.listed(Wanted())).rows
+async def only(ledger: Ledger) -> VersionSummary:
+    (row,) = (await ledger.listed(Filter())).rows
     return row
 
 
-async def all_pages(ledger: Ledger, wanted: Wanted) -> list[str]:
+async def all_pages(ledger: Ledger, wanted: Filter) -> list[str]:
     """Read the list part by part to its end."""
     found: list[str] = []
     while True:
@@ -67,7 +79,7 @@ class TestState:
     async def test_a_version_is_listed_as_soon_as_its_delivery_is_accepted(self, ledger: Ledger) -> None:
         await accept(ledger, 1)
         row = await only(ledger)
-        assert (row.model, row.version, row.state, row.told_at) == ("iris", "1", State.PENDING, NOW + 1)
+        assert (row.model, row.version, row.state, row.told_at) == ("iris", "1", DispatchState.PENDING, NOW + 1)
         assert (row.delivery_id, row.dispatch_id, row.image_uri) == ("delivery-1", f"{1:026}", None)
 
     async def test_what_is_not_written_down_is_not_listed(self, ledger: Ledger) -> None:
@@ -85,11 +97,11 @@ class TestState:
     async def test_it_follows_the_dispatch_to_the_end_of_its_run(self, ledger: Ledger) -> None:
         await accept(ledger, 1)
         await settle(ledger, Sent())
-        assert (await only(ledger)).state == State.SENT
-        await run(ledger, 1, State.RUNNING)
-        assert ((await only(ledger)).state, (await only(ledger)).run_url) == (State.RUNNING, "https://run")
-        await run(ledger, 1, State.FAILED, NOW + 1, "the run failed")
-        assert ((await only(ledger)).state, (await only(ledger)).reason) == (State.FAILED, "the run failed")
+        assert (await only(ledger)).state == DispatchState.SENT
+        await run(ledger, 1, DispatchState.RUNNING)
+        assert ((await only(ledger)).state, (await only(ledger)).run_url) == (DispatchState.RUNNING, "https://run")
+        await run(ledger, 1, DispatchState.FAILED, NOW + 1, "the run failed")
+        assert ((await only(ledger)).state, (await only(ledger)).reason) == (DispatchState.FAILED, "the run failed")
 
     async def test_the_newest_delivery_decides_and_moves_the_version_up(self, ledger: Ledger) -> None:
         await accept(ledger, 1)
@@ -98,25 +110,32 @@ class TestState:
         assert await names(ledger) == ["other 1", "iris 1"]
         await accept(ledger, 3, event(alias="champion"))
         assert await names(ledger) == ["iris 1", "other 1"]
-        assert [row.state for row in (await ledger.listed(Wanted())).rows] == [State.PENDING, State.PENDING]
+        assert [row.state for row in (await ledger.listed(Filter())).rows] == [
+            DispatchState.PENDING,
+            DispatchState.PENDING,
+        ]
 
     async def test_the_end_of_an_older_dispatch_changes_nothing(self, ledger: Ledger) -> None:
         await accept(ledger, 1)
         await settle(ledger, Sent())
         await accept(ledger, 2, event(alias="champion"))
-        await run(ledger, 1, State.FAILED)
+        await run(ledger, 1, DispatchState.FAILED)
         row = await only(ledger)
-        assert (row.state, row.dispatch_id) == (State.PENDING, f"{2:026}")
+        assert (row.state, row.dispatch_id) == (DispatchState.PENDING, f"{2:026}")
 
-    @pytest.mark.parametrize("ends", [(State.FAILED, State.SUCCEEDED), (State.SUCCEEDED, State.FAILED)])
-    async def test_of_several_routes_the_one_worth_a_look_decides(self, ledger: Ledger, ends: Sequence[State]) -> None:
+    @pytest.mark.parametrize(
+        "ends", [(DispatchState.FAILED, DispatchState.SUCCEEDED), (DispatchState.SUCCEEDED, DispatchState.FAILED)]
+    )
+    async def test_of_several_routes_the_one_worth_a_look_decides(
+        self, ledger: Ledger, ends: Sequence[DispatchState]
+    ) -> None:
         await accept(ledger, 1, event(), 2)
         await settle(ledger, Sent())
         await settle(ledger, Sent())
         for number, end in enumerate(ends, 1):
             await run(ledger, number, end)
         row = await only(ledger)
-        assert (row.state, row.dispatch_id) == (State.FAILED, f"{ends.index(State.FAILED) + 1:026}")
+        assert (row.state, row.dispatch_id) == (DispatchState.FAILED, f"{ends.index(DispatchState.FAILED) + 1:026}")
         assert row.latest_id == f"{2:026}"
 
     async def test_a_delivery_that_comes_late_does_not_undo_a_newer_one(self, ledger: Ledger) -> None:
@@ -124,15 +143,15 @@ class TestState:
         await settle(ledger, Reject("no"))
         await accept(ledger, 3)
         row = await only(ledger)
-        assert (row.state, row.latest_id) == (State.REJECTED, f"{5:026}")
+        assert (row.state, row.latest_id) == (DispatchState.REJECTED, f"{5:026}")
         await settle(ledger, Sent())
-        assert (await only(ledger)).state == State.REJECTED
+        assert (await only(ledger)).state == DispatchState.REJECTED
 
     async def test_an_image_shows_and_leaves_the_state_alone(self, ledger: Ledger) -> None:
         await accept(ledger, 1)
         await ledger.write_image("iris", "1", "ghcr.io/x:1@sha256:1", "pushed", now=NOW)
         row = await only(ledger)
-        assert (row.image_uri, row.image_status, row.state) == ("ghcr.io/x:1@sha256:1", "pushed", State.PENDING)
+        assert (row.image_uri, row.image_status, row.state) == ("ghcr.io/x:1@sha256:1", "pushed", DispatchState.PENDING)
         await accept(ledger, 2)
         assert (await only(ledger)).image_status == "pushed"
 
@@ -162,7 +181,7 @@ class TestState:
         await asyncio.gather(*(accept(ledger, number, what) for number, what in about.items()))
         assert written
         assert all(keys == sorted(set(keys), key=repr) for keys in written)
-        newest = {row.latest_id for row in (await ledger.listed(Wanted())).rows}
+        newest = {row.latest_id for row in (await ledger.listed(Filter())).rows}
         assert newest == {f"{number:026}" for number in range(77, 91)}
 
 
@@ -177,51 +196,51 @@ class TestList:
         return ledger
 
     async def test_every_version_is_in_one_part_and_newest_first(self, full: Ledger) -> None:
-        found = await all_pages(full, Wanted(limit=7))
+        found = await all_pages(full, Filter(limit=7))
         assert [int(each.split()[1]) for each in found] == list(range(30, 0, -1))
 
     async def test_one_state(self, full: Ledger) -> None:
-        found = await all_pages(full, Wanted(State.REJECTED, limit=2))
+        found = await all_pages(full, Filter(DispatchState.REJECTED, limit=2))
         assert [int(each.split()[1]) for each in found] == [30, 25, 20, 15, 10, 5]
-        assert await names(full, Wanted(State.WITHDRAWN)) == []
+        assert await names(full, Filter(DispatchState.WITHDRAWN)) == []
 
     async def test_a_part_of_the_name_in_any_case(self, full: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
         """Whichever way the search goes: by each name, or through the list."""
         for names_looked_at in (1000, 0):
             monkeypatch.setattr(queries, "_NAMES", names_looked_at)
             for limit in (1, 3):
-                found = await all_pages(full, Wanted(search="IRIS", limit=limit))
+                found = await all_pages(full, Filter(search="IRIS", limit=limit))
                 assert [int(each.split()[-1]) for each in found] == [n for n in range(30, 0, -1) if n % 3 != 1]
-            found = await all_pages(full, Wanted(State.REJECTED, "iris", limit=3))
+            found = await all_pages(full, Filter(DispatchState.REJECTED, "iris", limit=3))
             assert [int(each.split()[-1]) for each in found] == [30, 20, 15, 5]
 
     async def test_signs_that_mean_something_to_the_database_are_letters(self, full: Ledger) -> None:
         for search, count in (("_2%", 10), ("%", 10), ("_", 10), ("/", 10), ("'", 0), ("\\", 0), ("team/i", 10)):
-            assert len(await names(full, Wanted(search=search))) == count, search
+            assert len(await names(full, Filter(search=search))) == count, search
 
     async def test_letters_of_any_script_have_case(self, ledger: Ledger) -> None:
         await accept(ledger, 1, event("ÉNERGIE Straße 模型"))
-        assert await names(ledger, Wanted(search="énergie STRASSE 模")) == ["ÉNERGIE Straße 模型 1"]
+        assert await names(ledger, Filter(search="énergie STRASSE 模")) == ["ÉNERGIE Straße 模型 1"]
 
     async def test_one_model_and_one_version(self, full: Ledger) -> None:
-        assert len(await names(full, Wanted(model="churn"))) == 10
-        assert await names(full, Wanted(model="churn", version="4")) == ["churn 4"]
-        assert await names(full, Wanted(model="chur")) == []
+        assert len(await names(full, Filter(model="churn"))) == 10
+        assert await names(full, Filter(model="churn", version="4")) == ["churn 4"]
+        assert await names(full, Filter(model="chur")) == []
 
     async def test_a_version_of_any_model(self, full: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
         for names_looked_at in (1000, 0):
             monkeypatch.setattr(queries, "_NAMES", names_looked_at)
             for wanted in (
-                Wanted(version="4"),
-                Wanted(search="chu", version="4"),
-                Wanted(search="r", version="4", limit=1),
+                Filter(version="4"),
+                Filter(search="chu", version="4"),
+                Filter(search="r", version="4", limit=1),
             ):
                 assert await names(full, wanted) == ["churn 4"], (names_looked_at, wanted)
-            assert await names(full, Wanted(search="iris", version="4")) == []
+            assert await names(full, Filter(search="iris", version="4")) == []
 
     async def test_deliveries_newest_first_part_by_part(self, full: Ledger) -> None:
-        part = await full.told(Wanted(limit=20))
-        rest = await full.told(Wanted(limit=20, before=part.next))
+        part = await full.told(Filter(limit=20))
+        rest = await full.told(Filter(limit=20, before=part.next))
         found = [story.delivery.id for story in part.rows + rest.rows]
         assert found == [f"delivery-{number}" for number in range(30, 0, -1)]
         assert rest.next is None
@@ -231,11 +250,11 @@ class TestList:
         for few in (2000, 0):
             monkeypatch.setattr(queries, "_FEW", few)
             for wanted, numbers in (
-                (Wanted(State.REJECTED), [30, 25, 20, 15, 10, 5]),
-                (Wanted(State.REJECTED, search="IRIS"), [30, 20, 15, 5]),
-                (Wanted(model="churn", version="4"), [4]),
-                (Wanted(model="churn", limit=2), [28, 25]),
-                (Wanted(model="churn", before=f"{6:026}"), [4, 1]),
+                (Filter(DispatchState.REJECTED), [30, 25, 20, 15, 10, 5]),
+                (Filter(DispatchState.REJECTED, search="IRIS"), [30, 20, 15, 5]),
+                (Filter(model="churn", version="4"), [4]),
+                (Filter(model="churn", limit=2), [28, 25]),
+                (Filter(model="churn", before=f"{6:026}"), [4, 1]),
             ):
                 found = [story.delivery.id for story in (await full.told(wanted)).rows]
                 assert found == [f"delivery-{number}" for number in numbers], (few, wanted)
@@ -251,10 +270,10 @@ class TestList:
 
         sa.event.listen(ledger._database._engine, "before_cursor_execute", ask)
         for wanted in (
-            Wanted(),
-            Wanted(State.FAILED),
-            Wanted(search="iris"),
-            Wanted(State.PENDING, "iris", before="9"),
+            Filter(),
+            Filter(DispatchState.FAILED),
+            Filter(search="iris"),
+            Filter(DispatchState.PENDING, "iris", before="9"),
         ):
             await ledger.listed(wanted)
             await ledger.told(wanted)
@@ -276,15 +295,15 @@ class TestList:
 class TestStory:
     async def test_every_delivery_dispatch_and_attempt_is_told(self, ledger: Ledger) -> None:
         await accept(ledger, 1)
-        await settle(ledger, Again(NOW + 1, "502"), NOW)
+        await settle(ledger, Retry(NOW + 1, "502"), NOW)
         await settle(ledger, Sent(7), NOW + 1)
-        await run(ledger, 1, State.RUNNING, NOW + 9)
-        await run(ledger, 1, State.SUCCEEDED, NOW + 20)
+        await run(ledger, 1, DispatchState.RUNNING, NOW + 9)
+        await run(ledger, 1, DispatchState.SUCCEEDED, NOW + 20)
         await accept(ledger, 2, event(alias="champion"))
         found = await ledger.version("iris", "1")
         assert found is not None
         alias, version = found[1]
-        assert (alias.delivery.event.alias, version.delivery.event.kind) == ("champion", Kind.VERSION_CREATED)
+        assert (alias.delivery.event.alias, version.delivery.event.kind) == ("champion", EventKind.VERSION_CREATED)
         (sent,) = version.sent
         assert [(one.first_at, one.outcome, one.answer) for one in sent.answers] == [
             (NOW, "failed", "502"),
@@ -297,8 +316,8 @@ class TestStory:
         await accept(ledger, 1)
         for number in range(5):
             await settle(ledger, Pause(NOW, "401"), NOW + number)
-        await settle(ledger, Again(NOW, "502"), NOW + 4)
-        await settle(ledger, Again(NOW, "503"), NOW + 4)
+        await settle(ledger, Retry(NOW, "502"), NOW + 4)
+        await settle(ledger, Retry(NOW, "503"), NOW + 4)
         story = await ledger.story("delivery-1")
         assert story is not None
         told = [(one.outcome, one.answer, one.times, one.last_at) for one in story.sent[0].answers]
@@ -313,10 +332,10 @@ class TestStory:
         await settle(ledger, Reject("no"))
         await ledger.replay("delivery-1", [dispatch(9)], now=NOW + 50)
         row = await only(ledger)
-        assert (row.state, row.dispatch_id, row.told_at) == (State.PENDING, f"{9:026}", NOW + 50)
+        assert (row.state, row.dispatch_id, row.told_at) == (DispatchState.PENDING, f"{9:026}", NOW + 50)
         story = await ledger.story("delivery-1")
         assert story is not None
-        assert [sent.state for sent in story.sent] == [State.PENDING, State.REJECTED]
+        assert [sent.state for sent in story.sent] == [DispatchState.PENDING, DispatchState.REJECTED]
         due = await ledger.next_pending(now=NOW)
         assert due is not None
         assert (due.id, due.attempts, due.created_at) == (f"{9:026}", 0, NOW + 50)
@@ -341,8 +360,8 @@ class TestStory:
         await settle(ledger, Sent())
         await ledger.replay("delivery-1", [dispatch(9)], now=NOW + 50)
         await settle(ledger, Sent(), NOW + 60)
-        await run(ledger, 9, State.SUCCEEDED, NOW + 70)
-        assert (await only(ledger)).state == State.SUCCEEDED
+        await run(ledger, 9, DispatchState.SUCCEEDED, NOW + 70)
+        assert (await only(ledger)).state == DispatchState.SUCCEEDED
 
 
 async def test_an_existing_ledger_is_listed_by_its_migration_as_the_loops_would_have(
@@ -367,13 +386,13 @@ async def test_an_existing_ledger_is_listed_by_its_migration_as_the_loops_would_
             connection.execute(dispatches.insert(), [dict(zip(sent, row, strict=True)) | same for row in DISPATCHES])
             connection.exec_driver_sql("insert into versions values ('iris', '1', 'uri', 'pushed', 7)")
         await old.start()
-        found = (await old.listed(Wanted())).rows
+        found = (await old.listed(Filter())).rows
         assert [(row.model, row.version, row.state, row.dispatch_id, row.latest_id, row.told_at) for row in found] == [
             ("ÉNERGIE", "3", "pending", "5", "6", 40.0),
             ("iris", "1", "failed", "3", "4", 20.0),
         ]
         assert [row.image_status for row in found] == [None, "pushed"]
-        assert await names(old, Wanted(search="énergie")) == ["ÉNERGIE 3"]
+        assert await names(old, Filter(search="énergie")) == ["ÉNERGIE 3"]
         await old.close()
 
 

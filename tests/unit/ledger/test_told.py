@@ -1,7 +1,7 @@
 import pytest
 
-from bridge.core.events import Event, Kind
-from bridge.ledger import Delivery, Ledger, Told
+from bridge.core.events import Event, EventKind
+from bridge.ledger import Delivery, LastDelivery, Ledger
 
 pytestmark = pytest.mark.anyio
 
@@ -13,16 +13,16 @@ async def tell(ledger: Ledger, delivery_id: str, event: Event, at: float) -> Non
 
 
 async def test_the_newest_delivery_about_a_version_or_an_alias_is_told(ledger: Ledger) -> None:
-    created = Event(Kind.VERSION_CREATED, "iris", "1")
+    created = Event(EventKind.VERSION_CREATED, "iris", "1")
     await tell(ledger, "b", created, NOW + 1)
     await tell(ledger, "a", created, NOW)
-    await tell(ledger, "c", Event(Kind.VERSION_CREATED, "iris", "2"), NOW + 2)
-    await tell(ledger, "d", Event(Kind.ALIAS_CREATED, "iris", "2", alias="champion"), NOW + 3)
-    await tell(ledger, "e", Event(Kind.ALIAS_CREATED, "iris", "1", alias="champion"), NOW + 4)
-    await tell(ledger, "f", Event(Kind.ALIAS_CREATED, "iris", "3", alias="other"), NOW + 5)
-    await tell(ledger, "g", Event(Kind.ALIAS_CREATED, "iris2", "9", alias="champion"), NOW + 6)
+    await tell(ledger, "c", Event(EventKind.VERSION_CREATED, "iris", "2"), NOW + 2)
+    await tell(ledger, "d", Event(EventKind.ALIAS_CREATED, "iris", "2", alias="champion"), NOW + 3)
+    await tell(ledger, "e", Event(EventKind.ALIAS_CREATED, "iris", "1", alias="champion"), NOW + 4)
+    await tell(ledger, "f", Event(EventKind.ALIAS_CREATED, "iris", "3", alias="other"), NOW + 5)
+    await tell(ledger, "g", Event(EventKind.ALIAS_CREATED, "iris2", "9", alias="champion"), NOW + 6)
     told = ledger.last_told
-    assert await told(Kind.VERSION_CREATED, "iris", version="1") == Told("b", "1", NOW + 1)
-    assert await told(Kind.ALIAS_CREATED, "iris", alias="champion") == Told("e", "1", NOW + 4)
-    assert await told(Kind.VERSION_CREATED, "iris", version="3") is None
-    assert await told(Kind.ALIAS_CREATED, "nobody", alias="champion") is None
+    assert await told(EventKind.VERSION_CREATED, "iris", version="1") == LastDelivery("b", "1", NOW + 1)
+    assert await told(EventKind.ALIAS_CREATED, "iris", alias="champion") == LastDelivery("e", "1", NOW + 4)
+    assert await told(EventKind.VERSION_CREATED, "iris", version="3") is None
+    assert await told(EventKind.ALIAS_CREATED, "nobody", alias="champion") is None

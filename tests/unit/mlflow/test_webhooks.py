@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from bridge.core.events import Kind
-from bridge.core.findings import State
+from bridge.core.events import EventKind
+from bridge.core.findings import FindingState
 from bridge.core.routing import DEFAULT_KINDS, Route
 from bridge.mlflow import webhooks
 from bridge.mlflow.client import Webhook, WebhookTest
@@ -25,7 +25,7 @@ def answered(status: int | None, body: object = None, error: str | None = None) 
 def test_the_events_that_are_needed_are_those_of_all_routes() -> None:
     route = Route("r", "o/n", "t")
     assert webhooks.needed([route]) == tuple(EVENTS)
-    tags = Route("t", "o/n", "t", kinds=frozenset({Kind.TAG_SET}))
+    tags = Route("t", "o/n", "t", kinds=frozenset({EventKind.TAG_SET}))
     assert set(webhooks.needed([route, tags])) == {kind.value for kind in DEFAULT_KINDS} | {"model_version_tag.set"}
 
 
@@ -50,7 +50,7 @@ def test_a_test_is_of_an_event_that_the_bridge_takes() -> None:
 
 def test_a_right_webhook_is_right() -> None:
     (finding,) = webhooks.judge(made(), EVENTS)
-    assert finding.state is State.OK
+    assert finding.state is FindingState.OK
 
 
 def test_everything_that_is_wrong_with_a_webhook_is_named() -> None:
@@ -58,19 +58,19 @@ def test_everything_that_is_wrong_with_a_webhook_is_named() -> None:
         status="DISABLED", events=[{"entity": "MODEL_VERSION", "action": "CREATED"}], url="http://b.example/webhook"
     )
     findings = webhooks.judge(wrong, EVENTS)
-    assert [finding.state for finding in findings] == [State.FAILED, State.FAILED, State.WARNING]
+    assert [finding.state for finding in findings] == [FindingState.FAILED, FindingState.FAILED, FindingState.WARNING]
     assert findings[1].said == "it lacks the events model_version_alias.created"
     assert all("webhook create http://b.example/webhook" in finding.mend for finding in findings[:2])
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "[::1]:8000"])
 def test_http_on_the_same_machine_is_no_warning(host: str) -> None:
-    assert [each.state for each in webhooks.judge(made(url=f"http://{host}/webhook"), EVENTS)] == [State.OK]
+    assert [each.state for each in webhooks.judge(made(url=f"http://{host}/webhook"), EVENTS)] == [FindingState.OK]
 
 
 def test_the_bridges_own_answer_to_a_test_is_right() -> None:
     finding = webhooks.tested(made(), answered(200, {"status": "test", "delivery_id": "x"}))
-    assert finding.state is State.OK
+    assert finding.state is FindingState.OK
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_the_bridges_own_answer_to_a_test_is_right() -> None:
 )
 def test_what_came_of_a_test_tells_what_to_mend(test: WebhookTest, said: str, mend: str) -> None:
     finding = webhooks.tested(made(), test)
-    assert (finding.state, finding.said[: len(said)]) == (State.FAILED, said)
+    assert (finding.state, finding.said[: len(said)]) == (FindingState.FAILED, said)
     assert mend in finding.mend
 
 

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from bridge.mlflow.signature import sign
 from bridge.server.app import create_app
-from bridge.server.state import State
+from bridge.server.state import AppState
 from bridge.server.webhook import WebhookFirst
 from bridge.settings import Settings
 from bridge.workers.loop import Loop
@@ -39,9 +39,9 @@ class Bridge:
         return self.portal.call(lambda: self._client.get(path, **sent))
 
     @property
-    def state(self) -> State:
+    def state(self) -> AppState:
         """The parts of the bridge."""
-        state: State = self._app.state.bridge
+        state: AppState = self._app.state.bridge
         return state
 
     def stop(self, loop: Loop) -> None:

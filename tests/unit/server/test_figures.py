@@ -5,7 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bridge.core.routing import Route
 from bridge.github.client import Quota
-from bridge.ledger import Figures, State
+from bridge.ledger import DispatchState, Figures
 from bridge.server.figures import Metrics
 
 NOTHING = Figures({}, None, {})
@@ -48,7 +48,7 @@ def test_seconds_to_dispatch_and_to_the_runs_end_fall_into_buckets(metrics: Metr
 
 
 def test_every_state_has_its_number_in_the_ledger(metrics: Metrics) -> None:
-    metrics.tell(Figures({State.PENDING: 3, State.FAILED: 1}, 12.5, {}))
+    metrics.tell(Figures({DispatchState.PENDING: 3, DispatchState.FAILED: 1}, 12.5, {}))
     assert value(metrics, "dispatches", state="pending") == 3
     assert value(metrics, "dispatches", state="failed") == 1
     assert value(metrics, "dispatches", state="succeeded") == 0
@@ -82,7 +82,7 @@ def test_a_pause_shows_by_its_routes_alone_and_goes_when_it_is_over(
 
 
 def test_nothing_is_claimed_of_a_ledger_that_cannot_be_read(metrics: Metrics) -> None:
-    metrics.tell(Figures({State.PENDING: 3}, 12.5, {"github": "x"}))
+    metrics.tell(Figures({DispatchState.PENDING: 3}, 12.5, {"github": "x"}))
     metrics.tell(None)
     assert value(metrics, "ledger_up") == 0
     assert math.isnan(value(metrics, "dispatches", state="pending") or 0)

@@ -15,7 +15,7 @@ import respx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from pydantic import SecretStr
 
-from bridge.ledger import State
+from bridge.ledger import DispatchState
 from bridge.server import auth, formatting
 from bridge.server.app import create_app
 from bridge.server.auth import CrossSite, NotSignedIn
@@ -426,5 +426,5 @@ class TestWording:
         ]
 
     def test_every_state_has_a_sign_and_a_sentence_of_its_own(self) -> None:
-        assert set(formatting.MEANINGS) == set(State)
-        assert len({meaning.sentence for meaning in formatting.MEANINGS.values()}) == len(State)
+        assert set(formatting.MEANINGS) == set(DispatchState)
+        assert len({meaning.sentence for meaning in formatting.MEANINGS.values()}) == len(DispatchState)

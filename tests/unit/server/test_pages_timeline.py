@@ -2,22 +2,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.routing import Way
-from bridge.ledger import Sending, State
+from bridge.core.routing import DispatchMethod
+from bridge.ledger import DispatchDetails, DispatchState
 from bridge.server.timeline import UNDER_WAY, WIDTH, steps, stretches
 
 NOW = 1_700_000_000.0
 
 
 def sending(
-    state: State, sent: float | None = None, started: float | None = None, ended: float | None = None, at: float = NOW
-) -> Sending:
-    about = ("1", "d", "r", "o/r", "t", Way.REPOSITORY, None, None)
-    return Sending(*about, state, None, None, None, at, at, sent, started, ended)
+    state: DispatchState,
+    sent: float | None = None,
+    started: float | None = None,
+    ended: float | None = None,
+    at: float = NOW,
+) -> DispatchDetails:
+    about = ("1", "d", "r", "o/r", "t", DispatchMethod.REPOSITORY, None, None)
+    return DispatchDetails(*about, state, None, None, None, at, at, sent, started, ended)
 
 
 def test_an_image_is_received_dispatched_run_and_pushed() -> None:
-    done = sending(State.SUCCEEDED, NOW + 2, NOW + 10, NOW + 70)
+    done = sending(DispatchState.SUCCEEDED, NOW + 2, NOW + 10, NOW + 70)
     assert [(step.name, step.took) for step in steps(done, NOW, pushed=True)] == [
         ("Received", None),
         ("Dispatched", 2),
@@ -32,7 +36,7 @@ def test_an_image_is_received_dispatched_run_and_pushed() -> None:
 
 
 def test_what_goes_on_still_is_open_and_grows() -> None:
-    running = sending(State.RUNNING, NOW + 2, NOW + 10)
+    running = sending(DispatchState.RUNNING, NOW + 2, NOW + 10)
     assert [step.name for step in steps(running, NOW, pushed=True)] == ["Received", "Dispatched", "Run started"]
     assert [(part.seconds, part.open) for part in stretches(running, now=NOW + 30)] == [
         (2, False),
@@ -42,7 +46,7 @@ def test_what_goes_on_still_is_open_and_grows() -> None:
 
 
 def test_what_was_run_again_is_not_over_though_it_once_ended() -> None:
-    again = sending(State.RUNNING, NOW + 2, NOW + 10, NOW + 20)
+    again = sending(DispatchState.RUNNING, NOW + 2, NOW + 10, NOW + 20)
     assert [step.name for step in steps(again, NOW, pushed=False)] == ["Received", "Dispatched", "Run started"]
     assert stretches(again, now=NOW + 30)[-1].open
 
@@ -50,28 +54,28 @@ def test_what_was_run_again_is_not_over_though_it_once_ended() -> None:
 @pytest.mark.parametrize(
     ("state", "last"),
     [
-        (State.SUCCEEDED, "Run succeeded"),
-        (State.FAILED, "Run failed"),
-        (State.REJECTED, "Rejected by GitHub"),
-        (State.UNSEEN, "No run appeared"),
-        (State.SUPERSEDED, "Run superseded"),
+        (DispatchState.SUCCEEDED, "Run succeeded"),
+        (DispatchState.FAILED, "Run failed"),
+        (DispatchState.REJECTED, "Rejected by GitHub"),
+        (DispatchState.UNSEEN, "No run appeared"),
+        (DispatchState.SUPERSEDED, "Run superseded"),
     ],
 )
-def test_each_end_has_its_name(state: State, last: str) -> None:
+def test_each_end_has_its_name(state: DispatchState, last: str) -> None:
     assert steps(sending(state, ended=NOW + 3), NOW, pushed=False)[-1].name == last
 
 
 def test_a_replay_is_a_step_of_its_own() -> None:
-    told = steps(sending(State.PENDING, at=NOW + 500), NOW, pushed=False)
+    told = steps(sending(DispatchState.PENDING, at=NOW + 500), NOW, pushed=False)
     assert [(step.name, step.took) for step in told] == [("Received", None), ("Replayed", 500)]
 
 
 moments = st.none() | st.floats(NOW - 1e6, NOW + 1e6)
 
 
-@given(st.sampled_from(State), moments, moments, moments, st.floats(NOW - 1e6, NOW + 1e6))
+@given(st.sampled_from(DispatchState), moments, moments, moments, st.floats(NOW - 1e6, NOW + 1e6))
 def test_whatever_the_clocks_say_nothing_takes_less_than_no_time_and_the_bar_is_full(
-    state: State, sent: float | None, started: float | None, ended: float | None, now: float
+    state: DispatchState, sent: float | None, started: float | None, ended: float | None, now: float
 ) -> None:
     one = sending(state, sent, started, ended)
     assert all(step.took is None or step.took >= 0 for step in steps(one, NOW, pushed=True))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mlflow.entities.webhook import WebhookEvent
 from mlflow.webhooks.types import EVENT_TO_PAYLOAD_CLASS, get_example_payload_for_event
 
-from bridge.core.events import Kind
+from bridge.core.events import EventKind
 from bridge.ledger import Ledger, LedgerUnavailable
 from bridge.mlflow.signature import sign
 from bridge.server import webhook
@@ -71,7 +71,7 @@ def test_a_supported_event_that_no_route_wants_is_ignored_and_not_stored(bridge:
 @pytest.mark.parametrize("event", [WebhookEvent(*pair) for pair in EVENT_TO_PAYLOAD_CLASS], ids=str)
 def test_mlflows_test_events_are_answered_and_never_dispatched(bridge: Bridge, event: WebhookEvent) -> None:
     answer = bridge.post(body(str(event), get_example_payload_for_event(event)))
-    expected = (200, "test") if str(event) in set(Kind) else (422, "refused")
+    expected = (200, "test") if str(event) in set(EventKind) else (422, "refused")
     assert (answer.status_code, answer.json()["status"]) == expected
     assert bridge.rows("select count(*) from deliveries") == [(0,)]
 

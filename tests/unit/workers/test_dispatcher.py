@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bridge.core.dispatches import State
-from bridge.core.events import Event, Kind
-from bridge.core.routing import Way
+from bridge.core.dispatches import DispatchState
+from bridge.core.events import Event, EventKind
+from bridge.core.routing import DispatchMethod
 from bridge.github.client import ActionsUnreadable, GithubApi, LookFailed, Run
 from bridge.github.responses import Answer, NotSent, Outcome, Unanswered
 from bridge.ledger import LANE, LEASE, Delivery, Dispatch, Ledger, LedgerUnavailable, Pending
@@ -90,7 +90,7 @@ def replica(ledger: Ledger, github: FakeGithub, clock: Clock) -> Dispatcher:
 
 
 async def accept(ledger: Ledger, number: int = 1, at: float = NOW, repository: str = "owner/models") -> None:
-    event = Event(Kind.VERSION_CREATED, "iris", "1")
+    event = Event(EventKind.VERSION_CREATED, "iris", "1")
     dispatch = Dispatch(f"d{number}", "environment", repository, "type", str(number))
     await ledger.accept(Delivery(f"delivery-{number}", event, at), [dispatch])
 
@@ -363,8 +363,8 @@ async def test_no_failure_ends_the_loop(
 async def test_a_way_to_a_workflow_starts_it_and_keeps_its_run(
     dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub
 ) -> None:
-    dispatch = Dispatch("d1", "r", "o/r", "t", "1", way=Way.WORKFLOW, workflow="build.yml", ref="main")
-    await ledger.accept(Delivery("delivery", Event(Kind.VERSION_CREATED, "iris", "1"), NOW), [dispatch])
+    dispatch = Dispatch("d1", "r", "o/r", "t", "1", way=DispatchMethod.WORKFLOW, workflow="build.yml", ref="main")
+    await ledger.accept(Delivery("delivery", Event(EventKind.VERSION_CREATED, "iris", "1"), NOW), [dispatch])
     github.answers = [Answer(200, run_id=7, run_url="https://run")]
     await dispatcher.step()
     assert github.asked == ["run build.yml on main"]
@@ -521,7 +521,7 @@ async def test_a_dispatch_that_cannot_be_read_is_rejected_and_the_next_one_is_se
     clock.now += 1
     await dispatcher.step()
     assert github.asked == ["dispatch 1", "dispatch 2"]
-    assert (await ledger.figures(now=NOW)).dispatches[State.REJECTED] == 1
+    assert (await ledger.figures(now=NOW)).dispatches[DispatchState.REJECTED] == 1
     assert await ledger.next_pending(now=0.0) is None
 
 
@@ -535,7 +535,7 @@ async def test_an_answer_that_cannot_be_stored_ends_its_dispatch_alone(
     clock.now += 1
     await dispatcher.step()
     figures = await ledger.figures(now=NOW)
-    assert (figures.dispatches[State.REJECTED], figures.dispatches[State.SENT]) == (1, 1)
+    assert (figures.dispatches[DispatchState.REJECTED], figures.dispatches[DispatchState.SENT]) == (1, 1)
 
 
 async def test_a_way_that_only_a_later_release_knows_holds_up_nothing(

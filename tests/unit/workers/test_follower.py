@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from bridge.core.dispatches import UNSEEN_AFTER, Run, State
-from bridge.core.events import Event, Kind
+from bridge.core.dispatches import UNSEEN_AFTER, DispatchState, Run, Sent
+from bridge.core.events import Event, EventKind
 from bridge.github.client import ActionsUnreadable, GithubApi, LookFailed, Page
-from bridge.github.responses import Answer, NotSent, Sent
+from bridge.github.responses import Answer, NotSent
 from bridge.ledger import FOLLOWER, LANE, Delivery, Dispatch, Ledger
 from bridge.mlflow.client import (
     MlflowAnswerTooLarge,
@@ -109,7 +109,7 @@ class Bench:
 
     async def send(self, dispatch_id: str, run_id: int | None = None, repository: str = MODELS, at: float = 0) -> None:
         """Write down a dispatch as it is once GitHub has taken it."""
-        event = Event(Kind.VERSION_CREATED, f"model-{dispatch_id}", "7")
+        event = Event(EventKind.VERSION_CREATED, f"model-{dispatch_id}", "7")
         dispatch = Dispatch(dispatch_id, "environment", repository, "type", "{}")
         now = at or self.clock.now
         await self.ledger.accept(Delivery(f"delivery-{dispatch_id}", event, now), [dispatch])
@@ -247,7 +247,7 @@ async def test_what_ended_badly_more_than_seven_days_ago_is_left_alone(bench: Be
 
 async def test_a_cancelled_run_made_way_where_a_newer_dispatch_for_the_model_was_sent(bench: Bench) -> None:
     for number in (1, 2):
-        event = Event(Kind.ALIAS_CREATED, "iris", str(number), alias="champion")
+        event = Event(EventKind.ALIAS_CREATED, "iris", str(number), alias="champion")
         dispatch = Dispatch(f"d{number}", "environment", MODELS, "type", "{}")
         await bench.ledger.accept(Delivery(f"e{number}", event, NOW), [dispatch])
         await bench.ledger.take(LANE, "test", now=NOW, seconds=60)
@@ -390,7 +390,7 @@ async def test_the_first_end_of_a_run_is_told_with_the_seconds_since_the_deliver
         await bench.step(LOOK_AGAIN)
     bench.github.runs[MODELS] = [run(1, "d1 x")]
     await bench.step(LOOK_AGAIN)
-    assert bench.state("d1")[0] == State.SUCCEEDED
+    assert bench.state("d1")[0] == DispatchState.SUCCEEDED
     assert bench.ended == [("failed", LOOK_AGAIN)]
 
 

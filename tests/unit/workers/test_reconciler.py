@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from bridge.core import missed_events
-from bridge.core.events import Event, Kind
+from bridge.core.events import Event, EventKind
 from bridge.core.missed_events import CLOCKS, GRACE, OVERLAP
 from bridge.core.routing import Route
 from bridge.ledger import RECONCILER, Delivery, Ledger
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 NOW = 1_700_000_000.0
 INTERVAL = 300.0
 ROUTES = (Route("environment", "owner/models", "type"),)
-ONLY_CHAMPIONS = Route("champions", "owner/deploy", "type", frozenset({Kind.ALIAS_CREATED}), alias="champion")
+ONLY_CHAMPIONS = Route("champions", "owner/deploy", "type", frozenset({EventKind.ALIAS_CREATED}), alias="champion")
 
 
 class Clock:
@@ -100,7 +100,7 @@ class Bench:
         self, model: str, version: str, alias: str | None = None, delivery_id: str = "", at: float | None = None
     ) -> None:
         """Write down what MLflow delivered by itself."""
-        kind = Kind.ALIAS_CREATED if alias else Kind.VERSION_CREATED
+        kind = EventKind.ALIAS_CREATED if alias else EventKind.VERSION_CREATED
         now = self.clock.now if at is None else at
         delivery_id = delivery_id or f"mlflow's, {model} {version} {alias} {now}"
         await self.ledger.accept(Delivery(delivery_id, Event(kind, model, version, alias=alias), now), [])

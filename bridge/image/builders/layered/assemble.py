@@ -29,7 +29,7 @@ _TEXT = 4_000_000
 
 
 @dataclass(frozen=True)
-class Image:
+class LayeredImage:
     """A built image on this disk, in `folder` as skopeo's `dir:` has it, less what the registry holds.
 
     `id` is its configuration's digest, `sha256:…`; `digest` its manifest's. `reused` is the image, as
@@ -73,7 +73,7 @@ def build(
     created: str,
     previous: Previous | None = None,
     secrets: Mapping[str, str] | None = None,
-) -> Image:
+) -> LayeredImage:
     """Build the image into the new folder. Layers below the model come from `previous` where they are the same.
 
     `created` is a time as RFC 3339 has it. Raises `BuildFailed`, `RegistryError`.
@@ -90,7 +90,7 @@ def build(
     below_the_model = [Layer(diff_id, "", 0) for diff_id in diff_ids[len(base.diff_ids) :]]
     config = planning.config(base, below_the_model, {**labels, planning.REQUIREMENTS_LABEL: key}, created)
     manifest = planning.manifest(config, [*parts, planning.descriptor(made[-1].digest, made[-1].size)])
-    return Image(
+    return LayeredImage(
         folder=folder,
         id=f"sha256:{_write_blob(folder, config)}",
         digest=_write_manifest(folder, manifest),

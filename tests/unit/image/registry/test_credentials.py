@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bridge.core.errors import BridgeError
 from bridge.image.errors import MissingSetting
-from bridge.image.registry.credentials import EcrHost, Given, SignIn, Way, choose, ecr_host
+from bridge.image.registry.credentials import EcrHost, Given, SignIn, SignInMethod, choose, ecr_host
 
 ECR = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 GOOGLE = "europe-west1-docker.pkg.dev"
@@ -36,11 +36,11 @@ def missing(given: Given) -> str:
 
 
 def test_ghcr_takes_the_runs_own_token() -> None:
-    assert choose(Given("ghcr.io")) == SignIn(Way.RUN_TOKEN)
+    assert choose(Given("ghcr.io")) == SignIn(SignInMethod.RUN_TOKEN)
 
 
 def test_ghcr_takes_a_password_where_one_is_set() -> None:
-    assert choose(Given("ghcr.io", username="me", password=True)) == SignIn(Way.PASSWORD, username="me")
+    assert choose(Given("ghcr.io", username="me", password=True)) == SignIn(SignInMethod.PASSWORD, username="me")
 
 
 def test_ghcr_gets_no_token_of_another_github() -> None:
@@ -48,7 +48,7 @@ def test_ghcr_gets_no_token_of_another_github() -> None:
 
 
 def test_docker_hub_takes_user_and_password() -> None:
-    assert choose(Given("docker.io", username="me", password=True)) == SignIn(Way.PASSWORD, username="me")
+    assert choose(Given("docker.io", username="me", password=True)) == SignIn(SignInMethod.PASSWORD, username="me")
     assert "DOCKER_USERNAME" in missing(Given("docker.io", password=True))
     assert "DOCKER_REGISTRY_PASSWORD" in missing(Given("docker.io", username="me"))
 
@@ -75,14 +75,14 @@ def test_an_ecr_host_of_every_partition_tells_account_and_region(host: str, regi
     audience = "sts.amazonaws.com.cn" if region.startswith("cn-") else "sts.amazonaws.com"
     assert ecr_host(host) == EcrHost("123456789012", region, audience)
     assert choose(Given(host, aws_role=ROLE, id_token=True)) == SignIn(
-        Way.AWS_ROLE, account="123456789012", region=region, registry_type="private", audience=audience
+        SignInMethod.AWS_ROLE, account="123456789012", region=region, registry_type="private", audience=audience
     )
 
 
 def test_ecr_takes_the_role_first_and_static_keys_where_no_role_can_be_taken() -> None:
-    assert choose(Given(ECR, aws_role=ROLE, aws_keys=True, id_token=True)).way is Way.AWS_ROLE
-    assert choose(Given(ECR, aws_role=ROLE, aws_keys=True)).way is Way.AWS_KEYS
-    assert choose(Given(ECR, aws_keys=True, id_token=True)).way is Way.AWS_KEYS
+    assert choose(Given(ECR, aws_role=ROLE, aws_keys=True, id_token=True)).way is SignInMethod.AWS_ROLE
+    assert choose(Given(ECR, aws_role=ROLE, aws_keys=True)).way is SignInMethod.AWS_KEYS
+    assert choose(Given(ECR, aws_keys=True, id_token=True)).way is SignInMethod.AWS_KEYS
 
 
 def test_ecr_names_role_permission_and_keys_where_nothing_is_set() -> None:
@@ -97,7 +97,7 @@ def test_ecr_names_role_permission_and_keys_where_nothing_is_set() -> None:
 def test_ecr_public_is_signed_in_to_where_its_api_is_and_needs_its_alias() -> None:
     given = Given("public.ecr.aws", "alias", aws_keys=True)
     sign_in = choose(given)
-    assert (sign_in.way, sign_in.region, sign_in.registry_type) == (Way.AWS_KEYS, "us-east-1", "public")
+    assert (sign_in.way, sign_in.region, sign_in.registry_type) == (SignInMethod.AWS_KEYS, "us-east-1", "public")
     assert sign_in.account == ""
     assert "DOCKER_NAMESPACE" in missing(replace(given, namespace=""))
 
@@ -116,15 +116,15 @@ def test_an_ecr_host_that_the_login_action_does_not_know_is_refused_with_the_one
 
 
 def test_google_takes_workload_identity_first_and_a_key_as_the_fallback() -> None:
-    assert choose(google(password=True)) == SignIn(Way.GOOGLE_IDENTITY)
-    assert choose(google(id_token=False, password=True)) == SignIn(Way.PASSWORD, username="_json_key")
+    assert choose(google(password=True)) == SignIn(SignInMethod.GOOGLE_IDENTITY)
+    assert choose(google(id_token=False, password=True)) == SignIn(SignInMethod.PASSWORD, username="_json_key")
     base64 = google(google_provider="", password=True, username="_json_key_base64")
-    assert choose(base64) == SignIn(Way.PASSWORD, username="_json_key_base64")
+    assert choose(base64) == SignIn(SignInMethod.PASSWORD, username="_json_key_base64")
 
 
 @pytest.mark.parametrize("host", ["gcr.io", "eu.gcr.io", "us-docker.pkg.dev", "us-central1-docker.pkg.dev"])
 def test_googles_hosts_need_a_namespace(host: str) -> None:
-    assert choose(google(registry=host)).way is Way.GOOGLE_IDENTITY
+    assert choose(google(registry=host)).way is SignInMethod.GOOGLE_IDENTITY
     assert "DOCKER_NAMESPACE (project" in missing(google(registry=host, namespace=""))
 
 
@@ -150,20 +150,20 @@ def test_google_names_all_that_is_missing_at_once() -> None:
     ],
 )
 def test_azure_takes_oidc_in_the_cloud_of_its_domain(host: str, name: str, cloud: str) -> None:
-    assert choose(azure(registry=host)) == SignIn(Way.AZURE_IDENTITY, name=name, environment=cloud)
+    assert choose(azure(registry=host)) == SignIn(SignInMethod.AZURE_IDENTITY, name=name, environment=cloud)
 
 
 def test_azure_falls_back_to_user_and_password_and_else_names_what_is_missing() -> None:
     fallback = azure(id_token=False, username="sp", password=True)
-    assert choose(fallback) == SignIn(Way.PASSWORD, username="sp")
+    assert choose(fallback) == SignIn(SignInMethod.PASSWORD, username="sp")
     assert missing(azure(azure_tenant="", id_token=False)).startswith(
         "the variable AZURE_TENANT_ID, the permission (id-token: write)"
     )
 
 
 def test_any_other_registry_takes_user_and_password_or_neither() -> None:
-    assert choose(Given("harbor.example:8443", username="me", password=True)).way is Way.PASSWORD
-    assert choose(Given("registry.example")) == SignIn(Way.NONE)
+    assert choose(Given("harbor.example:8443", username="me", password=True)).way is SignInMethod.PASSWORD
+    assert choose(Given("registry.example")) == SignIn(SignInMethod.NONE)
     assert "DOCKER_USERNAME" in missing(Given("registry.example", password=True))
 
 
@@ -181,7 +181,7 @@ def test_any_other_registry_takes_user_and_password_or_neither() -> None:
 )
 def test_a_host_that_only_looks_like_a_known_one_gets_no_token_of_any_cloud(host: str) -> None:
     full = azure(registry=host, aws_role=ROLE, aws_keys=True, google_provider="p", google_service_account="s")
-    assert choose(full) == SignIn(Way.NONE)
+    assert choose(full) == SignIn(SignInMethod.NONE)
 
 
 def test_what_else_is_missing_stands_in_the_same_message() -> None:
@@ -217,12 +217,14 @@ def test_whatever_is_given_the_way_chosen_has_all_that_it_needs(given: Given) ->
     except BridgeError:
         return
     needs = {
-        Way.NONE: True,
-        Way.RUN_TOKEN: given.registry == "ghcr.io" and given.github_com,
-        Way.PASSWORD: given.password and bool(sign_in.username),
-        Way.AWS_ROLE: bool(given.aws_role and given.id_token and sign_in.region),
-        Way.AWS_KEYS: given.aws_keys and bool(sign_in.region),
-        Way.GOOGLE_IDENTITY: bool(given.google_provider and given.google_service_account and given.id_token),
-        Way.AZURE_IDENTITY: bool(given.azure_client and given.azure_tenant and given.id_token and sign_in.name),
+        SignInMethod.NONE: True,
+        SignInMethod.RUN_TOKEN: given.registry == "ghcr.io" and given.github_com,
+        SignInMethod.PASSWORD: given.password and bool(sign_in.username),
+        SignInMethod.AWS_ROLE: bool(given.aws_role and given.id_token and sign_in.region),
+        SignInMethod.AWS_KEYS: given.aws_keys and bool(sign_in.region),
+        SignInMethod.GOOGLE_IDENTITY: bool(given.google_provider and given.google_service_account and given.id_token),
+        SignInMethod.AZURE_IDENTITY: bool(
+            given.azure_client and given.azure_tenant and given.id_token and sign_in.name
+        ),
     }
     assert needs[sign_in.way]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-WORKFLOW = Path(__file__).parents[3] / ".github/workflows/model-image.yml"
+WORKFLOW = Path(__file__).parents[4] / ".github/workflows/model-image.yml"
 
 
 def sign_out(tmp_path: Path, **environment: str) -> str:

@@ -23,8 +23,7 @@ from bridge.image.metadata import ModelMetadata
 from bridge.image.settings import ImageSettings
 from bridge.image.steps.build import build, clean_up, labels
 from bridge.image.workspace import Plan, Workspace
-
-from .programs import Programs
+from tests.unit.image.programs import Programs
 
 PREVIOUS = Previous("r.example/iris", "sha256:5f", {"a": "b"}, ("sha256:b", "sha256:m"), ({"digest": "sha256:bz"},))
 ADDRESS = "https://me:hush@one.example/simple"
@@ -60,12 +59,12 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     """What the builder in layers is called with; its image is loaded without an engine."""
     found: dict[str, Any] = {}
 
-    class Made(layered.Image):
+    class Made(layered.LayeredImage):
         def load(self) -> str:
             found["loaded"] = True
             return self.id
 
-    def record(*words: Any, **named: Any) -> layered.Image:
+    def record(*words: Any, **named: Any) -> layered.LayeredImage:
         found.update(named, words=words)
         return Made(tmp_path, "sha256:1d", "sha256:d", (), ())
 

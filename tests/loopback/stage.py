@@ -1,0 +1,210 @@
+"""Everything that the whole way needs, on this machine: MLflow, the bridge, a loopback GitHub, a registry."""
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bridge.core.errors import BridgeError
+from bridge.mlflow.client import MlflowApi
+from tests.loopback.github.server import LoopbackGitHub
+from tests.loopback.registry import IMAGE, Registry
+from tests.loopback.runner.act import ActRunner
+from tests.loopback.servers import BridgeServer, MlflowServer
+
+REPOSITORY = "demo/models"
+EVENTS = ("model_version.created", "model_version_alias.created")
+_CALLER = Path(".github/workflows/on-mlflow-event.yml")
+_ACTIONS = Path("tests/e2e/actions")
+_PING_SECONDS = 300.0
+"""Seconds that an image may take until it serves its model: as many workers as it has cores load it at once."""
+
+
+class NoCheckout(BridgeError):
+    """The demo was not started from a checkout of the project."""
+
+
+class NotServing(BridgeError):
+    """A container didn't answer."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The running parts. `registry` is None where no image can be built on this machine."""
+
+    folder: Path
+    mlflow: MlflowServer
+    bridge: BridgeServer
+    github: LoopbackGitHub
+    registry: Registry | None
+    webhooks: tuple[str, ...]
+
+    def api(self) -> MlflowApi:
+        """Give a client of the stage's MLflow."""
+        return MlflowApi(self.mlflow.url)
+
+    def register(self, model: str, alias: str | None = None) -> dict[str, Any]:
+        """Register a new version of a small model; give its `version` and the time of `registered`."""
+        command = [sys.executable, "-m", "tests.loopback.sample_model", model, *([alias] if alias else [])]
+        env = os.environ | {"MLFLOW_TRACKING_URI": self.mlflow.url, "MLFLOW_DISABLE_TELEMETRY": "true"}
+        done = subprocess.run(command, env=env, cwd=self.folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise BridgeError(f"{model!r} could not be registered: {done.stderr.strip()[-500:]}")
+        return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+@contextmanager
+def stage(tree: Path, folder: Path, *, images: bool, more_secrets: Mapping[str, str] | None = None) -> Iterator[Stage]:
+    """Start everything, with its files in `folder`, and stop it in the end.
+
+    `tree` is a checkout with the workflows; `images` says whether runs are executed, which takes Docker. `more_secrets`
+    are given to the runs besides the registry's password.
+    """
+    secret, token = secrets.token_hex(16), f"ghp_{secrets.token_hex(18)}"
+    with ExitStack() as stack:
+        registry = stack.enter_context(Registry(folder / "registry")) if images else None
+        mlflow = stack.enter_context(MlflowServer(folder / "mlflow"))
+        github = stack.enter_context(
+            LoopbackGitHub(
+                repository=REPOSITORY,
+                tree=tree,
+                token=token,
+                folder=folder / "github",
+                runner=new_runner(tree, folder) if images else None,
+                variables={
+                    "MLFLOW_TRACKING_URI": mlflow.url,
+                    "DOCKER_REGISTRY": registry.host if registry else "",
+                    "DOCKER_NAMESPACE": "demo",
+                    "DOCKER_USERNAME": Registry.user,
+                },
+                secrets=({"DOCKER_REGISTRY_PASSWORD": registry.password} if registry else {})
+                | dict(more_secrets or {}),
+            )
+        )
+        settings = {
+            "MLFLOW_WEBHOOK_SECRET": secret,
+            "GITHUB_TOKEN": token,
+            "GITHUB_REPOSITORY": REPOSITORY,
+            "GITHUB_API_URL": github.url,
+        }
+        bridge = stack.enter_context(BridgeServer(settings, folder / "bridge"))
+        with MlflowApi(mlflow.url) as api:
+            webhook = api.create_webhook("bridge", f"{bridge.url}/webhook", EVENTS, secret)
+        yield Stage(folder, mlflow, bridge, github, registry, (webhook,))
+
+
+def missing_for_images() -> str | None:
+    """Say in one line what this machine lacks to build images; None where it has everything."""
+    for program, mend in (("docker", "install Docker"), ("skopeo", "install skopeo"), ("git", "install git")):
+        if not shutil.which(program):
+            return f"{program} is not on the PATH: {mend}"
+    if not _docker("info"):
+        return "no Docker engine answers: start Docker"
+    if not shutil.which("docker-registry") and not _have(IMAGE):
+        return f"neither the program docker-registry nor the image {IMAGE} can be had: install one of them"
+    if not _have(base_image()):
+        return f"the base image {base_image()} can't be had: pull it, or run under a Python whose image you have"
+    return None
+
+
+def base_image() -> str:
+    """Give the image that MLflow builds on for models logged by this Python."""
+    return f"python:{'.'.join(str(part) for part in sys.version_info[:3])}-slim"
+
+
+def checkout() -> Path:
+    """Give the checkout of the project that this code runs from. Raises `NoCheckout`."""
+    tree = Path(__file__).resolve().parents[2]
+    if not (tree / _CALLER).is_file():
+        raise NoCheckout(f"{_CALLER} is not beside the package: run the demo from a checkout of the project")
+    return tree
+
+
+@contextmanager
+def serving(registry: Registry, reference: str, folder: Path) -> Iterator[str]:
+    """Pull an image from the registry and run it, as a user would; give the address at which it answers /ping.
+
+    `folder` is where Docker keeps that sign-in. Raises `NotServing`. The container is removed in the end.
+    """
+    env = os.environ | _engine() | {"DOCKER_CONFIG": str(folder)}
+    _tell(env, "login", "--username", registry.user, "--password-stdin", registry.host, given=registry.password)
+    _tell(env, "pull", "--quiet", reference)
+    container = _tell(env, "run", "--detach", "--publish", "127.0.0.1::8080", reference)
+    try:
+        url = f"http://{_tell(env, 'port', container, '8080').splitlines()[0]}"
+        if not _answers_ping(url):
+            state = _tell(env, "inspect", "--format", "{{json .State}}", container)
+            log = _tell(env, "logs", "--tail", "50", container)
+            raise NotServing(f"{reference} did not answer /ping within {_PING_SECONDS:.0f} s: {state}\n{log}")
+        yield url
+    finally:
+        _docker("rm", "--force", "--volumes", container)
+
+
+def remove_images(host: str) -> None:
+    """Take the images of the registry `host` out of the engine."""
+    listed = subprocess.run(
+        ["docker", "images", "--quiet", "--no-trunc", "--filter", f"reference={host}/*/*"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    for image in sorted(set(listed.stdout.split())):
+        _docker("image", "rm", "--force", image)
+
+
+def new_runner(tree: Path, folder: Path, environment: Mapping[str, str] | None = None) -> ActRunner:
+    """Make a runner whose steps find uv beside this Python, and the plugins that the user's Docker has.
+
+    `environment` is what the machine has set besides.
+    """
+    plugins = Path.home() / ".docker/cli-plugins"
+    runner = folder / "runner"
+    (runner / "docker").mkdir(parents=True, exist_ok=True)
+    if plugins.is_dir():
+        (runner / "docker/cli-plugins").symlink_to(plugins)
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+    return ActRunner(runner, actions=tree / _ACTIONS, environment={"PATH": path, **_engine(), **(environment or {})})
+
+
+def _engine() -> dict[str, str]:
+    """Name the engine that the user's Docker talks to, for the runs' own configuration knows no contexts."""
+    command = ["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
+    host = os.environ.get("DOCKER_HOST") or subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return {"DOCKER_HOST": host.strip()} if host.strip() else {}
+
+
+def _answers_ping(url: str) -> bool:
+    deadline = time.monotonic() + _PING_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(httpx.HTTPError):
+            if httpx.get(f"{url}/ping", timeout=5.0, trust_env=False).status_code == 200:
+                return True
+        time.sleep(0.2)
+    return False
+
+
+def _tell(env: Mapping[str, str], *arguments: str, given: str = "") -> str:
+    """Give what docker printed; its errors where it printed nothing else, as `logs` does. Raises `NotServing`."""
+    done = subprocess.run(["docker", *arguments], env=env, input=given, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NotServing(f"docker {arguments[0]} failed: {done.stderr.strip()[-300:]}")
+    return (done.stdout or done.stderr).strip()
+
+
+def _have(image: str) -> bool:
+    """Tell whether an image is here or can be pulled."""
+    return _docker("image", "inspect", image) or _docker("pull", "--quiet", image)
+
+
+def _docker(*arguments: str) -> bool:
+    done = subprocess.run(["docker", *arguments], capture_output=True, check=False)
+    return done.returncode == 0
