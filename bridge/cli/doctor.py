@@ -40,10 +40,10 @@ def _print(findings: Sequence[Finding]) -> None:
     table = Table("state", "check", "about", "what was seen, and → its mend")
     for finding in findings:
         sign, colour = _SIGNS[finding.state]
-        seen = Text(finding.said)
-        if finding.mend:
-            seen.append(f"\n→ {finding.mend}", style="bold")
-        table.add_row(Text(f"{sign} {finding.state}", style=colour), finding.check, Text(finding.about), seen)
+        seen = Text(finding.message)
+        if finding.hint:
+            seen.append(f"\n→ {finding.hint}", style="bold")
+        table.add_row(Text(f"{sign} {finding.state}", style=colour), finding.check, Text(finding.subject), seen)
     console.print(table)
     counted = [(state, sum(finding.state is state for finding in findings)) for state in FindingState]
     console.print(", ".join(f"{count} {state}" for state, count in counted if count))
@@ -52,7 +52,7 @@ def _print(findings: Sequence[Finding]) -> None:
 def _without_secrets(finding: Finding, settings: Settings | None) -> Finding:
     """Take out whatever secret an error of some server may have repeated, and what would move a terminal's cursor."""
     hidden = _secrets(settings) if settings else ()
-    texts = {name: _masked(getattr(finding, name), hidden) for name in ("about", "said", "mend")}
+    texts = {name: _masked(getattr(finding, name), hidden) for name in ("subject", "message", "hint")}
     return Finding(finding.state, finding.check, **texts)
 
 

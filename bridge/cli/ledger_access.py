@@ -16,7 +16,7 @@ async def opened(url: str) -> AsyncIterator[Ledger]:
     found = await asyncio.to_thread(seen.look, url)
     finding = seen.judge(found)
     if finding.state is FindingState.FAILED:
-        raise LedgerUnavailable(f"the ledger can't be used ({finding.said}): {finding.mend}")
+        raise LedgerUnavailable(f"the ledger can't be used ({finding.message}): {finding.hint}")
     if found.revision != HEAD:
         said = "is empty" if found.revision is None else "is of an older release"
         raise LedgerUnavailable(f"the ledger {said}: start this release's `mlflow-bridge serve` first")

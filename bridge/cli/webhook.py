@@ -36,12 +36,12 @@ def create(
             made, is_new = webhooks.create(api, settings, url, name)
             found = webhooks.test(api, made)
     if as_json:
-        tested = {"state": found.state, "said": found.said, "mend": found.mend}
+        tested = {"state": found.state, "message": found.message, "hint": found.hint}
         print_json({**webhooks.as_dict(made), "created": is_new, "test": tested})
     else:
         done = "created" if is_new else "brought up to date"
         typer.echo(f"{done}: {made.name} ({made.id}) → {webhooks.as_dict(made)['url']}")
-        typer.echo(f"{found.state}: {found.said}" + (f": {found.mend}" if found.mend else ""))
+        typer.echo(f"{found.state}: {found.message}" + (f": {found.hint}" if found.hint else ""))
     raise typer.Exit(int(found.state is not FindingState.OK))
 
 
@@ -85,9 +85,9 @@ def try_(wanted: Wanted = None, as_json: AsJson = False) -> None:
     with report_errors(), webhooks.mlflow(load()) as api:
         found = webhooks.test(api, webhooks.find(api, wanted))
     if as_json:
-        print_json({"state": found.state, "about": found.about, "said": found.said, "mend": found.mend})
+        print_json({"state": found.state, "subject": found.subject, "message": found.message, "hint": found.hint})
     else:
-        typer.echo(f"{found.state}: {found.about}: {found.said}" + (f": {found.mend}" if found.mend else ""))
+        typer.echo(f"{found.state}: {found.subject}: {found.message}" + (f": {found.hint}" if found.hint else ""))
     raise typer.Exit(int(found.state is not FindingState.OK))
 
 

@@ -55,8 +55,8 @@ def _register(api: MlflowApi, name: str, url: str, events: tuple[str, ...], secr
     try:
         return api.create_webhook(name, url, events, secret, active=active)
     except MlflowError as error:
-        if mend := judged.refusal(str(error)):
-            raise WebhookRefused(f"MLflow would never deliver to {url} ({error}): {mend}") from error
+        if hint := judged.refusal(str(error)):
+            raise WebhookRefused(f"MLflow would never deliver to {url} ({error}): {hint}") from error
         raise
 
 
@@ -102,11 +102,11 @@ def rotate(api: MlflowApi, settings: Settings, webhook: Webhook, say: Say) -> bo
     answer = _deliver(api, webhook)
     now = judged.tested(webhook, answer)
     if now.state is not FindingState.OK and answer.status != 401:
-        say(f"nothing was changed: {now.said}: {now.mend}")
+        say(f"nothing was changed: {now.message}: {now.hint}")
         return False
     tried = _try(api, webhook, secret)
     if tried.state is not FindingState.OK:
-        say(f"nothing was changed: the running bridge doesn't take today's MLFLOW_WEBHOOK_SECRET ({tried.said})")
+        say(f"nothing was changed: the running bridge doesn't take today's MLFLOW_WEBHOOK_SECRET ({tried.message})")
         say("  give the bridge the same settings as this command has, restart it (all replicas), and run this again")
         return False
     if now.state is FindingState.OK and settings.mlflow_webhook_secret_previous is None:
@@ -134,7 +134,7 @@ def _change(api: MlflowApi, settings: Settings, webhook: Webhook, secret: str, s
         if previous := settings.mlflow_webhook_secret_previous:
             api.update_webhook(webhook.id, secret=previous.get_secret_value())
             say("MLflow has the previous secret again")
-        say(f"the test delivery with the new secret failed: {after.said}: {after.mend}")
+        say(f"the test delivery with the new secret failed: {after.message}: {after.hint}")
         return False
     say("step 2 of 3, done: MLflow signs with the new secret, and its test delivery was taken")
     if settings.mlflow_webhook_secret_previous:

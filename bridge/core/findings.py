@@ -15,39 +15,39 @@ class FindingState(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One row of the doctor's table; `about` is the repository, webhook or server that was looked at."""
+    """What one check found about `subject`, such as a repository, a webhook or a server; `hint` says how to fix it."""
 
     state: FindingState
     check: str
-    about: str
-    said: str
-    mend: str = ""
+    subject: str
+    message: str
+    hint: str = ""
 
 
-def ok(check: str, about: str, said: str) -> Finding:
-    """Give a finding that needs no mend."""
-    return Finding(FindingState.OK, check, about, said)
+def ok(check: str, subject: str, message: str) -> Finding:
+    """Nothing needs to be fixed."""
+    return Finding(FindingState.OK, check, subject, message)
 
 
-def warning(check: str, about: str, said: str, mend: str) -> Finding:
-    """Give a finding with which the bridge still works."""
-    return Finding(FindingState.WARNING, check, about, said, mend)
+def warning(check: str, subject: str, message: str, hint: str) -> Finding:
+    """The bridge works, but something should be fixed."""
+    return Finding(FindingState.WARNING, check, subject, message, hint)
 
 
-def failed(check: str, about: str, said: str, mend: str) -> Finding:
-    """Give a finding with which no event becomes a run, or nobody gets to know of it."""
-    return Finding(FindingState.FAILED, check, about, said, mend)
+def failed(check: str, subject: str, message: str, hint: str) -> Finding:
+    """No event becomes a run, or nobody is told of its end."""
+    return Finding(FindingState.FAILED, check, subject, message, hint)
 
 
-def unknown(check: str, about: str, said: str, mend: str = "") -> Finding:
-    """Give a finding that is none: what was asked wasn't told."""
-    return Finding(FindingState.UNKNOWN, check, about, said, mend)
+def unknown(check: str, subject: str, message: str, hint: str = "") -> Finding:
+    """The check had no answer."""
+    return Finding(FindingState.UNKNOWN, check, subject, message, hint)
 
 
 def told(check: str, about: str, message: str) -> Finding:
     """Give a failure out of one of our errors' messages: thing and cause, then the mend."""
     for end in ("): ", ": "):
-        said, found, mend = message.partition(end)
+        said, found, hint = message.partition(end)
         if found:
-            return failed(check, about, said + end.rstrip(": "), mend)
+            return failed(check, about, said + end.rstrip(": "), hint)
     return failed(check, about, message, "")

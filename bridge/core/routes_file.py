@@ -152,8 +152,8 @@ def _said(names: tuple[str, ...], kind: str, said: str) -> str:
     fields = _fields(names)
     if kind == "extra_forbidden":
         return f"is unknown: leave it out, or use one of {', '.join(fields)}"
-    mend = fields[names[-1]].description
-    return f"is missing: {mend}" if kind == "missing" else f"is wrong ({_PLAIN.get(kind, said)}): {mend}"
+    hint = fields[names[-1]].description
+    return f"is missing: {hint}" if kind == "missing" else f"is wrong ({_PLAIN.get(kind, said)}): {hint}"
 
 
 def _fields(names: tuple[str, ...]) -> dict[str, FieldInfo]:

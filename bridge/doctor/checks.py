@@ -120,9 +120,9 @@ async def _files(there: GithubRepository, folder: Seen, branch: str) -> Mapping[
 
 
 async def _mlflow(settings: Settings, url: str | None) -> list[Finding]:
-    mend = "set it to MLflow's address, here and for the bridge, which then finds what no delivery told it"
+    hint = "set it to MLflow's address, here and for the bridge, which then finds what no delivery told it"
     if settings.mlflow_tracking_uri is None:
-        return [warning("mlflow", "", "MLFLOW_TRACKING_URI is not set, so that its webhooks can't be checked", mend)]
+        return [warning("mlflow", "", "MLFLOW_TRACKING_URI is not set, so that its webhooks can't be checked", hint)]
     try:
         with ExitStack() as stack:
             mlflow = clients.mlflow(settings)

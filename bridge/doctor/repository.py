@@ -45,10 +45,10 @@ def token(seen: Seen, expires_at: float | None, now: float, *, is_app: bool) -> 
     if isinstance(seen, Silence):
         return unknown(check, about, "GitHub gave no answer")
     if seen.status == 401:
-        mend = "make a new key in the App's settings, and set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY to what is there"
+        hint = "make a new key in the App's settings, and set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY to what is there"
         if not is_app:
-            mend = "make a new token and set GITHUB_TOKEN to it: this one was cut short, has ended, or was taken back"
-        return failed(check, about, f"GitHub doesn't take it (401 {seen.message})", mend)
+            hint = "make a new token and set GITHUB_TOKEN to it: this one was cut short, has ended, or was taken back"
+        return failed(check, about, f"GitHub doesn't take it (401 {seen.message})", hint)
     if is_app:
         return ok(check, about, "GitHub takes the App's key")
     if expires_at is None:
@@ -74,15 +74,15 @@ def judge(seen: SeenRepository, routes: tuple[Route, ...], *, is_app: bool) -> l
 def _there(seen: SeenRepository, *, is_app: bool) -> Finding:
     check, name, about = "repository", seen.name, seen.about
     if isinstance(about, Silence):
-        mend = "check GITHUB_API_URL, and that this machine may reach it"
-        return failed(check, name, f"GitHub can't be reached ({about.cause})", mend)
+        hint = "check GITHUB_API_URL, and that this machine may reach it"
+        return failed(check, name, f"GitHub can't be reached ({about.cause})", hint)
     who = "install the App on it" if is_app else "let the token reach it"
     if about.status == 404:
         said = f"GitHub shows no such repository ({about.message})"
         return failed(check, name, said, f"check the name in GITHUB_REPOSITORY or ROUTES_FILE, and {who}")
     if about.status in _MOVED:
-        mend = "set GITHUB_REPOSITORY, or the route, to its new name"
-        return failed(check, name, f"the repository has moved ({about.status})", mend)
+        hint = "set GITHUB_REPOSITORY, or the route, to its new name"
+        return failed(check, name, f"the repository has moved ({about.status})", hint)
     if about.status != 200:
         return _other(check, name, about, "metadata=read")
     content = about.json
@@ -127,11 +127,11 @@ def _other(check: str, name: str, seen: Seen | None, needed: str) -> Finding:
 
 def _actions(name: str, seen: Seen | None) -> Finding:
     """Say whether Actions are enabled; hardly a token may ask, and none need."""
-    mend = (
+    hint = (
         "see that Actions are enabled in its settings: only administration=read may ask, which the bridge doesn't need"
     )
     if not isinstance(seen, Reply) or seen.status != 200 or not isinstance(seen.json, dict):
-        return unknown("actions", name, "the token may not ask whether Actions are enabled", mend)
+        return unknown("actions", name, "the token may not ask whether Actions are enabled", hint)
     if not seen.json.get("enabled"):
         return failed(
             "actions", name, "Actions are disabled", "enable them in the repository's settings, under Actions"
@@ -146,8 +146,8 @@ def _workflow(seen: SeenRepository, route: Route) -> list[Finding]:
     branch = (route.ref if route.dispatch is DispatchMethod.WORKFLOW else None) or seen.branch
     folder, about = seen.folders.get(branch), f"{route.repository} ({route.name})"
     if isinstance(folder, Reply) and folder.status == 404:
-        mend = f"run `mlflow-bridge workflow init` in a checkout, commit, and push it to {branch}"
-        return [failed(workflow.CHECK, about, f"there is no folder {FOLDER} on {branch}", mend)]
+        hint = f"run `mlflow-bridge workflow init` in a checkout, commit, and push it to {branch}"
+        return [failed(workflow.CHECK, about, f"there is no folder {FOLDER} on {branch}", hint)]
     if not isinstance(folder, Reply) or folder.status != 200:
         return [unknown(workflow.CHECK, about, "the workflows' files can't be read", "give it contents=read")]
     findings = workflow.judge(route, seen.files.get(branch, {}), branch)

@@ -58,10 +58,10 @@ def _nobody_listens(about: str, route: Route, workflows: Sequence[Workflow], bra
     others = [_name(workflow) for workflow in workflows if "repository_dispatch" in _triggers(workflow)]
     said = f"no workflow on the branch {branch} listens to repository_dispatch of the type {route.event_type!r}"
     if others:
-        mend = f"add {route.event_type!r} to `types:` in {', '.join(others)}, or set GITHUB_EVENT_TYPE to what is there"
+        hint = f"add {route.event_type!r} to `types:` in {', '.join(others)}, or set GITHUB_EVENT_TYPE to what is there"
     else:
-        mend = f"run `mlflow-bridge workflow init` in a checkout, commit, and push it to {branch}"
-    return failed(CHECK, about, said, mend)
+        hint = f"run `mlflow-bridge workflow init` in a checkout, commit, and push it to {branch}"
+    return failed(CHECK, about, said, hint)
 
 
 def _by_file(about: str, route: Route, workflows: Sequence[Workflow], files: Mapping[str, str]) -> list[Finding]:
@@ -69,8 +69,8 @@ def _by_file(about: str, route: Route, workflows: Sequence[Workflow], files: Map
     found = next((workflow for workflow in workflows if workflow.path == path), None)
     if found is None:
         said = "is no workflow (its YAML can't be read)" if path in files else "is not there"
-        mend = f"run `mlflow-bridge workflow init` in a checkout, commit, and push it to {route.ref}"
-        return [failed(CHECK, about, f"{route.workflow} {said} on {route.ref}", mend)]
+        hint = f"run `mlflow-bridge workflow init` in a checkout, commit, and push it to {route.ref}"
+        return [failed(CHECK, about, f"{route.workflow} {said} on {route.ref}", hint)]
     if found.inputs is None:
         said = f"{route.workflow} doesn't listen to workflow_dispatch"
         return [failed(CHECK, about, said, "add `workflow_dispatch` to its `on:`, with the inputs of our workflow")]
@@ -86,18 +86,18 @@ def _by_file(about: str, route: Route, workflows: Sequence[Workflow], files: Map
 
 def _title(about: str, route: Route, workflow: Workflow, branch: str) -> Finding:
     """Evaluate the run's name as GitHub would for a dispatch, and look whether the id stands first."""
-    mend = f"begin `run-name:` with {_HEADS[route.dispatch]}"
+    hint = f"begin `run-name:` with {_HEADS[route.dispatch]}"
     try:
         title = workflow.title(_context(route, workflow, branch))
     except InvalidExpression:
         return unknown(
-            CHECK, about, f"the run-name of {_name(workflow)} can't be evaluated here", f"see that it {mend}"
+            CHECK, about, f"the run-name of {_name(workflow)} can't be evaluated here", f"see that it {hint}"
         )
     if title.startswith(_ID):
         said = f"{_name(workflow)} on {branch} listens, and its runs begin with the dispatch id"
         return ok(CHECK, about, said)
     said = f"the run-name of {_name(workflow)} doesn't begin with the dispatch id, so that no run is known"
-    return failed(CHECK, about, said, mend)
+    return failed(CHECK, about, said, hint)
 
 
 def _context(route: Route, workflow: Workflow, branch: str) -> dict[str, Any]:

@@ -77,9 +77,9 @@ def pause(answer: Answer, *, pauses: int, now: float) -> Pause | None:
     if is_rate_limit(answer):
         until = now + _rate_delay(answer, pauses, now)
         return Pause(until, f"GitHub's rate limit is used up ({_said(answer)}): it goes on by itself")
-    mend = _access_mend(answer)
-    if mend:
-        reason = f"GitHub refuses ({_said(answer)}): {mend}"
+    hint = _access_mend(answer)
+    if hint:
+        reason = f"GitHub refuses ({_said(answer)}): {hint}"
         return Pause(now + ACCESS_DELAY, reason, repository_only=answer.status != 401)
     return None
 

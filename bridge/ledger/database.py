@@ -49,7 +49,7 @@ class Database:
     """The engine of one DATABASE_URL; `mend` is what to check where it can't be used."""
 
     def __init__(self, url: str) -> None:
-        self._engine, self.mend = _engine(url)
+        self._engine, self.hint = _engine(url)
         self._since: tuple[float, float] | None = None
         if self._engine.dialect.name == "sqlite":
             sa.event.listen(self._engine, "connect", _prepare_sqlite)

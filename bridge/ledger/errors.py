@@ -19,7 +19,7 @@ class Unstorable(BridgeError):
     """The database can't store one of the values; it can still store others."""
 
 
-def translated(error: Exception, mend: str) -> Exception:
+def translated(error: Exception, hint: str) -> Exception:
     """Translate an error of the database into ours, and return any other error unchanged.
 
     Ours quotes only the driver's message, because SQLAlchemy's contains the statement and its values.
@@ -27,7 +27,7 @@ def translated(error: Exception, mend: str) -> Exception:
     if isinstance(error, sa.exc.DataError | UnicodeError | OverflowError):
         return Unstorable(f"the ledger can't store one of the values ({type(error).__name__}): change it at its source")
     if isinstance(error, sa.exc.SQLAlchemyError | sqlite3.Error):
-        return LedgerUnavailable(f"the ledger can't be used ({_cause(error)}): {mend}")
+        return LedgerUnavailable(f"the ledger can't be used ({_cause(error)}): {hint}")
     return error
 
 

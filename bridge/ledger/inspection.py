@@ -27,7 +27,7 @@ class SeenLedger:
     there: bool = True
     revision: str | None = None
     problem: str | None = None
-    mend: str = ""
+    hint: str = ""
     free: int | None = None
 
 
@@ -38,10 +38,10 @@ def look(url: str) -> SeenLedger:
     file = Path(url.removeprefix(_SQLITE))
     place = str(file)
     if not file.parent.is_dir():
-        return SeenLedger(place, there=False, problem="its folder is not there", mend=_MEND)
+        return SeenLedger(place, there=False, problem="its folder is not there", hint=_MEND)
     free = shutil.disk_usage(file.parent).free
     if not os.access(file.parent, os.W_OK):
-        return SeenLedger(place, there=file.exists(), problem="its folder can't be written", mend=_MEND, free=free)
+        return SeenLedger(place, there=file.exists(), problem="its folder can't be written", hint=_MEND, free=free)
     if not file.exists():
         return SeenLedger(place, there=False, free=free)
     return _database(url, place, free)
@@ -54,16 +54,16 @@ def _database(url: str, place: str, free: int | None) -> SeenLedger:
     try:
         database = Database(url)
     except LedgerUnavailable as error:
-        said, _, mend = str(error).partition(": ")
-        return SeenLedger(place, problem=said, mend=mend)
+        said, _, hint = str(error).partition(": ")
+        return SeenLedger(place, problem=said, hint=hint)
     try:
         return SeenLedger(place, revision=_revision(database), free=free)
     except Exception as error:
-        ours = translated(error, database.mend)
+        ours = translated(error, database.hint)
         if ours is error:
             raise
-        said, _, mend = str(ours).rpartition(": ")
-        return SeenLedger(place, problem=said, mend=mend, free=free)
+        said, _, hint = str(ours).rpartition(": ")
+        return SeenLedger(place, problem=said, hint=hint, free=free)
     finally:
         database.close()
 
@@ -81,7 +81,7 @@ def _revision(database: Database) -> str | None:
 def judge(seen: SeenLedger) -> Finding:
     """Say what that means for the bridge."""
     if seen.problem:
-        return failed(CHECK, seen.place, seen.problem, seen.mend)
+        return failed(CHECK, seen.place, seen.problem, seen.hint)
     if seen.free is not None and seen.free < _LITTLE:
         said = f"only {seen.free // 1024**2} MiB are free on its disk"
         return warning(CHECK, seen.place, said, "make room, or move the ledger by DATABASE_URL")

@@ -182,7 +182,7 @@ class Ledger:
         try:
             return await asyncio.get_running_loop().run_in_executor(thread, work)
         except Exception as error:
-            ours = errors.translated(error, self._database.mend)
+            ours = errors.translated(error, self._database.hint)
             if ours is error:
                 raise
             raise ours from error
@@ -210,7 +210,7 @@ class Ledger:
             return [self._translated(error) for _ in entries]
 
     def _translated(self, error: Exception) -> Exception:
-        ours = errors.translated(error, self._database.mend)
+        ours = errors.translated(error, self._database.hint)
         if ours is not error:
             ours.__cause__ = error
         return ours

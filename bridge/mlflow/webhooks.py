@@ -71,15 +71,15 @@ def tested(webhook: Webhook, test: WebhookTest) -> Finding:
     """Judge what came of MLflow's test delivery, which the running bridge answers."""
     about = named(webhook)
     if test.status is None:
-        said, mend = _unanswered(test.error or "MLflow gave no reason")
-        return failed(DELIVERY, about, said, mend)
+        said, hint = _unanswered(test.error or "MLflow gave no reason")
+        return failed(DELIVERY, about, said, hint)
     body = _body(test.body)
     if test.status == 200 and body.get("status") == "test":
         return ok(DELIVERY, about, "MLflow's test delivery reached the bridge, and its signature is right")
     said = " ".join(f"it was answered {test.status} {body.get('detail', '')}".split())[:300]
     if body.get("status") not in ("refused", "unavailable"):
-        mend = f"set the webhook's address to the bridge's own, which ends with {PATH}, and see that the bridge runs"
-        return failed(DELIVERY, about, f"what answered isn't the bridge (status {test.status})", mend)
+        hint = f"set the webhook's address to the bridge's own, which ends with {PATH}, and see that the bridge runs"
+        return failed(DELIVERY, about, f"what answered isn't the bridge (status {test.status})", hint)
     return failed(DELIVERY, about, said, _mend(test.status))
 
 
@@ -117,8 +117,8 @@ def _again(webhook: Webhook) -> str:
 
 def _unanswered(error: str) -> tuple[str, str]:
     said = " ".join(error.removeprefix("Failed to test webhook: ").split())[:300]
-    if mend := refusal(error):
-        return f"MLflow refuses the address ({said})", mend
+    if hint := refusal(error):
+        return f"MLflow refuses the address ({said})", hint
     if "SSL" in error or "certificate" in error.lower():
         return (
             f"MLflow doesn't trust the certificate ({said})",

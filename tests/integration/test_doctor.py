@@ -50,7 +50,7 @@ class Examined:
     @property
     def failed(self) -> list[tuple[str, str, str]]:
         """Give what fails: check, what was seen, and the mend."""
-        return [(each["check"], each["said"], each["mend"]) for each in self.findings if each["state"] == "failed"]
+        return [(each["check"], each["message"], each["hint"]) for each in self.findings if each["state"] == "failed"]
 
     def of(self, check: str) -> list[str]:
         return [each["state"] for each in self.findings if each["check"] == check]
@@ -187,8 +187,8 @@ def test_weak_settings_have_a_row_each_and_fail_nothing(doctor: Doctor, webhook:
     seen = doctor(ADMIN_PASSWORD="sentinel")
     weak = [each for each in seen.findings if each["check"] == "settings" and each["state"] == "warning"]
     assert seen.status == 0
-    assert {each["about"] for each in weak} == {"ADMIN_PASSWORD", ".env"}
-    assert all(each["mend"] for each in weak)
+    assert {each["subject"] for each in weak} == {"ADMIN_PASSWORD", ".env"}
+    assert all(each["hint"] for each in weak)
     assert "sentinel" not in str(weak)
 
 
@@ -203,7 +203,7 @@ def test_an_apps_right_set_up_with_a_route_of_either_kind_is_found_to_be_right(
     assert (seen.status, {each["state"] for each in seen.findings}) == (0, {"ok"}), seen.findings
     assert seen.of("app") == ["ok"]
     assert seen.of("permission") == [*seen.of("workflow"), "ok"]
-    about = [each["about"] for each in seen.findings if each["check"] == "workflow"]
+    about = [each["subject"] for each in seen.findings if each["check"] == "workflow"]
     assert about == ["owner/models (route 1)", "owner/models (by hand)"]
     assert github.runs == ()
 
@@ -213,18 +213,18 @@ def test_a_token_that_may_not_dispatch_is_named_with_the_permission_that_it_lack
 ) -> None:
     github = other_github(permissions={"metadata": "read", "contents": "read", "actions": "read"})
     seen = doctor(GITHUB_API_URL=github.url)
-    ((check, said, mend),) = seen.failed
+    ((check, said, hint),) = seen.failed
     assert (seen.status, check) == (1, "permission")
     assert "403 Resource not accessible by personal access token" in said
-    assert mend == "give the token or App the permission contents=write"
+    assert hint == "give the token or App the permission contents=write"
     assert seen.of("actions") == ["could not check"]
 
 
 def test_a_repository_that_is_not_there_is_named(doctor: Doctor, webhook: str) -> None:
     seen = doctor(GITHUB_REPOSITORY="owner/other")
-    ((check, said, mend),) = seen.failed
+    ((check, said, hint),) = seen.failed
     assert (check, said) == ("repository", "GitHub shows no such repository (Not Found)")
-    assert mend.startswith("check the name in GITHUB_REPOSITORY or ROUTES_FILE, and let the token reach it")
+    assert hint.startswith("check the name in GITHUB_REPOSITORY or ROUTES_FILE, and let the token reach it")
 
 
 def test_a_workflow_that_is_missing_is_named(
@@ -232,9 +232,9 @@ def test_a_workflow_that_is_missing_is_named(
 ) -> None:
     (tmp_path / "empty").mkdir()
     seen = doctor(GITHUB_API_URL=other_github(tree=tmp_path / "empty").url)
-    ((check, said, mend),) = seen.failed
+    ((check, said, hint),) = seen.failed
     assert (check, said) == ("workflow", "there is no folder .github/workflows on main")
-    assert "mlflow-bridge workflow init" in mend
+    assert "mlflow-bridge workflow init" in hint
 
 
 def test_a_run_name_without_the_dispatch_id_is_named(
@@ -243,18 +243,18 @@ def test_a_run_name_without_the_dispatch_id_is_named(
     begin = WORKFLOW.index("run-name:")
     without = WORKFLOW[:begin] + "run-name: a model" + WORKFLOW[WORKFLOW.index("\n\non:") :]
     seen = doctor(GITHUB_API_URL=other_github(tree=made_tree(tmp_path / "tree", without)).url)
-    ((check, said, mend),) = seen.failed
+    ((check, said, hint),) = seen.failed
     assert check == "workflow"
     assert said == "the run-name of on-mlflow-event.yml doesn't begin with the dispatch id, so that no run is known"
-    assert mend == "begin `run-name:` with ${{ github.event.client_payload.dispatch_id }}"
+    assert hint == "begin `run-name:` with ${{ github.event.client_payload.dispatch_id }}"
 
 
 def test_a_webhook_with_another_secret_is_named(doctor: Doctor, webhook: str, mlflow_api: MlflowApi) -> None:
     mlflow_api.update_webhook(webhook, secret="another-secret")
     seen = doctor()
-    ((check, said, mend),) = seen.failed
+    ((check, said, hint),) = seen.failed
     assert (check, said[:19]) == ("delivery", "it was answered 401")
-    assert "mlflow-bridge webhook rotate" in mend
+    assert "mlflow-bridge webhook rotate" in hint
 
 
 def test_a_webhook_that_is_disabled_is_named(doctor: Doctor, mlflow_api: MlflowApi, bridge: BridgeServer) -> None:
@@ -263,28 +263,28 @@ def test_a_webhook_that_is_disabled_is_named(doctor: Doctor, mlflow_api: MlflowA
         seen = doctor()
     finally:
         mlflow_api.delete_webhook(made)
-    ((check, said, mend),) = seen.failed
+    ((check, said, hint),) = seen.failed
     assert (check, said) == ("webhook", "it is disabled, so that MLflow delivers nothing")
-    assert mend.startswith(f"run `mlflow-bridge webhook create {bridge.url}/webhook`")
+    assert hint.startswith(f"run `mlflow-bridge webhook create {bridge.url}/webhook`")
 
 
 def test_an_mlflow_that_refuses_our_address_is_named(doctor: Doctor, webhook: str, strict: StrictMlflow) -> None:
     seen = doctor(MLFLOW_TRACKING_URI=strict.url)
-    ((check, said, mend),) = seen.failed
+    ((check, said, hint),) = seen.failed
     assert check == "delivery"
     assert said.startswith("MLflow refuses the address (")
-    assert "MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https" in mend
+    assert "MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https" in hint
 
 
 @pytest.mark.parametrize(
-    ("url", "mend"),
+    ("url", "hint"),
     [
         ("http://bridge.example.com", "MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https"),
         ("https://127.0.0.1", "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true"),
     ],
 )
 def test_no_webhook_is_made_to_an_address_that_mlflow_refuses(
-    url: str, mend: str, environment: dict[str, str], strict: StrictMlflow, mlflow_api: MlflowApi
+    url: str, hint: str, environment: dict[str, str], strict: StrictMlflow, mlflow_api: MlflowApi
 ) -> None:
     known = list(mlflow_api.webhooks())
     env = environment | {"PATH": os.environ["PATH"], "MLFLOW_TRACKING_URI": strict.url}
@@ -292,24 +292,24 @@ def test_no_webhook_is_made_to_an_address_that_mlflow_refuses(
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert done.stderr.startswith(f"MLflow would never deliver to {url}/webhook (")
-    assert mend in done.stderr
+    assert hint in done.stderr
     assert list(mlflow_api.webhooks()) == known
 
 
 def test_a_clock_that_is_off_is_named(doctor: Doctor, webhook: str, other_github: MakeGithub) -> None:
     github = other_github(clock=lambda: datetime.now(UTC) + timedelta(minutes=10))
     seen = doctor(GITHUB_API_URL=github.url)
-    ((check, said, mend),) = seen.failed
+    ((check, said, hint),) = seen.failed
     assert check == "clock"
     assert "s behind GitHub's" in said
-    assert mend == "let NTP set the clocks of both machines"
+    assert hint == "let NTP set the clocks of both machines"
 
 
 def test_a_ledger_that_cannot_be_written_is_named(doctor: Doctor, webhook: str, tmp_path: Path) -> None:
     seen = doctor(DATABASE_URL=f"sqlite:///{tmp_path}/gone/bridge.db")
-    ((check, said, mend),) = seen.failed
+    ((check, said, hint),) = seen.failed
     assert (check, said) == ("ledger", "its folder is not there")
-    assert mend.startswith("make the folder of DATABASE_URL")
+    assert hint.startswith("make the folder of DATABASE_URL")
     assert not (tmp_path / "gone").exists()
 
 
@@ -322,10 +322,10 @@ def test_a_ledger_that_can_only_be_read_is_named(
     # Root may write where nobody may: without that right it is like anybody else.
     powerless = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
     seen = doctor(within=powerless, DATABASE_URL=f"sqlite:///{tmp_path}/mlflow-bridge.db")
-    ((check, said, mend),) = seen.failed
+    ((check, said, hint),) = seen.failed
     assert check == "ledger"
     assert "readonly" in said
-    assert mend == "check the folder, the disk and the permissions of the file that DATABASE_URL names"
+    assert hint == "check the folder, the disk and the permissions of the file that DATABASE_URL names"
 
 
 def test_of_several_repositories_the_one_that_is_wrong_is_named(doctor: Doctor, webhook: str, tmp_path: Path) -> None:
@@ -333,7 +333,7 @@ def test_of_several_repositories_the_one_that_is_wrong_is_named(doctor: Doctor, 
     seen = doctor(GITHUB_REPOSITORY="", ROUTES_FILE="routes.toml")
     ((check, said, _),) = seen.failed
     assert (check, said) == ("repository", "GitHub shows no such repository (Not Found)")
-    about = [(each["about"], each["state"]) for each in seen.findings if each["check"] == "repository"]
+    about = [(each["subject"], each["state"]) for each in seen.findings if each["check"] == "repository"]
     assert about == [("owner/gone", "failed"), ("owner/models", "ok")]
     assert len(seen.of("workflow")) == 2
 
@@ -345,16 +345,16 @@ def test_an_apps_key_that_was_deleted_is_named(
     github = other_github(installed=App("Iv23abc", todays))
     app = {"GITHUB_APP_ID": "Iv23abc", "GITHUB_APP_PRIVATE_KEY": deleted, "GITHUB_API_URL": github.url}
     seen = doctor(without="GITHUB_TOKEN", **app)
-    ((check, said, mend),) = seen.failed
+    ((check, said, hint),) = seen.failed
     assert check == "app"
     assert "A JSON web token could not be decoded" in said
-    assert mend.startswith("make a new key in the App's settings")
+    assert hint.startswith("make a new key in the App's settings")
 
 
 def test_everything_that_is_wrong_in_the_settings_is_named_at_once(doctor: Doctor) -> None:
     seen = doctor(without="GITHUB_TOKEN", PORT="none", DATABASE_URL="mysql://root:sentinel@host/db")
     assert seen.of("settings") == ["failed"] * 3
-    assert {mend.partition(" ")[0] for _, _, mend in seen.failed} == {"give", "set"}
+    assert {hint.partition(" ")[0] for _, _, hint in seen.failed} == {"give", "set"}
     assert "sentinel" not in str(seen.findings)
 
 

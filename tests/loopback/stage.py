@@ -105,9 +105,9 @@ def stage(tree: Path, folder: Path, *, images: bool, more_secrets: Mapping[str, 
 
 def missing_for_images() -> str | None:
     """Say in one line what this machine lacks to build images; None where it has everything."""
-    for program, mend in (("docker", "install Docker"), ("skopeo", "install skopeo"), ("git", "install git")):
+    for program, hint in (("docker", "install Docker"), ("skopeo", "install skopeo"), ("git", "install git")):
         if not shutil.which(program):
-            return f"{program} is not on the PATH: {mend}"
+            return f"{program} is not on the PATH: {hint}"
     if not _docker("info"):
         return "no Docker engine answers: start Docker"
     if not shutil.which("docker-registry") and not _have(IMAGE):

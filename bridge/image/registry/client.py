@@ -13,7 +13,7 @@ from typing import Any
 from bridge.core.text import read_json
 from bridge.image.errors import RegistryError
 from bridge.image.registry.credentials import ecr_host
-from bridge.image.registry.diagnosis import is_immutable, mend
+from bridge.image.registry.diagnosis import hint, is_immutable
 
 _ABSENT = re.compile(
     r"manifest unknown|name unknown|(artifact|repository) \S+ not found|is not found|does not exist"
@@ -172,9 +172,9 @@ class Repository:
         if is_immutable(said):
             return TagImmutable(f"{self.name}: the registry lets no tag be moved ({said}): allow it for aliases there")
         if _TRANSIENT.search(said):
-            advice = mend(said, host) or "run the job again when it is well"
+            advice = hint(said, host) or "run the job again when it is well"
             return _Transient(f"{self.name}: the registry failed ({said}): {advice}")
-        advice = mend(said, host) or _CHECK
+        advice = hint(said, host) or _CHECK
         if _REFUSED.search(said) or advice is not _CHECK:
             kind = _RepositoryRefused if verb != "copy" and self._means_absent(said, host) else RegistryError
             return kind(f"{self.name}: the registry refused ({said}): {advice}")

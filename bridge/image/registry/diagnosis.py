@@ -10,8 +10,8 @@ _IMMUTABLE = re.compile(
 """ECR ("because the tag is immutable"), Harbor ("configured as immutable"), Google, and Azure's locks."""
 
 _MENDS: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
-    (host, re.compile(words, re.I), mend)
-    for host, words, mend in (
+    (host, re.compile(words, re.I), hint)
+    for host, words, hint in (
         (
             r"ghcr\.io",
             r"permission_denied: (?:write|read)_package|installation not allowed to",
@@ -76,7 +76,7 @@ def is_immutable(said: str) -> bool:
     return bool(_IMMUTABLE.search(said))
 
 
-def mend(said: str, registry: str) -> str | None:
+def hint(said: str, registry: str) -> str | None:
     """Give what to do about a refusal that `registry` (its host) is known for; None for any other."""
     for host, words, advice in _MENDS:
         if re.fullmatch(host, registry) and words.search(said):

@@ -108,8 +108,8 @@ def able(builder: Builder, folder: Path, metadata: ModelMetadata) -> Builder:
     try:
         plan_in_layers(folder, metadata, base_image=builder.base_image, wheels_only=builder.wheels_only)
     except (UnsupportedModel, UnsafeMetadata) as error:
-        reason, mend, _ = str(error).partition(f": {INSTEAD}")
-        if not mend:
+        reason, hint, _ = str(error).partition(f": {INSTEAD}")
+        if not hint:
             raise
         if builder.asked:
             raise UnsupportedModel(

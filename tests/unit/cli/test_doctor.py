@@ -39,9 +39,9 @@ def test_one_that_fails_ends_with_status_1(found: list[Finding], capsys: pytest.
     assert said["findings"][-1] == {
         "state": "failed",
         "check": "workflow",
-        "about": "o/n",
-        "said": "missing",
-        "mend": "write it",
+        "subject": "o/n",
+        "message": "missing",
+        "hint": "write it",
     }
 
 
@@ -59,13 +59,13 @@ def test_no_answer_of_a_server_moves_the_terminals_cursor(
 ) -> None:
     found.append(failed("x", "a\x1b[2J", "b\nc", ""))
     doctor.run(None, as_json=True)
-    assert json.loads(capsys.readouterr().out)["findings"][-1]["about"] == "a [2J"
+    assert json.loads(capsys.readouterr().out)["findings"][-1]["subject"] == "a [2J"
 
 
 def test_an_errors_message_is_parted_into_what_was_seen_and_its_mend() -> None:
     finding = told("mlflow", "", "MLflow at http://m:5000 can't be reached (ConnectError): check A (or B: use C)")
     assert finding.state is FindingState.FAILED
-    assert finding.said == "MLflow at http://m:5000 can't be reached (ConnectError)"
-    assert finding.mend == "check A (or B: use C)"
-    assert told("s", "", "X is not set: set it").mend == "set it"
-    assert told("s", "", "no mend").mend == ""
+    assert finding.message == "MLflow at http://m:5000 can't be reached (ConnectError)"
+    assert finding.hint == "check A (or B: use C)"
+    assert told("s", "", "X is not set: set it").hint == "set it"
+    assert told("s", "", "no mend").hint == ""

@@ -46,5 +46,5 @@ def test_github_takes_a_minute(ahead: float, state: FindingState) -> None:
 )
 def test_mlflows_deliveries_may_be_old_and_only_a_minute_ahead(ahead: float, state: FindingState) -> None:
     finding = clock.mlflow(ahead, "", 300.0)
-    assert (finding.state, bool(finding.mend)) == (state, True)
-    assert ("ahead of MLflow's" if ahead > 0 else "behind MLflow's") in finding.said
+    assert (finding.state, bool(finding.hint)) == (state, True)
+    assert ("ahead of MLflow's" if ahead > 0 else "behind MLflow's") in finding.message

@@ -65,22 +65,22 @@ def test_a_right_repository_has_nothing_wrong() -> None:
 )
 def test_a_repository_that_cannot_be_used_is_named(about: Reply | Silence, said: str) -> None:
     finding = judge(about=about)[0]
-    assert (finding.check, finding.state, finding.said[: len(said)]) == ("repository", FindingState.FAILED, said)
-    assert finding.mend
+    assert (finding.check, finding.state, finding.message[: len(said)]) == ("repository", FindingState.FAILED, said)
+    assert finding.hint
 
 
 def test_the_permission_that_github_names_is_the_one_to_give() -> None:
     answer = refused(403, "Resource not accessible by integration", x_accepted_github_permissions="contents=write")
     findings = judge(rights={(DispatchMethod.REPOSITORY, ""): answer})
     assert bad(findings) == [("permission", FindingState.FAILED)]
-    assert findings[1].mend == "give the token or App the permission contents=write"
+    assert findings[1].hint == "give the token or App the permission contents=write"
 
 
 @pytest.mark.parametrize("status", [403, 404])
 def test_a_refusal_without_a_name_names_what_the_way_needs(status: int) -> None:
     rights = {(DispatchMethod.WORKFLOW, ""): refused(status, "Not Found")}
-    assert judge(rights=rights)[1].mend == "give the token or App the permission actions=write"
-    assert judge(runs=refused(status, "Not Found"))[2].mend == "give the token or App the permission actions=read"
+    assert judge(rights=rights)[1].hint == "give the token or App the permission actions=write"
+    assert judge(runs=refused(status, "Not Found"))[2].hint == "give the token or App the permission actions=read"
 
 
 def test_a_rate_limit_is_no_missing_permission() -> None:
@@ -118,13 +118,13 @@ def test_a_workflow_that_was_switched_off_is_named(route: Route) -> None:
     off = reply(200, {"workflows": [{"path": PATH, "state": "disabled_inactivity"}, {"path": "x", "state": "deleted"}]})
     findings = judge(route, workflows=off)
     assert bad(findings) == [("workflow", FindingState.FAILED)]
-    assert findings[-1].said == f"{PATH} is switched off (disabled_inactivity)"
+    assert findings[-1].message == f"{PATH} is switched off (disabled_inactivity)"
 
 
 def test_a_folder_that_is_missing_is_named() -> None:
     findings = judge(folders={"main": refused(404, "Not Found")}, files={})
     assert bad(findings) == [("workflow", FindingState.FAILED)]
-    assert "mlflow-bridge workflow init" in findings[-1].mend
+    assert "mlflow-bridge workflow init" in findings[-1].hint
 
 
 def test_a_tokens_end_is_told_in_time() -> None:
@@ -136,13 +136,13 @@ def test_a_tokens_end_is_told_in_time() -> None:
         (NOW + 13 * day, FindingState.WARNING),
     ):
         finding = repository.token(there, expires_at, NOW, is_app=False)
-        assert (finding.state, bool(finding.mend)) == (state, state is FindingState.WARNING)
-    assert "until 2026-01-14 12:00 UTC" in finding.said
+        assert (finding.state, bool(finding.hint)) == (state, state is FindingState.WARNING)
+    assert "until 2026-01-14 12:00 UTC" in finding.message
 
 
-@pytest.mark.parametrize(("is_app", "mend"), [(False, "make a new token"), (True, "make a new key")])
-def test_a_credential_that_github_does_not_take_is_named(is_app: bool, mend: str) -> None:
+@pytest.mark.parametrize(("is_app", "hint"), [(False, "make a new token"), (True, "make a new key")])
+def test_a_credential_that_github_does_not_take_is_named(is_app: bool, hint: str) -> None:
     finding = repository.token(refused(401, "Bad credentials"), None, NOW, is_app=is_app)
-    assert (finding.state, finding.said) == (FindingState.FAILED, "GitHub doesn't take it (401 Bad credentials)")
-    assert finding.mend.startswith(mend)
+    assert (finding.state, finding.message) == (FindingState.FAILED, "GitHub doesn't take it (401 Bad credentials)")
+    assert finding.hint.startswith(hint)
     assert repository.token(Silence("x"), None, NOW, is_app=is_app).state is FindingState.UNKNOWN

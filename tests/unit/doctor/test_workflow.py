@@ -28,7 +28,7 @@ def named(route: Route, name: str) -> str:
 def test_our_own_workflow_is_right_by_either_way(route: Route) -> None:
     (finding,) = judge(route, OURS)
     assert finding.state is FindingState.OK, finding
-    assert "its runs begin with the dispatch id" in finding.said
+    assert "its runs begin with the dispatch id" in finding.message
 
 
 @pytest.mark.parametrize(
@@ -50,32 +50,32 @@ def test_any_run_name_that_begins_with_the_id_will_do(name: str) -> None:
 def test_a_run_name_that_begins_otherwise_is_named_with_what_it_needs(route: Route, name: str) -> None:
     (finding,) = judge(route, named(route, name))
     assert finding.state is FindingState.FAILED
-    assert "dispatch_id }}" in finding.mend
+    assert "dispatch_id }}" in finding.hint
 
 
 def test_a_run_name_that_cannot_be_evaluated_here_is_not_judged() -> None:
     (finding,) = judge(EVENT, named(EVENT, "${{ newfunction(1) }}"))
-    assert (finding.state, bool(finding.mend)) == (FindingState.UNKNOWN, True)
+    assert (finding.state, bool(finding.hint)) == (FindingState.UNKNOWN, True)
 
 
 def test_a_workflow_that_listens_to_another_type_is_named() -> None:
     (finding,) = judge(EVENT, OURS.replace("types: [mlflow-model-version]", "types: [model]"), other="on: push")
     assert finding.state is FindingState.FAILED
-    assert "listens to repository_dispatch of the type 'mlflow-model-version'" in finding.said
-    assert "in on-mlflow-event.yml" in finding.mend
+    assert "listens to repository_dispatch of the type 'mlflow-model-version'" in finding.message
+    assert "in on-mlflow-event.yml" in finding.hint
 
 
 def test_a_repository_where_nobody_listens_is_told_to_begin() -> None:
     for files in ({}, {"push": "on: push"}, {"broken": "on: [", "list": "[]", "empty": ""}):
         (finding,) = judge(EVENT, None, **files)
         assert finding.state is FindingState.FAILED
-        assert "mlflow-bridge workflow init" in finding.mend
+        assert "mlflow-bridge workflow init" in finding.hint
 
 
 def test_two_workflows_that_listen_are_a_warning() -> None:
     findings = judge(EVENT, OURS, second=OURS)
     assert [finding.state for finding in findings] == [FindingState.OK, FindingState.OK, FindingState.WARNING]
-    assert "on-mlflow-event.yml, second.yml" in findings[-1].said
+    assert "on-mlflow-event.yml, second.yml" in findings[-1].message
 
 
 @pytest.mark.parametrize(
@@ -91,5 +91,5 @@ def test_two_workflows_that_listen_are_a_warning() -> None:
 def test_what_a_workflow_dispatch_would_be_refused_for_is_named(text: str | None, said: str) -> None:
     (finding,) = judge(BY_FILE, text)
     assert finding.state is FindingState.FAILED
-    assert said in finding.said
-    assert finding.mend
+    assert said in finding.message
+    assert finding.hint

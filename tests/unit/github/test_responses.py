@@ -24,7 +24,7 @@ def test_an_unprocessable_dispatch_is_rejected_with_githubs_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "mend"),
+    ("answer", "hint"),
     [
         (Answer(401, message="Bad credentials"), "renew GITHUB_TOKEN"),
         (Answer(403, message="Resource not accessible by personal access token"), "contents=write"),
@@ -34,11 +34,11 @@ def test_an_unprocessable_dispatch_is_rejected_with_githubs_words() -> None:
         (Answer(307), "GITHUB_REPOSITORY"),
     ],
 )
-def test_a_want_of_access_pauses_for_a_minute_and_names_the_mend(answer: Answer, mend: str) -> None:
+def test_a_want_of_access_pauses_for_a_minute_and_names_the_mend(answer: Answer, hint: str) -> None:
     decision = decided(answer, pauses=9)
     assert isinstance(decision, Pause)
     assert decision.until == NOW + 60
-    assert mend in decision.reason
+    assert hint in decision.reason
     assert decision.repository_only == (answer.status != 401)
 
 

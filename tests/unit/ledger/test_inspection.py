@@ -28,7 +28,7 @@ def test_a_ledger_of_this_release_is_right(database_url: str) -> None:
 
 def test_looking_makes_nothing(database_url: str, tmp_path: Path) -> None:
     finding = ledger.judge(ledger.look(database_url))
-    assert (finding.state, finding.said) == (FindingState.OK, "it will be made at the bridge's first start")
+    assert (finding.state, finding.message) == (FindingState.OK, "it will be made at the bridge's first start")
     assert list(tmp_path.iterdir()) == []
     assert ledger.look(database_url).revision is None
 
@@ -51,8 +51,8 @@ def test_a_database_that_cannot_be_written_is_named(postgres_url: str) -> None:
     assert ledger.judge(ledger.look(postgres_url)).state is FindingState.OK
     finding = ledger.judge(ledger.look(f"{postgres_url}?options=-c%20default_transaction_read_only%3Don"))
     assert finding.state is FindingState.FAILED
-    assert "read-only transaction" in finding.said
-    assert finding.mend.startswith("check that the PostgreSQL server")
+    assert "read-only transaction" in finding.message
+    assert finding.hint.startswith("check that the PostgreSQL server")
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -60,12 +60,12 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").write_bytes(b"no database, but text that is long enough" * 100)
     finding = ledger.judge(ledger.look(url))
     assert finding.state is FindingState.FAILED
-    assert "file is not a database" in finding.said
+    assert "file is not a database" in finding.message
 
 
 def test_a_folder_where_no_file_can_be_made_is_named() -> None:
     finding = ledger.judge(ledger.look("sqlite:////nowhere/at/all/ledger.db"))
-    assert (finding.state, finding.said) == (FindingState.FAILED, "its folder is not there")
+    assert (finding.state, finding.message) == (FindingState.FAILED, "its folder is not there")
 
 
 def test_a_password_is_in_no_finding() -> None:
@@ -85,5 +85,5 @@ def test_a_password_is_in_no_finding() -> None:
 )
 def test_schema_and_room_are_judged(seen: SeenLedger, state: FindingState, said: str) -> None:
     finding = ledger.judge(seen)
-    assert (finding.state, finding.said[: len(said)]) == (state, said)
-    assert bool(finding.mend) is (state is not FindingState.OK)
+    assert (finding.state, finding.message[: len(said)]) == (state, said)
+    assert bool(finding.hint) is (state is not FindingState.OK)

@@ -43,7 +43,8 @@ def test_work_that_hangs_does_not_hold_up_the_end_of_the_process() -> None:
     code = (
         "import asyncio, time; from bridge.mlflow.threads import run_in_daemon_thread\n"
         "async def main():\n"
-        "    task = asyncio.create_task(run_in_daemon_thread(time.sleep, 60))\n    await asyncio.sleep(0.1); task.cancel()\n"
+        "    task = asyncio.create_task(run_in_daemon_thread(time.sleep, 60))\n"
+        "    await asyncio.sleep(0.1); task.cancel()\n"
         "asyncio.run(main())"
     )
     began = time.monotonic()

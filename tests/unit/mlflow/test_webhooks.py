@@ -59,8 +59,8 @@ def test_everything_that_is_wrong_with_a_webhook_is_named() -> None:
     )
     findings = webhooks.judge(wrong, EVENTS)
     assert [finding.state for finding in findings] == [FindingState.FAILED, FindingState.FAILED, FindingState.WARNING]
-    assert findings[1].said == "it lacks the events model_version_alias.created"
-    assert all("webhook create http://b.example/webhook" in finding.mend for finding in findings[:2])
+    assert findings[1].message == "it lacks the events model_version_alias.created"
+    assert all("webhook create http://b.example/webhook" in finding.hint for finding in findings[:2])
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "[::1]:8000"])
@@ -74,7 +74,7 @@ def test_the_bridges_own_answer_to_a_test_is_right() -> None:
 
 
 @pytest.mark.parametrize(
-    ("test", "said", "mend"),
+    ("test", "said", "hint"),
     [
         (answered(401, {"status": "refused", "detail": "no"}), "it was answered 401 no", "webhook rotate"),
         (answered(400, {"status": "refused", "detail": "old"}), "it was answered 400 old", "NTP"),
@@ -109,10 +109,10 @@ def test_the_bridges_own_answer_to_a_test_is_right() -> None:
         (answered(None, None, "Cannot resolve Webhook URL hostname 'x'"), "MLflow refuses the address", "resolve"),
     ],
 )
-def test_what_came_of_a_test_tells_what_to_mend(test: WebhookTest, said: str, mend: str) -> None:
+def test_what_came_of_a_test_tells_what_to_mend(test: WebhookTest, said: str, hint: str) -> None:
     finding = webhooks.tested(made(), test)
-    assert (finding.state, finding.said[: len(said)]) == (FindingState.FAILED, said)
-    assert mend in finding.mend
+    assert (finding.state, finding.message[: len(said)]) == (FindingState.FAILED, said)
+    assert hint in finding.hint
 
 
 def test_a_password_in_the_address_is_not_shown() -> None:

@@ -44,7 +44,7 @@ def test_it_is_made_in_the_region_that_is_set(monkeypatch: pytest.MonkeyPatch, r
 
 
 @pytest.mark.parametrize(
-    ("status", "mend"),
+    ("status", "hint"),
     [
         (401, "AWS_ACCESS_KEY_ID"),
         (403, "AWS_SECRET_ACCESS_KEY"),
@@ -53,12 +53,12 @@ def test_it_is_made_in_the_region_that_is_set(monkeypatch: pytest.MonkeyPatch, r
         (500, "the S3 server's log"),
     ],
 )
-def test_each_refusal_says_what_to_mend_and_no_key(monkeypatch: pytest.MonkeyPatch, status: int, mend: str) -> None:
+def test_each_refusal_says_what_to_mend_and_no_key(monkeypatch: pytest.MonkeyPatch, status: int, hint: str) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise ClientError({"Error": {"Code": "Refused"}, "ResponseMetadata": {"HTTPStatusCode": status}}, "HeadBucket")
 
     monkeypatch.setattr("botocore.client.BaseClient._make_api_call", refuse)
-    with pytest.raises(bucket.BucketUnusable, match=mend) as told:
+    with pytest.raises(bucket.BucketUnusable, match=hint) as told:
         bucket.check(AT_AWS)
     assert "sentinel" not in str(told.value)
     assert "\n" not in str(told.value)

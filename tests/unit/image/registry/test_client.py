@@ -150,16 +150,16 @@ def test_a_tag_that_may_not_be_moved_is_told_apart(programs: Programs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "word", "mend"),
+    ("host", "word", "hint"),
     [
         ("ghcr.io", "denied: permission_denied: write_package", "Manage Actions access"),
         ("docker.io", "denied: requested access to the resource is denied", "DOCKER_NAMESPACE must be"),
         (ECR, "denied: Your authorization token has expired. Reauthenticate and try again.", "run the failed jobs"),
     ],
 )
-def test_a_refusal_that_is_known_is_told_with_its_own_mend(programs: Programs, host: str, word: str, mend: str) -> None:
+def test_a_refusal_that_is_known_is_told_with_its_own_mend(programs: Programs, host: str, word: str, hint: str) -> None:
     says(programs, status=1, err=word)
-    with pytest.raises(RegistryError, match=mend):
+    with pytest.raises(RegistryError, match=hint):
         Repository(f"{host}/demo/iris").tag("sha256:1", "champion")
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.image.registry.diagnosis import is_immutable, mend
+from bridge.image.registry.diagnosis import hint, is_immutable
 
 ECR = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 
@@ -65,19 +65,19 @@ def test_a_name_with_the_word_in_it_is_no_immutable_tag(said: str) -> None:
     ],
 )
 def test_a_known_refusal_gets_its_mend(registry: str, said: str, advice: str) -> None:
-    found = mend(f"level=fatal msg={said!r}", registry)
+    found = hint(f"level=fatal msg={said!r}", registry)
     assert found is not None
     assert advice in found
     assert "\n" not in found
 
 
 def test_a_refusal_that_nobody_knows_gets_none() -> None:
-    assert mend("unauthorized: authentication required", "harbor.example") is None
-    assert mend("permission_denied: write_package", "harbor.example") is None
-    assert mend("connection refused", "ghcr.io") is None
+    assert hint("unauthorized: authentication required", "harbor.example") is None
+    assert hint("permission_denied: write_package", "harbor.example") is None
+    assert hint("connection refused", "ghcr.io") is None
 
 
 @given(st.text(), st.text())
 def test_any_words_are_read_without_an_error(said: str, registry: str) -> None:
     assert is_immutable(said) in (True, False)
-    assert mend(said, registry) is None or mend(said, registry)
+    assert hint(said, registry) is None or hint(said, registry)

@@ -94,7 +94,7 @@ def test_a_role_that_may_not_look_is_told_apart_from_any_other_failure(answers: 
 
 
 @pytest.mark.parametrize(
-    ("code", "mend"),
+    ("code", "hint"),
     [
         ("ExpiredTokenException", "run the failed jobs again"),
         ("UnrecognizedClientException", "check AWS_ACCESS_KEY_ID"),
@@ -102,10 +102,10 @@ def test_a_role_that_may_not_look_is_told_apart_from_any_other_failure(answers: 
         ("InvalidParameterException", "when ECR is well"),
     ],
 )
-def test_a_refusal_is_told_with_its_mend_in_one_line(answers: Answers, code: str, mend: str) -> None:
+def test_a_refusal_is_told_with_its_mend_in_one_line(answers: Answers, code: str, hint: str) -> None:
     answers.refuse("describe_repositories", "RepositoryNotFoundException")
     answers.refuse("create_repository", code, "so\nit is")
-    with pytest.raises(RegistryError, match=mend) as caught:
+    with pytest.raises(RegistryError, match=hint) as caught:
         answers.ecr.ensure(NAME)
     assert not isinstance(caught.value, AccessDenied)
     assert "so it is" in str(caught.value)
