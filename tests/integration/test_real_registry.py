@@ -23,7 +23,7 @@ from tests.labelled import labelled, put
 from tests.loopback.registry import Registry
 from tests.loopback.stage import missing_for_images
 from tests.relay import relay
-from tests.unit.image.memory import MemoryMlflow, version
+from tests.unit.image.in_memory import MemoryMlflow, version
 from tests.unit.image.steps.test_sbom import PLAN
 from tests.unit.image.test_naming import SAME_SIX_DIGITS
 

@@ -8,7 +8,7 @@ import pytest
 from bridge.image.builders.layered.remote import LayeredRepository
 from bridge.image.errors import RegistryError
 from bridge.image.registry.client import Manifest, RegistryImage, Repository, TagImmutable
-from tests.unit.image.programs import Programs
+from tests.unit.image.fake_programs import Programs
 
 NAME = "127.0.0.1:5000/demo/iris"
 ECR = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"

@@ -12,7 +12,7 @@ from bridge.image.registry.client import RegistryImage
 from bridge.image.settings import ImageSettings
 from bridge.image.steps import resolve as resolving
 from bridge.image.steps.resolve import able, check_disk, earlier_image, resolve
-from tests.unit.image.memory import MemoryMlflow, MemoryRepository, image, version
+from tests.unit.image.in_memory import MemoryMlflow, MemoryRepository, image, version
 
 
 def test_a_model_that_fits_three_times_is_taken_and_a_byte_more_is_not() -> None:

@@ -13,7 +13,7 @@ from bridge.image.builders.layered.plan import Base, Layer, LayeredPlan
 from bridge.image.builders.layered.requirements import Requirements
 from bridge.image.errors import BuildFailed
 from bridge.image.metadata import ModelMetadata
-from tests.unit.image.programs import Programs
+from tests.unit.image.fake_programs import Programs
 
 METADATA = ModelMetadata("3.17.2", "3.11.7", has_serving_example=True)
 PLAN = LayeredPlan(
