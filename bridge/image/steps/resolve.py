@@ -10,9 +10,8 @@ from bridge.image import actions, docker
 from bridge.image.artifacts import ModelArtifacts, metadata_in
 from bridge.image.builders.choice import MLFLOW, Builder
 from bridge.image.builders.layered.assemble import plan as plan_in_layers
-from bridge.image.builders.layered.requirements import INSTEAD
 from bridge.image.builders.size import size_limit
-from bridge.image.errors import DiskTooSmall, UnsafeMetadata, UnsupportedModel
+from bridge.image.errors import DiskTooSmall, UnsupportedModel
 from bridge.image.labels import LAYERED_RECIPE, MODEL, RECIPE_LABEL
 from bridge.image.metadata import ModelMetadata
 from bridge.image.naming import slug
@@ -107,9 +106,9 @@ def able(builder: Builder, folder: Path, metadata: ModelMetadata) -> Builder:
         return builder
     try:
         plan_in_layers(folder, metadata, base_image=builder.base_image, wheels_only=builder.wheels_only)
-    except (UnsupportedModel, UnsafeMetadata) as error:
-        reason, hint, _ = str(error).partition(f": {INSTEAD}")
-        if not hint:
+    except UnsupportedModel as error:
+        reason = error.message
+        if not error.mlflow_can_build:
             raise
         if builder.asked:
             raise UnsupportedModel(
