@@ -8,9 +8,8 @@ from pathlib import Path
 from bridge.core.errors import BridgeError
 from bridge.image import actions, docker
 from bridge.image.artifacts import ModelArtifacts, metadata_in
-from bridge.image.builders.choice import MLFLOW, Builder
+from bridge.image.builders.choice import MLFLOW, Builder, size_limit
 from bridge.image.builders.layered.assemble import plan as plan_in_layers
-from bridge.image.builders.size import size_limit
 from bridge.image.errors import DiskTooSmall, UnsupportedModel
 from bridge.image.labels import LAYERED_RECIPE, MODEL, RECIPE_LABEL
 from bridge.image.metadata import ModelMetadata
@@ -35,7 +34,6 @@ def resolve(settings: ImageSettings) -> None:
     """
     target = Target.read(settings)
     size_limit(settings.size_limit)
-    settings.environment()
     builder = Builder.read(settings, target.inputs)
     with settings.mlflow() as mlflow:
         version = target.find(mlflow)
@@ -88,7 +86,7 @@ def _check_source(mlflow: MlflowApi, version: ModelVersion, settings: ImageSetti
     artifacts = ModelArtifacts(mlflow.artifact_uri(version.name, version.version), mlflow)
     with tempfile.TemporaryDirectory() as folder:
         sizes = artifacts.describe(Path(folder))
-        found = metadata_in(Path(folder), java=settings.environment().install_java)
+        found = metadata_in(Path(folder), java=settings.install_java)
         builder = able(builder, Path(folder), found)
     if not builder.layered:
         docker.check_mlflow(found.mlflow_version, found.python_version)
