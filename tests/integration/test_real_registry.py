@@ -63,12 +63,12 @@ def test_the_right_password_reads_and_a_wrong_or_missing_one_is_an_error(registr
     name = new_name(registry.host)
     sign_in(registry.host, registry)
     put(name, "iris", "1", "models:/m-1")
-    found = Repository(name, config).look("1")
+    found = Repository(name, config).inspect("1")
     assert found
     assert found.labels[MODEL] == "iris"
     (config / "config.json").write_text("{}")
     with pytest.raises(RegistryError, match="user and password"):
-        Repository(name, config).look("1")
+        Repository(name, config).inspect("1")
     with pytest.raises(subprocess.CalledProcessError):
         sign_in(registry.host, registry, "wrong")
     with pytest.raises(RegistryError, match="user and password"):

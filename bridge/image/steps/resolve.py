@@ -69,7 +69,7 @@ def earlier_image(repository: Repository, version: ModelVersion) -> str:
     number = int(version.version)
     for each in range(number - 1, max(number - 1 - _EARLIER, 0), -1):
         try:
-            found = repository.look(str(each))
+            found = repository.inspect(str(each))
         except BridgeError as error:
             actions.say(f"no earlier image is built upon: {error}")
             return ""

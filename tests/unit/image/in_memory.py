@@ -43,7 +43,7 @@ class MemoryRepository(Repository):
     immutable: bool = False
     """Whether the registry lets no tag be moved."""
 
-    def look(self, tag: str) -> RegistryImage | None:
+    def inspect(self, tag: str) -> RegistryImage | None:
         return self.images.get(tag)
 
     def manifest(self, digest: str) -> Manifest:

@@ -47,7 +47,7 @@ def test_a_registry_that_fails_while_looking_back_is_told_of_and_stops_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     class Failing(MemoryRepository):
-        def look(self, tag: str) -> RegistryImage | None:
+        def inspect(self, tag: str) -> RegistryImage | None:
             raise RegistryError("r.example/iris: the registry failed: run the job again")
 
     assert earlier_image(Failing("r.example/iris"), version("7")) == ""
