@@ -49,7 +49,7 @@ class Builder:
 
     @property
     def needs_root(self) -> bool:
-        """Whether the image's Python is below /root, as the environments of pyenv and conda are."""
+        """Whether the container must run as root, because its Python (of pyenv or conda) is below /root."""
         return not self.layered and self.env_manager != "local"
 
     def mlflow_options(self) -> list[str]:
@@ -78,7 +78,7 @@ class Builder:
             )
         name = values["builder"] if settings.layered is None else LAYERED if settings.layered else MLFLOW
 
-        # 2. The inputs that only one of the builders supports.
+        # 2. The inputs and secrets that only the layered builder supports.
         if settings.has_package_index and "base-image" in payload:
             # The image's programs would run in the step that has the secrets.
             raise InvalidInput(
@@ -98,6 +98,8 @@ class Builder:
                 f"builder mlflow does not support {' and '.join(asked)}", "set builder to layered, or remove them"
             )
         _check_platform(values["platforms"], machine)
+
+        # 3. The inputs of MLflow's builder.
         env_manager = settings.env_manager or ENV_MANAGERS[0]
         if env_manager not in ENV_MANAGERS:
             raise InvalidInput(
