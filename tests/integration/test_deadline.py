@@ -11,8 +11,8 @@ import pytest
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
-from bridge.server import deadline
-from bridge.server.deadline import MAX_HEADERS, DeadlineProtocol
+from bridge.core.limits import MAX_HEADERS
+from bridge.server.request_deadline import DeadlineProtocol
 
 HEAD = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n\r\n"
 WHOLE = HEAD + b"x" * 40
@@ -67,7 +67,7 @@ def connection(port: int) -> Iterator[socket.socket]:
 
 
 def test_no_more_connections_are_held_than_memory_allows(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deadline, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(Quick, "max_connections", 3)
     with ExitStack() as stack:
         held = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5)) for _ in range(4)]
         with pytest.raises(ConnectionError):

@@ -18,7 +18,6 @@ from pydantic import SecretStr
 from bridge.mlflow.signature import sign
 from bridge.server.app import create_app
 from bridge.server.state import AppState
-from bridge.server.webhook import WebhookFirst
 from bridge.settings import Settings
 from bridge.workers.loop import Loop
 
@@ -105,7 +104,7 @@ def opened(portal: BlockingPortal, chosen: Settings, database: Path) -> Iterator
     with (
         portal.wrap_async_context_manager(app.router.lifespan_context(app)),
         portal.wrap_async_context_manager(
-            httpx.AsyncClient(transport=httpx.ASGITransport(WebhookFirst(app)), base_url="http://bridge")
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bridge")
         ) as client,
     ):
         yield Bridge(portal, client, database, app)

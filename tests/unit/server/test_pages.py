@@ -19,7 +19,6 @@ from bridge.ledger import DispatchState
 from bridge.server import auth, formatting
 from bridge.server.app import create_app
 from bridge.server.auth import CrossSite, NotSignedIn
-from bridge.server.webhook import WebhookFirst
 from bridge.settings import Settings
 from tests.integration.deliveries import body
 from tests.unit.server.conftest import SECRET, Bridge, settings
@@ -63,7 +62,7 @@ def opened(portal: BlockingPortal, chosen: Settings, database: Path) -> Iterator
     with (
         portal.wrap_async_context_manager(app.router.lifespan_context(app)),
         portal.wrap_async_context_manager(
-            httpx.AsyncClient(transport=httpx.ASGITransport(WebhookFirst(app)), base_url="http://bridge")
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bridge")
         ) as client,
     ):
         yield Page(portal, client, database, app)
@@ -126,7 +125,7 @@ class TestSignIn:
         ],
     )
     def test_what_is_not_quite_right_is_refused(self, given: str) -> None:
-        with pytest.raises(NotSignedIn, match="ADMIN_PASSWORD") as refused:
+        with pytest.raises(NotSignedIn) as refused:
             auth.check(given, PASSWORD)
         assert "sentinel" not in str(refused.value)
 
@@ -224,7 +223,7 @@ class TestCrossSite:
 class TestPages:
     def test_an_empty_list_says_what_to_do(self, page: Page) -> None:
         assert "Register one in MLflow" in page.ask("/").text
-        assert "No model version is like that" in page.ask("/?search=x").text
+        assert "No model versions match" in page.ask("/?search=x").text
 
     @pytest.mark.parametrize(
         "model",
@@ -278,7 +277,7 @@ class TestPages:
     def test_a_version_that_nothing_told_of_is_not_found(self, page: Page, path: str) -> None:
         answer = page.ask(path)
         assert answer.status_code == 404
-        assert "That can’t be done" in answer.text
+        assert "Request failed" in answer.text
 
     def test_a_replay_leads_back_to_the_version_with_a_new_dispatch(self, page: Page) -> None:
         delivery_id = page.register("a/b ü")

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from bridge.core.routing import DispatchMethod
 from bridge.ledger import DispatchDetails, DispatchState
-from bridge.server.timeline import UNDER_WAY, WIDTH, steps, stretches
+from bridge.server.timeline import UNDER_WAY, WIDTH, phases, steps
 
 NOW = 1_700_000_000.0
 
@@ -28,7 +28,7 @@ def test_an_image_is_received_dispatched_run_and_pushed() -> None:
         ("Run started", 8),
         ("Image pushed", 60),
     ]
-    assert [(part.kind, part.seconds, part.open) for part in stretches(done, now=NOW + 9999)] == [
+    assert [(part.kind, part.seconds, part.open) for part in phases(done, now=NOW + 9999)] == [
         ("waiting", 2, False),
         ("starting", 8, False),
         ("running", 60, False),
@@ -38,7 +38,7 @@ def test_an_image_is_received_dispatched_run_and_pushed() -> None:
 def test_what_goes_on_still_is_open_and_grows() -> None:
     running = sending(DispatchState.RUNNING, NOW + 2, NOW + 10)
     assert [step.name for step in steps(running, NOW, pushed=True)] == ["Received", "Dispatched", "Run started"]
-    assert [(part.seconds, part.open) for part in stretches(running, now=NOW + 30)] == [
+    assert [(part.seconds, part.open) for part in phases(running, now=NOW + 30)] == [
         (2, False),
         (8, False),
         (20, True),
@@ -48,7 +48,7 @@ def test_what_goes_on_still_is_open_and_grows() -> None:
 def test_what_was_run_again_is_not_over_though_it_once_ended() -> None:
     again = sending(DispatchState.RUNNING, NOW + 2, NOW + 10, NOW + 20)
     assert [step.name for step in steps(again, NOW, pushed=False)] == ["Received", "Dispatched", "Run started"]
-    assert stretches(again, now=NOW + 30)[-1].open
+    assert phases(again, now=NOW + 30)[-1].open
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_whatever_the_clocks_say_nothing_takes_less_than_no_time_and_the_bar_is_
 ) -> None:
     one = sending(state, sent, started, ended)
     assert all(step.took is None or step.took >= 0 for step in steps(one, NOW, pushed=True))
-    parts = stretches(one, now=now)
+    parts = phases(one, now=now)
     assert all(part.seconds >= 0 and part.width > 0 for part in parts)
     assert sum(part.width for part in parts) == parts[-1].x + parts[-1].width == WIDTH
     assert [part.open for part in parts][-1] == (state in UNDER_WAY)

@@ -14,12 +14,10 @@ from mlflow.entities.webhook import WebhookEvent
 from mlflow.webhooks.types import EVENT_TO_PAYLOAD_CLASS, get_example_payload_for_event
 
 from bridge.core.events import EventKind
+from bridge.core.limits import MAX_BODY, MAX_HEADERS, MAX_UNVERIFIED
 from bridge.ledger import Ledger, LedgerUnavailable
 from bridge.mlflow.signature import sign
-from bridge.server import webhook
 from bridge.server.app import create_app
-from bridge.server.bodies import BUDGET
-from bridge.server.deadline import MAX_HEADERS
 from bridge.server.webhook_answers import RETRY_AFTER
 from tests.unit.server.conftest import PREVIOUS, SECRET, TOKEN, Bridge, settings
 
@@ -82,7 +80,7 @@ def test_both_secrets_are_taken_during_a_rotation(bridge: Bridge) -> None:
     assert bridge.post(CREATED, delivery_id=delivery_id, timestamp=str(now), signature=signature).status_code == 202
 
 
-TOO_LONG = b"x" * (webhook.MAX_BODY + 1)
+TOO_LONG = b"x" * (MAX_BODY + 1)
 NO_EVENT = b"{}"
 WRONG = f"v1,{'A' * 43}="
 
@@ -202,7 +200,7 @@ def test_a_body_past_the_budget_is_to_be_sent_again_and_a_delivery_of_usual_size
 ) -> None:
     large = body("model_version.created", {**VERSION, "source": "x" * 10_000})
     budget = bridge.state.unverified
-    budget.reserve(BUDGET)
+    budget.reserve(MAX_UNVERIFIED)
     answer = bridge.post(large)
     assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
     assert answer.headers["Retry-After"] == str(RETRY_AFTER)
@@ -224,11 +222,11 @@ def test_the_budget_is_given_back_however_a_request_ends(bridge: Bridge) -> None
     bridge.send(endless(), named(signed()))
     with pytest.raises(Gone):
         bridge.send(broken(), named(signed()))
-    bridge.state.unverified.reserve(BUDGET)
+    bridge.state.unverified.reserve(MAX_UNVERIFIED)
 
 
 def test_a_body_of_exactly_the_limit_is_read(bridge: Bridge) -> None:
-    assert bridge.post(b"x" * webhook.MAX_BODY).status_code == 422
+    assert bridge.post(b"x" * MAX_BODY).status_code == 422
 
 
 def test_a_body_that_announces_no_length_is_read_no_further_than_the_limit(bridge: Bridge) -> None:
