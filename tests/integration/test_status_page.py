@@ -129,10 +129,12 @@ def names(page: Page) -> list[str]:
 
 
 class TestList:
-    def test_every_version_has_its_state_in_words_its_image_and_its_links(self, finished: BridgeServer, page: Page) -> None:
+    def test_every_version_has_its_state_in_words_its_image_and_its_links(
+        self, finished: BridgeServer, page: Page
+    ) -> None:
         page.goto(finished.url)
         expect(page).to_have_title("Model images")
-        shown = {(each.model, each.version) for each in scene.STORY}
+        shown = {(entry.model, entry.version) for entry in scene.STORY}
         assert page.locator("tbody tr").count() == len(shown)
         row = page.get_by_role("row", name="iris-clf version 42")
         expect(row.get_by_role("cell").first).to_have_text("✓ succeeded")
@@ -244,7 +246,9 @@ class TestLive:
         expect(page.get_by_role("row", name="churn version 1")).to_be_visible()
         expect(link).to_be_focused()
 
-    def test_the_page_shows_that_the_bridge_is_gone_and_that_it_is_back(self, quick: QuickBridge, browser: Browser) -> None:
+    def test_the_page_shows_that_the_bridge_is_gone_and_that_it_is_back(
+        self, quick: QuickBridge, browser: Browser
+    ) -> None:
         register(quick, "iris")
         until(lambda: rows(quick.folder, "select state from dispatches") == [("succeeded",)])
         context = browser.new_context(http_credentials={"username": "admin", "password": PASSWORD})
