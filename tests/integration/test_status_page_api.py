@@ -40,11 +40,11 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BridgeServer]:
 
 @api.include(path_regex="^/api/").parametrize()
 @settings(max_examples=50, deadline=None)
-def test_every_answer_is_one_that_the_description_names(case: Case[Any], running: BridgeServer) -> None:
+def test_every_answer_fits_the_description(case: Case[Any], running: BridgeServer) -> None:
     case.call_and_validate(running.url, checks=CHECKS, headers=SIGNED_IN)
 
 
-def test_the_description_is_the_administrators_alone(running: BridgeServer) -> None:
+def test_only_the_administrator_gets_the_description(running: BridgeServer) -> None:
     assert httpx.get(f"{running.url}/openapi.json", trust_env=False).status_code == 401
     assert httpx.get(f"{running.url}/openapi.json", headers=SIGNED_IN, trust_env=False).json() == description()
 
