@@ -78,7 +78,7 @@ def paused(metrics: Metrics) -> set[str]:
     ("lane", "routes"),
     [("github", {"all", "fraud"}), ("owner/fraud", {"fraud"}), ("owner/gone", set())],
 )
-def test_a_pause_shows_by_its_routes_alone_and_goes_when_it_is_over(
+def test_a_pause_shows_only_its_routes_and_disappears_when_it_ends(
     metrics: Metrics, lane: str, routes: set[str]
 ) -> None:
     metrics.set_ledger(Figures({}, None, {lane: "GitHub refuses (403 sentinel-words): give the permission"}))
@@ -89,7 +89,7 @@ def test_a_pause_shows_by_its_routes_alone_and_goes_when_it_is_over(
     assert b"mlflow_bridge_lane_paused{" not in metrics.text()
 
 
-def test_nothing_is_claimed_of_a_ledger_that_cannot_be_read(metrics: Metrics) -> None:
+def test_a_ledger_that_cannot_be_read_has_no_figures(metrics: Metrics) -> None:
     metrics.set_ledger(Figures({DispatchState.PENDING: 3}, 12.5, {"github": "x"}))
     metrics.set_ledger(None)
     assert value(metrics, "ledger_up") == 0
@@ -135,62 +135,62 @@ def wait_for(bridge: Bridge, name: str, value: float) -> None:
         time.sleep(0.02)
 
 
-def test_deliveries_are_counted_by_what_they_were_answered(bridge: Bridge) -> None:
+def test_deliveries_are_counted_by_their_answer(bridge: Bridge) -> None:
     delivery_id = "8f08b1de-4c1b-4f2e-9c1a-0123456789ab"
     for sent in ({}, {"delivery_id": delivery_id}, {"delivery_id": delivery_id}, {"signature": "v1,x"}):
         bridge.post(CREATED, **sent)
     bridge.post(b"x" * (1024 * 1024 + 1))
-    found = samples(bridge)
-    assert found['mlflow_bridge_deliveries_total{error="",outcome="submitted"}'] == 2
-    assert found['mlflow_bridge_deliveries_total{error="",outcome="duplicate"}'] == 1
-    assert found['mlflow_bridge_deliveries_total{error="SignatureMismatch",outcome="refused"}'] == 1
-    assert found['mlflow_bridge_deliveries_total{error="BodyTooLarge",outcome="refused"}'] == 1
+    values = samples(bridge)
+    assert values['mlflow_bridge_deliveries_total{error="",outcome="submitted"}'] == 2
+    assert values['mlflow_bridge_deliveries_total{error="",outcome="duplicate"}'] == 1
+    assert values['mlflow_bridge_deliveries_total{error="SignatureMismatch",outcome="refused"}'] == 1
+    assert values['mlflow_bridge_deliveries_total{error="BodyTooLarge",outcome="refused"}'] == 1
 
 
-def test_a_dispatch_is_counted_by_its_state_and_timed_once_github_has_taken_it(
+def test_a_dispatch_is_counted_by_its_state_and_timed_once_github_has_accepted_it(
     bridge: Bridge, github: respx.Route
 ) -> None:
     github.respond(204, headers={f"x-ratelimit-{name}": "7" for name in ("limit", "remaining", "reset")})
     bridge.post(CREATED)
     wait_for(bridge, 'mlflow_bridge_dispatches{state="sent"}', 1)
-    found = samples(bridge)
-    assert found['mlflow_bridge_dispatches{state="pending"}'] == 0
-    assert found["mlflow_bridge_delivery_to_dispatch_seconds_count"] == 1
-    assert 0 <= found["mlflow_bridge_delivery_to_dispatch_seconds_sum"] < 5
-    assert found["mlflow_bridge_github_requests_remaining"] == 7
-    assert found["mlflow_bridge_oldest_pending_seconds"] == 0
+    values = samples(bridge)
+    assert values['mlflow_bridge_dispatches{state="pending"}'] == 0
+    assert values["mlflow_bridge_delivery_to_dispatch_seconds_count"] == 1
+    assert 0 <= values["mlflow_bridge_delivery_to_dispatch_seconds_sum"] < 5
+    assert values["mlflow_bridge_github_requests_remaining"] == 7
+    assert values["mlflow_bridge_oldest_pending_seconds"] == 0
 
 
-def test_a_paused_route_and_what_waits_on_it_show(bridge: Bridge, github: respx.Route) -> None:
+def test_a_paused_route_and_its_pending_dispatches_show(bridge: Bridge, github: respx.Route) -> None:
     github.respond(401, json={"message": "Bad credentials"})
     bridge.post(CREATED)
     wait_for(bridge, 'mlflow_bridge_lane_paused{route="environment"}', 1)
-    found = samples(bridge)
-    assert found['mlflow_bridge_dispatches{state="pending"}'] == 1
-    assert found["mlflow_bridge_oldest_pending_seconds"] > 0
-    assert found["mlflow_bridge_delivery_to_dispatch_seconds_count"] == 0
+    values = samples(bridge)
+    assert values['mlflow_bridge_dispatches{state="pending"}'] == 1
+    assert values["mlflow_bridge_oldest_pending_seconds"] > 0
+    assert values["mlflow_bridge_delivery_to_dispatch_seconds_count"] == 0
 
 
-def test_metrics_answer_without_the_ledger_and_say_so(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_are_answered_without_the_ledger_and_show_that(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
     async def unavailable(*args: object, **kwargs: object) -> None:
         raise LedgerUnavailable("no")
 
     for method in ("figures", "accept"):
         monkeypatch.setattr(Ledger, method, unavailable)
     assert bridge.post(CREATED).status_code == 503
-    found = samples(bridge)
-    assert found["mlflow_bridge_ledger_up"] == 0
-    assert found['mlflow_bridge_deliveries_total{error="LedgerUnavailable",outcome="unavailable"}'] == 1
+    values = samples(bridge)
+    assert values["mlflow_bridge_ledger_up"] == 0
+    assert values['mlflow_bridge_deliveries_total{error="LedgerUnavailable",outcome="unavailable"}'] == 1
 
 
-def test_who_asks_at_the_same_time_shares_one_look_at_the_ledger(
+def test_requests_at_the_same_time_share_one_query_of_the_ledger(
     bridge: Bridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks = 0
+    queries = 0
 
     async def slow(*args: object, **kwargs: object) -> Figures:
-        nonlocal looks
-        looks += 1
+        nonlocal queries
+        queries += 1
         await asyncio.sleep(0.5)
         return Figures({}, None, {})
 
@@ -198,6 +198,6 @@ def test_who_asks_at_the_same_time_shares_one_look_at_the_ledger(
     with ThreadPoolExecutor(10) as threads:
         answers = list(threads.map(bridge.get, ["/metrics"] * 10))
     assert {answer.status_code for answer in answers} == {200}
-    assert looks <= 2
+    assert queries <= 2
     bridge.get("/metrics")
-    assert looks >= 2
+    assert queries >= 2
