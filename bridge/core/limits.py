@@ -1,38 +1,38 @@
-"""Limits of requests, answers and names, each with its source."""
+"""Every limit on a request, an answer, a text or a file, each with its unit and its source.
+
+Limits of time stay with the call or loop that they end.
+"""
 
 from typing import Final
 
-# A request to the bridge
+# Requests to the bridge
 
 MAX_BODY: Final = 1024 * 1024
-"""Bytes of a delivery. MLflow's events have a few hundred; descriptions and tags may make them longer."""
+"""Bytes of a delivery's body. MLflow's events have a few hundred; descriptions and tags may make them longer."""
 
 MAX_HEAD: Final = 16 * 1024
 """Bytes of a request's head: two of nginx's `large_client_header_buffers`."""
 
 MAX_HEADERS: Final = 100
-"""MLflow sends about ten, a browser behind a proxy about thirty; each takes a few hundred bytes of memory."""
-
-REQUEST_SECONDS: Final = 10.0
-"""Until a request is complete. MLflow sends at once; a body of `MAX_BODY` takes 8 s at 1 Mbit/s."""
+"""Headers of a request. MLflow sends about ten, a browser behind a proxy about thirty; each takes a few hundred bytes of memory."""
 
 MAX_CONNECTIONS: Final = 5_000
-"""Each takes 25 KB while a head of `MAX_HEAD` arrives: together a quarter of what docker-compose.yml allows."""
+"""Open connections. Each takes 25 KB while a head of `MAX_HEAD` arrives: together a quarter of what docker-compose.yml allows."""
 
 RECEIVE_BUFFER: Final = 32 * 1024
 """Bytes of a connection's receive buffer, and so of one read: a thousand connections may have data at the same time.
 A body of `MAX_BODY` still arrives in 7 s at a latency of 200 ms.
 """
 
-MAX_UNVERIFIED: Final = 32 * 1024 * 1024
+MAX_UNVERIFIED_BODIES: Final = 32 * 1024 * 1024
 """Bytes of all bodies whose signature is not verified yet: 32 of `MAX_BODY`. MLflow's server sends ten at a time."""
 
-UNCOUNTED: Final = 4 * 1024
+UNCOUNTED_BODY: Final = 4 * 1024
 """Bytes of each body that don't count, about what its connection takes anyway. An event of MLflow's has a few hundred
-bytes, so it is accepted even while others use up `MAX_UNVERIFIED`.
+bytes, so it is accepted even while others use up `MAX_UNVERIFIED_BODIES`.
 """
 
-# A request to the status page and its API
+# Requests to the status page and its API, and what the page shows
 
 MAX_PARAMETER: Final = 1_000
 """Characters of a name or version to filter by, about as long as the ledger stores them."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bridge.core.errors import BridgeError
-from bridge.core.limits import MAX_UNVERIFIED, UNCOUNTED
+from bridge.core.limits import MAX_UNVERIFIED_BODIES, UNCOUNTED_BODY
 
 
 class TooManyBodies(BridgeError):
@@ -19,14 +19,14 @@ class Body(bytearray):
 
     def add(self, part: bytes) -> None:
         """Append the part; raises `TooManyBodies` if the budget is used up."""
-        self._budget.reserve(len(part) - max(0, min(UNCOUNTED - len(self), len(part))))
+        self._budget.reserve(len(part) - max(0, min(UNCOUNTED_BODY - len(self), len(part))))
         self += part
 
 
 class Budget:
     """Counts bytes as they arrive: an announced length alone doesn't count."""
 
-    def __init__(self, size: int = MAX_UNVERIFIED) -> None:
+    def __init__(self, size: int = MAX_UNVERIFIED_BODIES) -> None:
         self._left = size
 
     @contextmanager
@@ -36,7 +36,7 @@ class Budget:
         try:
             yield body
         finally:
-            self._left += max(0, len(body) - UNCOUNTED)
+            self._left += max(0, len(body) - UNCOUNTED_BODY)
 
     def reserve(self, size: int) -> None:
         """Reserve that many bytes; raises `TooManyBodies`, and reserves none, if too few are left."""

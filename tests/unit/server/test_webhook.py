@@ -14,7 +14,7 @@ from mlflow.entities.webhook import WebhookEvent
 from mlflow.webhooks.types import EVENT_TO_PAYLOAD_CLASS, get_example_payload_for_event
 
 from bridge.core.events import EventKind
-from bridge.core.limits import MAX_BODY, MAX_HEADERS, MAX_UNVERIFIED
+from bridge.core.limits import MAX_BODY, MAX_HEADERS, MAX_UNVERIFIED_BODIES
 from bridge.ledger import Ledger, LedgerUnavailable
 from bridge.mlflow.signature import sign
 from bridge.server.app import create_app
@@ -200,7 +200,7 @@ def test_a_body_above_the_budget_is_answered_503_and_a_delivery_of_usual_size_is
 ) -> None:
     large = body("model_version.created", {**VERSION, "source": "x" * 10_000})
     budget = bridge.state.unverified
-    budget.reserve(MAX_UNVERIFIED)
+    budget.reserve(MAX_UNVERIFIED_BODIES)
     answer = bridge.post(large)
     assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
     assert answer.headers["Retry-After"] == str(RETRY_AFTER)
@@ -222,7 +222,7 @@ def test_the_budget_is_released_however_a_request_ends(bridge: Bridge) -> None:
     bridge.send(endless(), named(signed()))
     with pytest.raises(Gone):
         bridge.send(broken(), named(signed()))
-    bridge.state.unverified.reserve(MAX_UNVERIFIED)
+    bridge.state.unverified.reserve(MAX_UNVERIFIED_BODIES)
 
 
 def test_a_body_of_exactly_the_limit_is_read(bridge: Bridge) -> None:
