@@ -163,3 +163,10 @@ def _unreadable(what: str, error: ValidationError) -> UnsupportedEvent:
     return UnsupportedEvent(
         f"the body is not {what} ({fault}): only MLflow's model registry webhooks are accepted here", fault
     )
+
+
+def json_schema(kind: EventKind) -> dict[str, Any]:
+    """Return the JSON schema of the bodies of that kind, for the API's description."""
+    entity, _, action = kind.partition(".")
+    members = {"entity": {"const": entity}, "action": {"const": action}, "data": _SHAPES[kind].model_json_schema()}
+    return {"type": "object", "properties": members, "required": list(members)}

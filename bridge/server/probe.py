@@ -12,7 +12,7 @@ INTERVAL: Final = 10.0
 
 
 class Probe:
-    """Writes at most once every `INTERVAL` seconds, however often it is asked; in between, it gives the last result."""
+    """Writes at most once every `INTERVAL` seconds, however often it is asked; in between, returns the last result."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -21,7 +21,7 @@ class Probe:
         self._problem: LedgerUnavailable | None = None
 
     async def problem(self) -> LedgerUnavailable | None:
-        """Give the reason why the ledger can't be written, or None if it can."""
+        """Return why the ledger can't be written, or None if it can."""
         async with self._writing:
             if time.monotonic() - self._written_at >= INTERVAL:
                 try:

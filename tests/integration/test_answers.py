@@ -1,4 +1,4 @@
-"""Answers of GitHub and MLflow that are too large, compressed or not, or never complete."""
+"""Answers of GitHub and MLflow that are too large, compressed, or never complete."""
 
 import asyncio
 import socket
@@ -48,7 +48,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def measured() -> Iterator[None]:
-    """A test that takes little memory."""
+    """Fails a test that takes much memory."""
     tracemalloc.start()
     yield
     peak = tracemalloc.get_traced_memory()[1]
@@ -57,7 +57,7 @@ def measured() -> Iterator[None]:
 
 
 async def ask_both(url: str) -> list[BaseException]:
-    """Ask the one way and the other; give what they raise."""
+    """Ask with both clients; return what they raise."""
     raised: list[BaseException] = []
     async with httpx.AsyncClient(trust_env=False) as client:
         try:
@@ -74,14 +74,14 @@ async def ask_both(url: str) -> list[BaseException]:
 
 @pytest.mark.parametrize("answer", TOO_LARGE, ids=lambda answer: answer.__name__)
 @pytest.mark.usefixtures("measured")
-async def test_no_more_is_read_than_fits(answer: hostile_server.Answer) -> None:
+async def test_no_more_is_read_than_the_limit(answer: hostile_server.Answer) -> None:
     with serving({"": answer}) as server:
         assert [type(error) for error in await ask_both(server.url)] == [AnswerTooLarge] * 2
 
 
 @pytest.mark.parametrize("answer", TOO_SLOW, ids=lambda answer: answer.__name__)
 @pytest.mark.usefixtures("hasty")
-async def test_nobody_waits_longer_than_the_deadline(answer: hostile_server.Answer) -> None:
+async def test_no_call_waits_longer_than_the_deadline(answer: hostile_server.Answer) -> None:
     with serving({"": answer}) as server:
         raised = await asyncio.wait_for(ask_both(server.url), PATIENCE)
     assert [type(error) for error in raised] == [AnswerTooSlow] * 2
@@ -89,16 +89,16 @@ async def test_nobody_waits_longer_than_the_deadline(answer: hostile_server.Answ
 
 @pytest.mark.parametrize("answer", UNREADABLE, ids=lambda answer: answer.__name__)
 @pytest.mark.usefixtures("measured")
-async def test_what_is_not_packed_as_it_was_asked_for_is_not_unpacked(answer: hostile_server.Answer) -> None:
+async def test_an_answer_in_an_encoding_that_was_not_requested_is_not_decoded(answer: hostile_server.Answer) -> None:
     with serving({"": answer}) as server:
         assert [type(error) for error in await ask_both(server.url)] == [AnswerUnreadable] * 2
 
 
 @pytest.mark.parametrize("cut", [0, 5, 15])
-async def test_what_is_packed_is_unpacked_and_a_part_of_it_is_no_answer(cut: int) -> None:
-    packer = zlib.compressobj(wbits=31)
-    packed = packer.compress(b'{"a": 1}') + packer.flush()
-    with serving({"": plain(packed[: len(packed) - cut], "200 OK", "Content-Encoding: gzip")}) as server:
+async def test_a_compressed_answer_is_decoded_and_a_truncated_one_is_an_error(cut: int) -> None:
+    compressor = zlib.compressobj(wbits=31)
+    compressed = compressor.compress(b'{"a": 1}') + compressor.flush()
+    with serving({"": plain(compressed[: len(compressed) - cut], "200 OK", "Content-Encoding: gzip")}) as server:
         raised = await ask_both(server.url)
         assert [type(error) for error in raised] == ([AnswerUnreadable] * 2 if cut else [])
         if not cut:
@@ -122,7 +122,7 @@ async def test_every_call_to_github_ends_with_an_outcome_of_ours(answer: hostile
 
 @pytest.mark.parametrize("answer", [hostile_server.bomb, hostile_server.dripping_body])
 @pytest.mark.usefixtures("hasty", "measured")
-async def test_a_token_that_never_comes_holds_up_nothing(
+async def test_a_token_that_never_arrives_blocks_nothing(
     answer: hostile_server.Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(AppInstallation, "_jwt", lambda _: "jwt")
@@ -141,7 +141,7 @@ async def test_every_call_to_mlflow_ends_with_an_error_of_ours(answer: hostile_s
                 await asyncio.wait_for(run_in_daemon_thread(call), PATIENCE)
 
 
-def test_a_connection_of_tls_that_is_cut_stays_one_of_tls() -> None:
+def test_a_tls_connection_that_is_cut_stays_encrypted() -> None:
     ours, theirs = socket.socketpair()
     with (
         theirs,

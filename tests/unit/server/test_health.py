@@ -27,7 +27,7 @@ def bridge(tmp_path: Path, github: respx.Route) -> Iterator[Bridge]:
 
 
 def ready(bridge: Bridge, auth: tuple[str, str] | None = None) -> tuple[int, list[str]]:
-    """Give the status, and what is wrong."""
+    """Return the status and the reasons."""
     answer: httpx.Response = bridge.get("/ready", **({"auth": auth} if auth else {}))
     assert set(answer.json()) == {"degraded"}
     return answer.status_code, answer.json()["degraded"]
@@ -40,17 +40,17 @@ def until_degraded(bridge: Bridge) -> None:
         time.sleep(0.02)
 
 
-def test_health_says_that_the_process_lives(bridge: Bridge) -> None:
+def test_health_answers_that_the_process_is_alive(bridge: Bridge) -> None:
     answer = bridge.get("/health")
     assert (answer.status_code, answer.json()) == (200, {"status": "healthy"})
 
 
-def test_a_bridge_without_trouble_is_ready_and_not_degraded(bridge: Bridge) -> None:
+def test_a_bridge_without_problems_is_ready_and_not_degraded(bridge: Bridge) -> None:
     assert ready(bridge) == ready(bridge, AUTH) == (200, [])
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, "github-paused"), (404, "repository-paused")])
-def test_what_github_refuses_is_named_to_the_administrator_and_its_kind_to_anybody(
+def test_the_administrator_sees_what_github_rejects_and_anybody_else_its_kind(
     bridge: Bridge, github: respx.Route, status: int, kind: str
 ) -> None:
     github.respond(status, json={"message": "sentinel-words"})
@@ -63,18 +63,18 @@ def test_what_github_refuses_is_named_to_the_administrator_and_its_kind_to_anybo
     assert ("owner/models" in reason) == (status == 404)
 
 
-def test_runs_that_cannot_be_followed_are_named_to_the_administrator_and_their_kind_to_anybody(bridge: Bridge) -> None:
+def test_the_administrator_sees_runs_that_cannot_be_followed_and_anybody_else_their_kind(bridge: Bridge) -> None:
     bridge.state.follower.problems |= {"owner/models": "sentinel-1", "owner/others": "sentinel-2"}
     assert ready(bridge) == (200, ["runs-not-visible"])
     assert ready(bridge, AUTH) == (200, ["sentinel-1", "sentinel-2"])
 
 
-def test_every_loop_that_has_stopped_is_named_to_the_administrator(bridge: Bridge) -> None:
+def test_the_administrator_sees_every_loop_that_has_stopped(bridge: Bridge) -> None:
     for loop in bridge.state.loops:
         bridge.stop(loop)
     assert ready(bridge) == (200, ["loop-stopped"])
     _, reasons = ready(bridge, AUTH)
-    assert [reason.split()[1] for reason in reasons] == ["dispatcher", "follower"]
+    assert ["dispatcher" in reasons[0], "follower" in reasons[1], len(reasons)] == [True, True, 2]
 
 
 class Writes:
@@ -92,9 +92,9 @@ class Writes:
 
 @pytest.fixture
 def writes(monkeypatch: pytest.MonkeyPatch) -> Writes:
-    found = Writes()
-    monkeypatch.setattr(Ledger, "write_bookmark", found.write)
-    return found
+    writes = Writes()
+    monkeypatch.setattr(Ledger, "write_bookmark", writes.write)
+    return writes
 
 
 def test_a_ledger_that_cannot_be_used_is_not_ready_and_its_details_are_the_administrators(
