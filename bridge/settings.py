@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from bridge.core import addresses, routes_file
 from bridge.core.addresses import is_loopback
 from bridge.core.errors import BridgeError
-from bridge.core.payload import MAX_EVENT_TYPE
+from bridge.core.limits import MAX_EVENT_TYPE
 from bridge.core.routes_file import EventType, Repository, RoutesInvalid
 from bridge.core.routing import Route
 

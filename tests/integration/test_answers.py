@@ -13,7 +13,8 @@ import pytest
 from httpcore._backends.sync import SyncStream
 
 from bridge.core import http_answers
-from bridge.core.http_answers import LARGEST, AnswerTooLarge, AnswerTooSlow, AnswerUnreadable
+from bridge.core.http_answers import AnswerTooLarge, AnswerTooSlow, AnswerUnreadable
+from bridge.core.limits import MAX_ANSWER
 from bridge.github.app_auth import AppInstallation
 from bridge.github.client import GithubApi, LookFailed, StaticToken
 from bridge.github.responses import Answer, NotSent, Unanswered
@@ -41,8 +42,8 @@ def anyio_backend() -> str:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deadlines that a test can wait for."""
-    monkeypatch.setattr(http_answers.ask, "__kwdefaults__", {"seconds": SECONDS, "most": LARGEST})
-    monkeypatch.setattr(http_answers.ask_blocking, "__kwdefaults__", {"seconds": SECONDS, "most": LARGEST})
+    monkeypatch.setattr(http_answers.ask, "__kwdefaults__", {"seconds": SECONDS, "max_bytes": MAX_ANSWER})
+    monkeypatch.setattr(http_answers.ask_blocking, "__kwdefaults__", {"seconds": SECONDS, "max_bytes": MAX_ANSWER})
     monkeypatch.setattr("bridge.mlflow.client._SECONDS", SECONDS)
 
 
@@ -53,7 +54,7 @@ def measured() -> Iterator[None]:
     yield
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 4 * LARGEST
+    assert peak < 4 * MAX_ANSWER
 
 
 async def ask_both(url: str) -> list[BaseException]:
@@ -200,4 +201,4 @@ def test_a_bridge_whose_github_and_mlflow_send_bombs_stays_small_and_goes_on(fol
             until(lambda: rows(folder, "select state from dispatches") == [("sent",)] * 2)
             peak = memory(bridge)
     print(f"{peak} KiB")
-    assert peak < LIMIT + 4 * LARGEST // 1024
+    assert peak < LIMIT + 4 * MAX_ANSWER // 1024

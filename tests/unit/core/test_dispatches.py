@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from bridge.core.dispatches import (
-    ENDS,
+    CONCLUSIONS,
     UNSEEN_AFTER,
     DispatchState,
     OpenDispatch,
@@ -123,4 +123,4 @@ def test_runs_are_told_by_the_id_at_the_head_of_the_title_and_the_newest_counts(
 
 def test_every_conclusion_that_githubs_own_description_knows_is_mapped() -> None:
     described = {"action_required", "cancelled", "failure", "neutral", "success", "skipped", "stale", "timed_out"}
-    assert described | {"startup_failure"} == set(ENDS)
+    assert described | {"startup_failure"} == set(CONCLUSIONS)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from mlflow.entities.webhook import WebhookEvent
 from mlflow.webhooks.types import EVENT_TO_PAYLOAD_CLASS, get_example_payload_for_event
 
-from bridge.core.events import LONGEST_NAME, Event, EventKind, UnsupportedEvent, parse
+from bridge.core.events import Event, EventKind, UnsupportedEvent, parse
+from bridge.core.limits import MAX_NAME
 
 VERSION = {"name": "iris clf", "version": "7", "source": "models:/m-1", "run_id": "r1", "tags": {}, "description": "d"}
 ALIAS = {"name": "iris clf", "version": "7", "alias": "champion"}
@@ -66,7 +67,7 @@ def test_a_workspace_is_kept_and_the_default_is_assumed() -> None:
     assert parse(body("model_version.created", VERSION, workspace="team-a")).workspace == "team-a"
 
 
-@pytest.mark.parametrize("name", ["模型", "()", "a\nb", "x" * LONGEST_NAME, "../..", '"; drop'])
+@pytest.mark.parametrize("name", ["模型", "()", "a\nb", "x" * MAX_NAME, "../..", '"; drop'])
 def test_any_name_that_mlflow_allows_is_taken_as_it_is(name: str) -> None:
     assert parse(body("model_version.created", {**VERSION, "name": name})).model == name
 
@@ -94,9 +95,9 @@ def test_a_field_that_mlflow_would_not_send_so_is_refused_by_name(kind: EventKin
 
 
 @pytest.mark.parametrize(("kind", "field"), [(EventKind.VERSION_CREATED, "name"), (EventKind.ALIAS_CREATED, "alias")])
-@pytest.mark.parametrize("name", ["x" * (LONGEST_NAME + 1), "é" * (LONGEST_NAME // 2 + 1)])
+@pytest.mark.parametrize("name", ["x" * (MAX_NAME + 1), "é" * (MAX_NAME // 2 + 1)])
 def test_a_name_that_no_index_of_the_ledgers_could_hold_is_refused(kind: EventKind, field: str, name: str) -> None:
-    with pytest.raises(UnsupportedEvent, match=rf"\({field}: it is longer than 1200 bytes, give it a shorter one\)"):
+    with pytest.raises(UnsupportedEvent, match=rf"\({field}: it is longer than "):
         parse(body(kind, {**DATA[kind], field: name}))
 
 
@@ -169,7 +170,7 @@ def test_texts_that_are_no_names_are_cleaned(field: str) -> None:
     assert len(text) < 5_000
 
 
-@pytest.mark.parametrize("tag", ["image\0", "x" * (LONGEST_NAME + 1)])
+@pytest.mark.parametrize("tag", ["image\0", "x" * (MAX_NAME + 1)])
 def test_a_tags_name_is_never_altered_for_routes_choose_by_it(tag: str) -> None:
     with pytest.raises(UnsupportedEvent):
         parse(body("model_version_tag.set", {**TAG, "key": tag}))

@@ -32,13 +32,13 @@ def test_a_watermark_is_read_as_it_was_written() -> None:
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "1", '{"floor": 1, "reached": "x", "seen": 3}'])
 def test_a_watermark_that_cannot_be_read_says_what_to_do(text: str) -> None:
-    with pytest.raises(BookmarkUnreadable, match="delete that row"):
+    with pytest.raises(BookmarkUnreadable, match="bookmark"):
         Watermark.read(text)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "1", '{"a": 1}', '{"a": null}'])
 def test_a_map_that_cannot_be_read_says_what_to_do(text: str) -> None:
-    with pytest.raises(BookmarkUnreadable, match="delete that row"):
+    with pytest.raises(BookmarkUnreadable, match="bookmark"):
         missed_events.read_aliases(text)
 
 
@@ -56,7 +56,7 @@ def test_moves_that_were_seen_to_are_no_moves_any_more(
     last: dict[str, dict[str, str]], now: dict[str, dict[str, str]]
 ) -> None:
     moves = missed_events.changed_aliases(last, now)
-    after = missed_events.with_moves(last, moves)
+    after = missed_events.apply_changes(last, moves)
     assert missed_events.changed_aliases(after, now) == []
     assert all(after[move.model][move.alias] == move.version for move in moves)
     assert {model: dict(each) for model, each in after.items() if each}.keys() >= {m for m in last if last[m]}
@@ -75,7 +75,7 @@ def test_an_alias_that_comes_back_to_where_it_was_has_not_moved() -> None:
     last = {"iris": {"champion": "1"}}
     assert (
         missed_events.changed_aliases(
-            missed_events.with_moves(last, missed_events.changed_aliases(last, {})), {"iris": {"champion": "1"}}
+            missed_events.apply_changes(last, missed_events.changed_aliases(last, {})), {"iris": {"champion": "1"}}
         )
         == []
     )

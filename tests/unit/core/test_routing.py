@@ -78,6 +78,6 @@ def test_every_condition_of_a_route_must_hold() -> None:
 
 def test_it_is_said_why_an_event_is_never_dispatched() -> None:
     assert unroutable_reason(VERSION) is None
-    assert unroutable_reason(replace(VERSION, is_test=True)) == "it is MLflow's own test event"
+    assert unroutable_reason(replace(VERSION, is_test=True)) == "it is a test event of MLflow"
     assert "workspace" in str(unroutable_reason(replace(VERSION, workspace="team-a")))
     assert "image." in str(unroutable_reason(replace(TAG, tag="image.uri")))

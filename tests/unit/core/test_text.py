@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.text import LONGEST, clean, read_json
+from bridge.core.limits import MAX_TEXT
+from bridge.core.text import clean, read_json
 
 
-@pytest.mark.parametrize("text", ["", "模型 (EU) é 🚀", "ghcr.io/a/b@sha256:1", "x" * LONGEST])
+@pytest.mark.parametrize("text", ["", "模型 (EU) é 🚀", "ghcr.io/a/b@sha256:1", "x" * MAX_TEXT])
 def test_harmless_text_stays_as_it_is(text: str) -> None:
     assert clean(text) == text
 
@@ -23,7 +24,7 @@ def test_text_is_one_line(space: str) -> None:
 
 
 def test_long_text_has_an_end() -> None:
-    assert len(clean("x" * 10_000_000)) == LONGEST
+    assert len(clean("x" * 10_000_000)) == MAX_TEXT
 
 
 @given(st.text(st.characters()))

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import respx
 
-from bridge.core.http_answers import LARGEST
+from bridge.core.limits import MAX_ANSWER
 from bridge.mlflow.client import (
     MlflowAnswerTooLarge,
     MlflowAnswerUnreadable,
@@ -205,7 +205,7 @@ class Registry:
         begin = json.loads(base64.b64decode(query["page_token"]))["offset"] if "page_token" in query else 0
         end = min(begin + int(query["max_results"]), self.count)
         if self.large & set(range(begin, end)):
-            return httpx.Response(200, content=b" " * (LARGEST + 1))
+            return httpx.Response(200, content=b" " * (MAX_ANSWER + 1))
         page: dict[str, object] = {"model_versions": [listed(number) for number in range(begin, end)]}
         if end < self.count:
             page["next_page_token"] = base64.b64encode(json.dumps({"offset": end}).encode()).decode()
