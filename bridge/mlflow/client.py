@@ -33,7 +33,8 @@ from bridge import __version__
 from bridge.core import http_answers
 from bridge.core.errors import BridgeError
 from bridge.core.http_answers import AnswerTooLarge, AnswerUnreadable
-from bridge.core.text import LONGEST, Text, clean, read_json
+from bridge.core.limits import MAX_TEXT
+from bridge.core.text import Text, clean, read_json
 
 _LOGGED_MODEL = re.compile(r"models:/(m-[0-9A-Za-z]+)")
 _TIMEOUT = httpx.Timeout(30.0, connect=10.0)
@@ -614,9 +615,9 @@ def _entry(shape: type[_Entry], listed: object) -> _Entry | Skipped:
         first = error.errors(include_input=False, include_url=False)[0]
         fault = clean(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
     else:
-        if len(found.name) <= LONGEST:
+        if len(found.name) <= MAX_TEXT:
             return found
-        fault = f"name: it is longer than {LONGEST} characters, give it a shorter one"
+        fault = f"name: it is longer than {MAX_TEXT} characters, give it a shorter one"
     named = [_words(listed, name) for name in ("name", "version")] if isinstance(listed, dict) else []
     return Skipped(f"the entry {' '.join(named)!r}", fault)
 

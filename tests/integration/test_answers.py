@@ -15,6 +15,8 @@ from httpcore._backends.sync import SyncStream
 from bridge.core import http_answers
 from bridge.core.http_answers import AnswerTooLarge, AnswerTooSlow, AnswerUnreadable
 from bridge.core.limits import MAX_ANSWER
+from bridge.core.requests import build
+from bridge.core.routing import DispatchMethod
 from bridge.github.app_auth import AppInstallation
 from bridge.github.client import GithubApi, LookFailed, StaticToken
 from bridge.github.responses import Answer, NotSent, Unanswered
@@ -29,6 +31,7 @@ from tests.integration.test_hostile import LIMIT, memory
 
 pytestmark = pytest.mark.anyio
 
+DISPATCH = build(DispatchMethod.REPOSITORY, "{}", repository="o/r", event_type="type")
 SECONDS = 0.2
 PATIENCE = 30.0
 """Seconds after which a call counts as one that never ends."""
@@ -113,7 +116,7 @@ async def test_what_is_packed_is_unpacked_and_a_part_of_it_is_no_answer(cut: int
 async def test_every_call_to_github_ends_with_an_outcome_of_ours(answer: hostile_server.Answer) -> None:
     with serving({"": answer}) as server:
         async with GithubApi(server.url, StaticToken("t")) as api, asyncio.timeout(PATIENCE):
-            assert isinstance(await api.dispatch("o/r", "type", "{}"), Unanswered)
+            assert isinstance(await api.dispatch(DISPATCH), Unanswered)
             with pytest.raises(LookFailed):
                 await api.find_run("o/r", "d1")
             with pytest.raises(LookFailed):
@@ -129,7 +132,7 @@ async def test_a_token_that_never_comes_holds_up_nothing(
     monkeypatch.setattr(AppInstallation, "_jwt", lambda _: "jwt")
     with serving({"": answer}) as server:
         async with GithubApi(server.url, AppInstallation("1", "key", server.url)) as api, asyncio.timeout(PATIENCE):
-            assert isinstance(await api.dispatch("o/r", "type", "{}"), NotSent)
+            assert isinstance(await api.dispatch(DISPATCH), NotSent)
 
 
 @pytest.mark.parametrize("answer", [*TOO_LARGE, *TOO_SLOW, *UNREADABLE], ids=lambda answer: answer.__name__)
@@ -174,7 +177,7 @@ async def test_neither_client_follows_a_redirect_with_its_credentials() -> None:
         moved = plain(b"", "302 Found", f"Location: {elsewhere.url}/x")
         with serving({"": moved}) as server:
             async with GithubApi(server.url, StaticToken("t")) as github:
-                assert await github.dispatch("o/r", "type", "{}") == Answer(302)
+                assert await github.dispatch(DISPATCH) == Answer(302)
             with MlflowApi(server.url, token="t") as mlflow, pytest.raises(MlflowError):
                 await run_in_daemon_thread(mlflow.version, "iris", "1")
     assert elsewhere.requests == []
