@@ -88,7 +88,7 @@ class Workflow:
         return render(as_string(self.document.get("run-name")), context).strip()
 
     def concurrency(self, context: Context) -> Concurrency | None:
-        """Return the run's workflow-level group in lower case, since GitHub ignores case; raises `InvalidExpression`."""
+        """Return the run's workflow-level group, in lower case as GitHub ignores case; raises `InvalidExpression`."""
         declared = self.document.get("concurrency")
         if not isinstance(declared, Mapping):
             declared = {"group": declared}

@@ -120,7 +120,7 @@ def _found(seen: Metrics, dispatcher: Dispatcher) -> None:
 def _tell_start(settings: Settings) -> None:
     _log.info("bridge started", repositories=settings.repositories, github=settings.github_api_url)
     for each in find_weaknesses(settings):
-        _log.warning("weak setting", setting=each.setting, reason=each.problem, fix=each.fix)
+        _log.warning("weak setting", setting=each.setting, reason=each.message, fix=each.hint)
     if not settings.reconciles:
         _log.warning("no reconciler: what no delivery told stays unknown without MLFLOW_TRACKING_URI")
     elif not settings.webhook_secrets:
