@@ -47,7 +47,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deadlines that a test can wait for."""
     monkeypatch.setattr(http_answers.ask, "__kwdefaults__", {"seconds": SECONDS, "max_bytes": MAX_ANSWER})
     monkeypatch.setattr(http_answers.ask_blocking, "__kwdefaults__", {"seconds": SECONDS, "max_bytes": MAX_ANSWER})
-    monkeypatch.setattr("bridge.mlflow.client._SECONDS", SECONDS)
+    monkeypatch.setattr("bridge.mlflow.client._CALL_SECONDS", SECONDS)
 
 
 @pytest.fixture

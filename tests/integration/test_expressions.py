@@ -28,7 +28,7 @@ console.log(JSON.stringify(expressions.map((expression) => {
 })));
 """
 
-CONTEXT = {
+CONTEXT: dict[str, Any] = {
     "github": {
         "event": {
             "client_payload": {"dispatch_id": "01J", "model": {"name": "Iris Clf 模", "version": "7", "alias": None}},

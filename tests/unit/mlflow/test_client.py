@@ -117,7 +117,7 @@ def test_a_name_that_is_no_unicode_is_not_found() -> None:
 
 @pytest.mark.parametrize("uri", ["", "databricks", "mlflow.example:5000", "file:///mlruns", "http://", "\x00"])
 def test_what_is_no_servers_address_is_refused_without_showing_it(uri: str) -> None:
-    with pytest.raises(MlflowError, match=r"^MLFLOW_TRACKING_URI is no address"):
+    with pytest.raises(MlflowError, match=r"^MLFLOW_TRACKING_URI is not"):
         MlflowApi(uri)
 
 
@@ -232,7 +232,7 @@ def test_a_list_of_nothing_but_too_large_answers_has_an_end(server: respx.MockRo
 
 
 def test_a_list_without_an_end_has_one(server: respx.MockRouter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.mlflow.client._PAGES", 5)
+    monkeypatch.setattr("bridge.mlflow.client.MAX_MLFLOW_PAGES", 5)
     with server, MlflowApi(URI) as api:
         tokens = (httpx.Response(200, json={"next_page_token": str(number)}) for number in count())
         asked = server.get(MODELS).mock(side_effect=tokens)
