@@ -45,7 +45,7 @@ def unknown(check: str, subject: str, message: str, hint: str = "") -> Finding:
 
 
 def told(check: str, about: str, message: str) -> Finding:
-    """Give a failure out of one of our errors' messages: thing and cause, then the mend."""
+    """Return a failure from the text of one of our errors: its message, then its hint."""
     for end in ("): ", ": "):
         said, found, hint = message.partition(end)
         if found:

@@ -112,8 +112,8 @@ def test_every_setting_is_described_by_a_noun_phrase_that_a_hint_can_use(name: s
 
 
 def test_missing_and_invalid_settings_are_reported_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = problems(monkeypatch, PORT="x", LOG_FORMAT="y", GITHUB_TOKEN="", MLFLOW_TRACKING_USERNAME="u")
-    assert sorted(problem.message.split(" is ")[0] for problem in found) == [
+    reported = problems(monkeypatch, PORT="x", LOG_FORMAT="y", GITHUB_TOKEN="", MLFLOW_TRACKING_USERNAME="u")
+    assert sorted(problem.message.split(" is ")[0] for problem in reported) == [
         "GITHUB_TOKEN",
         "LOG_FORMAT",
         "PORT",
@@ -300,8 +300,8 @@ def test_problems_of_the_routes_file_are_reported_together_with_those_of_the_env
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "routes.toml").write_text("[[route]]\nmodel = 7\n")
-    found = problems(monkeypatch, GITHUB_REPOSITORY="", ROUTES_FILE="routes.toml", PORT="x")
-    assert [problem.message.split(" is ")[0] for problem in found] == [
+    reported = problems(monkeypatch, GITHUB_REPOSITORY="", ROUTES_FILE="routes.toml", PORT="x")
+    assert [problem.message.split(" is ")[0] for problem in reported] == [
         "routes.toml, route 1: model",
         "routes.toml, route 1: repository",
         "PORT",

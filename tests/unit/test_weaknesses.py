@@ -61,12 +61,12 @@ def test_a_secret_that_is_short_or_repeats_itself_is_weak(setting: str, length: 
     ],
 )
 def test_credentials_over_http_are_weak_unless_the_network_is_private(host: str, credentials: dict[str, str]) -> None:
-    given = {"mlflow_tracking_uri": "http://{host}"} | credentials
-    given["mlflow_tracking_uri"] = given["mlflow_tracking_uri"].format(host=host)
-    assert weak(**given) == ["MLFLOW_TRACKING_URI"]
-    assert weak(**given, allow_plain_http=True) == []
+    values = {"mlflow_tracking_uri": "http://{host}"} | credentials
+    values["mlflow_tracking_uri"] = values["mlflow_tracking_uri"].format(host=host)
+    assert weak(**values) == ["MLFLOW_TRACKING_URI"]
+    assert weak(**values, allow_plain_http=True) == []
     for safe in ("https://mlflow.example.com", "http://127.0.0.1:5000", "http://localhost:5000", "http://[::1]:5000"):
-        assert weak(**given | {"mlflow_tracking_uri": safe, "mlflow_tracking_token": "t"}) == []
+        assert weak(**values | {"mlflow_tracking_uri": safe, "mlflow_tracking_token": "t"}) == []
 
 
 def test_http_to_mlflow_without_credentials_is_not_weak_and_to_github_it_always_is() -> None:
@@ -85,27 +85,27 @@ def test_a_file_of_secrets_that_others_can_read_or_change_is_weak(
     for file in files.values():
         file.write_text("")
         file.chmod(mode)
-    given = settings().model_copy(update={"github_app_private_key_file": files["GITHUB_APP_PRIVATE_KEY_FILE"]})
-    assert [weakness.setting for weakness in find_weaknesses(given)] == (list(files) if is_weak else [])
+    values = settings().model_copy(update={"github_app_private_key_file": files["GITHUB_APP_PRIVATE_KEY_FILE"]})
+    assert [weakness.setting for weakness in find_weaknesses(values)] == (list(files) if is_weak else [])
 
 
 def test_no_text_about_a_weakness_holds_a_value() -> None:
-    given = settings(
+    values = settings(
         mlflow_webhook_secret="sentinel", admin_password="sentinel", mlflow_tracking_uri="http://u:sentinel@h"
     )
-    found = list(find_weaknesses(given))
-    assert len(found) == 3
-    assert "sentinel" not in "".join(map(str, found))
+    weaknesses = list(find_weaknesses(values))
+    assert len(weaknesses) == 3
+    assert "sentinel" not in "".join(map(str, weaknesses))
 
 
 def shown() -> set[str]:
     """Return every secret in the documentation and in files that people copy."""
     files = [ROOT / name for name in ("README.md", ".env.example", "compose.yaml", "Dockerfile", "tracking/Dockerfile")]
-    found: set[str] = set()
+    secrets: set[str] = set()
     for file in (*files, *ROOT.glob("docs/**/*.md"), *ROOT.glob("docs/**/*.yml")):
         text = file.read_text()
-        found |= set(_GIVEN.findall(text)) | set(_DEFAULT.findall(text)) | set(_IN_ADDRESS.findall(text))
-    return found
+        secrets |= set(_GIVEN.findall(text)) | set(_DEFAULT.findall(text)) | set(_IN_ADDRESS.findall(text))
+    return secrets
 
 
 _NAME = r"[A-Z_]*(?:SECRET|PASSWORD|TOKEN|PRIVATE_KEY|SECRET_ACCESS_KEY)[A-Z_]*"

@@ -106,8 +106,8 @@ def test_a_route_with_an_alias_or_a_tag_matches_their_events_by_default() -> Non
 
 
 def test_everything_that_is_wrong_is_named_at_once_by_route_and_key_with_a_hint() -> None:
-    found = problems(WRONG)
-    assert [problem.message.removeprefix("routes.toml, route ").split()[:2] for problem in found] == [
+    reported = problems(WRONG)
+    assert [problem.message.removeprefix("routes.toml, route ").split()[:2] for problem in reported] == [
         ["1:", "events"],
         ["1:", "repository"],
         ["2:", "alias"],
@@ -123,13 +123,15 @@ def test_everything_that_is_wrong_is_named_at_once_by_route_and_key_with_a_hint(
         ["3:", "ref"],
         ["3:", "tag"],
     ]
-    assert all(problem.hint and "\n" not in str(problem) for problem in found)
-    assert "sentinel" not in "".join(map(str, found))
+    assert all(problem.hint and "\n" not in str(problem) for problem in reported)
+    assert "sentinel" not in "".join(map(str, reported))
 
 
 def test_each_invalid_value_is_a_problem_of_its_key() -> None:
-    found = problems('[[route]]\nrepository = "bad"\nworkflow = "../x.yml"\ndispatch = "workflow_dispatch"\nref = ""')
-    assert [problem.message.split()[3] for problem in found] == ["ref", "repository", "workflow"]
+    reported = problems(
+        '[[route]]\nrepository = "bad"\nworkflow = "../x.yml"\ndispatch = "workflow_dispatch"\nref = ""'
+    )
+    assert [problem.message.split()[3] for problem in reported] == ["ref", "repository", "workflow"]
 
 
 @pytest.mark.parametrize(
@@ -158,11 +160,11 @@ def test_a_file_that_is_not_a_list_of_routes_is_refused(text: str, message: str)
 @given(st.text() | st.text(alphabet='[]route="\n# {},.7').map(lambda text: f'[[route]]\nrepository="o/m"\n{text}'))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
-        found: tuple[Problem, ...] = ()
+        reported: tuple[Problem, ...] = ()
         assert routes(text)
     except RoutesInvalid as error:
-        found = error.problems
-    assert all(problem.message.startswith("routes.toml") and "\n" not in str(problem) for problem in found)
+        reported = error.problems
+    assert all(problem.message.startswith("routes.toml") and "\n" not in str(problem) for problem in reported)
 
 
 KEYS = st.sampled_from(["name", "model", "alias", "tag", "ref", "colour", "inputs", "events"])

@@ -56,7 +56,7 @@ class GitHub:
         self._clock = clock
         self.installations = {"owner/models": 7, "other/models": 8}
         self.asked = mock.post(url__regex=rf"{URL}/app/installations/\d+/access_tokens").mock(side_effect=self._make)
-        self.found = mock.get(url__regex=rf"{URL}/repos/.*/installation").mock(side_effect=self._find)
+        self.lookup = mock.get(url__regex=rf"{URL}/repos/.*/installation").mock(side_effect=self._find)
 
     def _find(self, request: httpx.Request) -> httpx.Response:
         repository = request.url.path.removeprefix("/api/v3/repos/").removesuffix("/installation")
@@ -79,7 +79,7 @@ def github(respx_mock: respx.MockRouter, clock: Clock) -> GitHub:
 
 async def test_the_jwt_is_what_github_asks_for(app: AppInstallation, github: GitHub, public_key: str) -> None:
     assert await app.header("owner/models") == "Bearer ghs_7_1"
-    for call in (github.found.calls.last, github.asked.calls.last):
+    for call in (github.lookup.calls.last, github.asked.calls.last):
         scheme, token = call.request.headers["authorization"].split()
         claims = jwt.decode(token, public_key, algorithms=["RS256"], options={"verify_exp": False, "verify_iat": False})
         assert (scheme, claims["iss"]) == ("Bearer", "Iv23abc")
@@ -159,8 +159,8 @@ async def test_an_installation_without_the_repository_counts_as_none(app: AppIns
 
 
 async def test_a_wrong_key_or_clock_is_a_401_with_githubs_message(app: AppInstallation, github: GitHub) -> None:
-    github.found.side_effect = None
-    github.found.respond(401, json={"message": "'Expiration time' claim ('exp') is too far in the future"})
+    github.lookup.side_effect = None
+    github.lookup.respond(401, json={"message": "'Expiration time' claim ('exp') is too far in the future"})
     with pytest.raises(SignInFailed) as failed:
         await app.header("owner/models")
     outcome = failed.value.outcome
@@ -239,7 +239,7 @@ async def test_a_token_that_no_header_can_hold_is_refused(app: AppInstallation, 
 async def test_json_that_python_cannot_parse_is_refused(
     app: AppInstallation, github: GitHub, content: bytes, status: int
 ) -> None:
-    github.found.side_effect = None
-    github.found.respond(status, content=content)
+    github.lookup.side_effect = None
+    github.lookup.respond(status, content=content)
     with pytest.raises(SignInFailed):
         await app.header("owner/models")

@@ -88,9 +88,9 @@ async def test_a_run_is_found_by_the_id_at_the_start_of_its_title(github: respx.
             json={"workflow_runs": [run(1, f"about {ID}"), run(2, "other"), run(3, f"{ID} iris 7")]}
         )
         async with GithubApi(URL, StaticToken("token")) as api:
-            found = await api.find_run("owner/models", ID)
-    assert found is not None
-    assert (found.id, found.html_url) == (3, "https://ghes.example/3")
+            result = await api.find_run("owner/models", ID)
+    assert result is not None
+    assert (result.id, result.html_url) == (3, "https://ghes.example/3")
     assert "created" not in asked.calls.last.request.url.params
 
 
@@ -243,9 +243,9 @@ async def test_one_run_is_read_and_a_deleted_one_is_none(github: respx.MockRoute
         github.get(f"{RUNS}/8").respond(404, json={"message": "Not Found"})
         github.get(f"{RUNS}/9").respond(200, text="<html>")
         async with GithubApi(URL, StaticToken("token")) as api:
-            found = await api.read_run("owner/models", 7)
-            assert found is not None
-            assert (found.id, found.status, found.conclusion) == (7, "completed", "failure")
+            result = await api.read_run("owner/models", 7)
+            assert result is not None
+            assert (result.id, result.status, result.conclusion) == (7, "completed", "failure")
             assert await api.read_run("owner/models", 8) is None
             with pytest.raises(LookFailed):
                 await api.read_run("owner/models", 9)
@@ -305,8 +305,8 @@ async def test_an_answer_that_names_no_run_is_a_success(github: respx.MockRouter
     with github:
         github.post(WORKFLOW).mock(side_effect=[answer])
         async with GithubApi(URL, StaticToken("token")) as api:
-            given = await api.dispatch(BY_WORKFLOW)
-    assert given == Answer(answer.status_code)
+            outcome = await api.dispatch(BY_WORKFLOW)
+    assert outcome == Answer(answer.status_code)
 
 
 async def test_a_server_that_refuses_to_name_the_run_is_not_asked_for_it_again(
@@ -318,8 +318,8 @@ async def test_a_server_that_refuses_to_name_the_run_is_not_asked_for_it_again(
         asked.side_effect = [refusal, httpx.Response(204), httpx.Response(204)]
         async with GithubApi(URL, StaticToken("token")) as api:
             for _ in range(2):
-                given = await api.dispatch(BY_WORKFLOW)
-                assert given == Answer(204)
+                outcome = await api.dispatch(BY_WORKFLOW)
+                assert outcome == Answer(204)
     assert [RUN_DETAILS in json.loads(call.request.content) for call in asked.calls] == [True, False, False]
 
 
@@ -328,8 +328,8 @@ async def test_an_invalid_request_stays_refused(github: respx.MockRouter) -> Non
         asked = github.post(WORKFLOW).respond(400, json={"message": "Problems parsing JSON"})
         async with GithubApi(URL, StaticToken("token")) as api:
             for _ in range(2):
-                given = await api.dispatch(BY_WORKFLOW)
-                assert given == Answer(400, {}, "Problems parsing JSON")
+                outcome = await api.dispatch(BY_WORKFLOW)
+                assert outcome == Answer(400, {}, "Problems parsing JSON")
     assert [RUN_DETAILS in json.loads(call.request.content) for call in asked.calls] == [True, False, True, False]
 
 
@@ -349,8 +349,8 @@ async def test_a_failed_workflow_dispatch_may_have_been_sent_or_not(
     with github:
         asked = github.post(WORKFLOW).mock(side_effect=failure)
         async with GithubApi(URL, StaticToken("token")) as api:
-            given = await api.dispatch(BY_WORKFLOW)
-    assert isinstance(given, NotSent if failure is httpx.ConnectError else Unanswered)
+            outcome = await api.dispatch(BY_WORKFLOW)
+    assert isinstance(outcome, NotSent if failure is httpx.ConnectError else Unanswered)
     assert asked.call_count == 1
 
 
@@ -474,7 +474,7 @@ async def test_only_the_run_that_cannot_be_read_is_omitted_from_its_page(github:
         github.get(RUNS).respond(content=f'{{"workflow_runs": [{", ".join([*bad, good])}]}}'.encode())
         async with GithubApi(URL, StaticToken("token")) as api:
             (page,) = await pages(api)
-    assert [each.id for each in page.runs] == [7]
+    assert [entry.id for entry in page.runs] == [7]
 
 
 @pytest.mark.parametrize(
@@ -484,10 +484,10 @@ async def test_a_run_with_an_impossible_time_is_read(github: respx.MockRouter, m
     with github:
         github.get(f"{RUNS}/7").respond(json=run(7, ID) | {"run_started_at": moment})
         async with GithubApi(URL, StaticToken("token")) as api:
-            found = await api.read_run("owner/models", 7)
-    assert found is not None
-    if found.run_started_at is not None:
-        assert 0 <= found.run_started_at.timestamp() < 253_402_300_800
+            result = await api.read_run("owner/models", 7)
+    assert result is not None
+    if result.run_started_at is not None:
+        assert 0 <= result.run_started_at.timestamp() < 253_402_300_800
 
 
 async def test_all_texts_of_github_are_cleaned(github: respx.MockRouter) -> None:
@@ -498,14 +498,14 @@ async def test_all_texts_of_github_are_cleaned(github: respx.MockRouter) -> None
         github.post(DISPATCHES).respond(403, content=json.dumps({"message": NASTY}).encode(), headers=odd)
         github.post(WORKFLOW).respond(200, content=json.dumps({"workflow_run_id": 1, "html_url": NASTY}).encode())
         async with GithubApi(URL, StaticToken("token")) as api:
-            found = await api.read_run("owner/models", 7)
+            result = await api.read_run("owner/models", 7)
             refused = await api.dispatch(DISPATCH)
             started = await api.dispatch(BY_WORKFLOW)
-    assert found is not None
+    assert result is not None
     assert isinstance(refused, Answer)
     assert isinstance(started, Answer)
-    said = [found.html_url, found.display_title, found.status, found.conclusion, refused.message, started.run_url]
-    assert all(text and text.isprintable() for text in [*said, *refused.headers.values()])
+    shown = [result.html_url, result.display_title, result.status, result.conclusion, refused.message, started.run_url]
+    assert all(text and text.isprintable() for text in [*shown, *refused.headers.values()])
 
 
 @pytest.mark.parametrize("content", [b"[" * 100_000, b'{"message": ' * 100_000, b'{"message": {}}', b"1" * 6_000])
@@ -519,9 +519,9 @@ async def test_no_error_page_raises(github: respx.MockRouter, content: bytes) ->
 @pytest.mark.parametrize("value", ["9" * 400, "9" * 6_000, "-1", "nan", "٣", ""])
 @pytest.mark.parametrize("name", ["limit", "remaining", "reset"])
 async def test_an_invalid_quota_is_ignored(github: respx.MockRouter, name: str, value: str) -> None:
-    quota = {f"x-ratelimit-{each}": "1" for each in ("limit", "remaining", "reset")} | {f"x-ratelimit-{name}": value}
+    quota = {f"x-ratelimit-{key}": "1" for key in ("limit", "remaining", "reset")} | {f"x-ratelimit-{name}": value}
     with github:
-        encoded = [(each.encode(), text.encode()) for each, text in quota.items()]
+        encoded = [(key.encode(), text.encode()) for key, text in quota.items()]
         github.get(RUNS).mock(side_effect=[httpx.Response(200, json={"workflow_runs": []}, headers=encoded)])
         async with GithubApi(URL, StaticToken("token")) as api:
             assert await pages(api) == [Page((), is_last=True)]

@@ -33,15 +33,15 @@ def test_on_is_not_a_boolean() -> None:
 
 
 def test_the_inputs_of_workflow_dispatch_are_read() -> None:
-    found = workflow(
+    parsed = workflow(
         "on: {workflow_dispatch: {inputs: {model: {required: true}, force: {type: boolean, default: false}, "
         "test: {type: choice, options: [off, ping]}}}}"
     )
-    assert found.inputs is not None
-    assert found.inputs["model"].required
-    assert found.inputs["force"].default == "false"
-    assert found.inputs["test"].options == ("off", "ping")
-    assert found.typed({"model": "true", "force": "true"}) == {"model": "true", "force": True}
+    assert parsed.inputs is not None
+    assert parsed.inputs["model"].required
+    assert parsed.inputs["force"].default == "false"
+    assert parsed.inputs["test"].options == ("off", "ping")
+    assert parsed.typed({"model": "true", "force": "true"}) == {"model": "true", "force": True}
     assert workflow("on: push").inputs is None
 
 
@@ -72,7 +72,7 @@ def test_a_changed_file_is_read_again_and_an_invalid_one_omitted(tmp_path: Path)
     folder.mkdir(parents=True)
     (folder / "a.yml").write_text("name: first")
     (folder / "broken.yaml").write_text("{")
-    assert [each.name for each in read_workflows(tmp_path)] == ["first"]
+    assert [entry.name for entry in read_workflows(tmp_path)] == ["first"]
     (folder / "a.yml").write_text("name: second")
-    assert [(each.path, each.name) for each in read_workflows(tmp_path)] == [(".github/workflows/a.yml", "second")]
+    assert [(entry.path, entry.name) for entry in read_workflows(tmp_path)] == [(".github/workflows/a.yml", "second")]
     assert read_workflows(tmp_path / "nowhere") == []

@@ -217,8 +217,8 @@ def test_only_the_version_that_is_too_large_is_skipped(server: respx.MockRouter,
     registry = Registry(450, large)
     with server, MlflowApi(URI) as api:
         server.get(VERSIONS).mock(side_effect=registry)
-        found = names(api.recent_versions(0))
-    assert found == [None if number in large else f"m{number}" for number in range(450)]
+        read = names(api.recent_versions(0))
+    assert read == [None if number in large else f"m{number}" for number in range(450)]
     assert registry.asked < 60
 
 

@@ -13,9 +13,9 @@ pytestmark = pytest.mark.anyio
 
 async def test_the_result_or_error_of_the_work_is_returned() -> None:
     assert await run_in_daemon_thread(divmod, 7, 2) == (3, 1)
-    said: list[str] = []
-    await run_in_daemon_thread(said.append, "nothing to give")
-    assert said == ["nothing to give"]
+    results: list[str] = []
+    await run_in_daemon_thread(results.append, "nothing to give")
+    assert results == ["nothing to give"]
     with pytest.raises(ZeroDivisionError):
         await run_in_daemon_thread(divmod, 1, 0)
 
