@@ -101,10 +101,9 @@ class LookFailed(BridgeError):
     """Whether there is a run is unknown; `outcome` is what the request led to."""
 
     def __init__(self, outcome: Outcome, message: str = "", hint: str = "") -> None:
-        super().__init__(
-            message or f"GitHub did not list the repository's runs ({summary(outcome)})",
-            hint or "will retry automatically",
-        )
+        if not message:
+            message, hint = f"GitHub did not list the runs ({summary(outcome)})", "will retry automatically"
+        super().__init__(message, hint)
         self.outcome = outcome
 
 

@@ -277,7 +277,7 @@ async def test_a_repository_that_refuses_holds_nobody_else_up_and_goes_on_once_i
         clock.now += 1
     assert github.asked == ["dispatch 1", "dispatch 3", "dispatch 4"]
     assert (await ledger.lane()).paused_because is None
-    assert f"GitHub refuses ({status} No)" in (await ledger.paused())["owner/closed"]
+    assert f"GitHub refused the request ({status} No)" in (await ledger.paused())["owner/closed"]
     for seconds in (56, 59, 1, 1):
         clock.now += seconds
         await dispatcher.step()
