@@ -29,7 +29,9 @@ def _settings() -> Iterator[str]:
     rows = []
     for name, field in Settings.model_fields.items():
         default = "" if field.default in (None, PydanticUndefined) else f"`{field.default}`"
-        rows.append((f"`{name.upper()}`", default, field.description or ""))
+        examples = [f"`{text}`" for text in field.examples or () if text != str(field.default).removesuffix(".0")]
+        description = f"{field.description} Example: {' or '.join(examples)}" if examples else str(field.description)
+        rows.append((f"`{name.upper()}`", default, description))
     yield _table(("variable", "default", "value"), sorted(rows))
 
 

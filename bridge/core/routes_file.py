@@ -121,13 +121,12 @@ def read(text: str, *, name: str, event_type: str) -> tuple[Route, ...]:
     except (RecursionError, ValueError) as error:  # a number may have too many digits for Python
         problem = Problem(f"{name} can't be read ({type(error).__name__})", "check that it is the file of the routes")
         raise RoutesInvalid((problem,)) from error
-    problems = sorted({*_invalid_fields(content), *_contradictions(content)})
-    if problems:
-        places = (f"{name}, route {number}" if number else name for number, *_ in problems)
+    faults = sorted({*_invalid_fields(content), *_contradictions(content)})
+    if faults:
         raise RoutesInvalid(
             tuple(
-                Problem(f"{place}: {key} {fault}", hint)
-                for place, (_, key, fault, hint) in zip(places, problems, strict=True)
+                Problem(f"{name}{f', route {number}' if number else ''}: {key} {fault}", hint)
+                for number, key, fault, hint in faults
             )
         )
     routes = _File.model_validate(content).route
