@@ -234,7 +234,7 @@ class Settings(RouteSettings):
         ge=0,
         allow_inf_nan=False,
         description="Minimum time in seconds between two dispatches.",
-        examples=["1.0"],
+        examples=["1"],
     )
     github_poll_interval: float = Field(
         default=15.0,
@@ -249,7 +249,7 @@ class Settings(RouteSettings):
         allow_inf_nan=False,
         description="Time in seconds that GitHub may take to show a new run. A dispatch without an answer is repeated "
         "only if no run appears in that time.",
-        examples=["120"],
+        examples=["1"],
     )
     database_url: str = Field(
         default=f"{_SQLITE}mlflow-bridge.db",
