@@ -59,7 +59,7 @@ MAX_RUN_PAGES: Final = 10
 MAX_CACHED_RUN_PAGES: Final = 64
 """Pages of runs that are kept in memory, to be requested again only if they have changed."""
 
-# MLflow: `SEARCH_MAX_RESULTS` of its model registry
+# MLflow: its registry lists at most 1,000 models at once (`SEARCH_REGISTERED_MODEL_MAX_RESULTS_THRESHOLD`)
 
 MLFLOW_PAGE: Final = 200
 """Versions or models that are requested at once; each model comes with its latest versions."""
