@@ -144,7 +144,7 @@ async def _note(ledger: Ledger, covered: Sequence[AliasChange]) -> None:
     """Tell the bridge's reconciler which aliases need no event of their own; all else it finds in the ledger."""
     bookmark = await ledger.bookmark(ALIASES)
     if bookmark and covered:
-        noted = missed_events.with_moves(missed_events.read_aliases(bookmark), covered)
+        noted = missed_events.apply_changes(missed_events.read_aliases(bookmark), covered)
         await ledger.write_bookmark(ALIASES, missed_events.write_aliases(noted))
 
 

@@ -104,7 +104,7 @@ def _state(
 def _log_start(settings: Settings) -> None:
     _log.info("bridge started", repositories=settings.repositories, github=settings.github_api_url)
     for weakness in find_weaknesses(settings):
-        _log.warning("weak setting", setting=weakness.setting, reason=weakness.problem, fix=weakness.fix)
+        _log.warning("weak setting", setting=weakness.setting, reason=weakness.message, fix=weakness.hint)
     if not settings.reconciles:
         _log.warning("reconciler disabled: set MLFLOW_TRACKING_URI to recover missed webhooks")
     elif not settings.webhook_secrets:

@@ -9,10 +9,11 @@ from typing import ClassVar, Final
 
 import structlog
 
+from bridge.core import requests
 from bridge.core.dispatches import Decision, Pause, Reject, Retry, Sent, VerifyThenRetry
-from bridge.core.routing import DispatchMethod
+from bridge.core.requests import DispatchUnreadable
 from bridge.github.client import ActionsUnreadable, GithubApi, LookFailed
-from bridge.github.responses import MAX_DELAY, MAX_RATE_DELAY, Answer, Outcome, decide, delay, pause
+from bridge.github.responses import MAX_DELAY, MAX_RATE_DELAY, Answer, decide, delay, pause
 from bridge.ledger import LANE, LEASE, Lane, Ledger, Pending, Unstorable
 from bridge.workers.lease import Lease
 from bridge.workers.loop import Loop
@@ -112,29 +113,24 @@ class Dispatcher(Loop):
 
     async def _send(self, dispatch: Pending, lane: Lane) -> Decision:
         try:
-            outcome = await self._ask(dispatch)
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            RecursionError,
-        ) as error:  # not the answer: the stored dispatch can't be read
-            return Reject(f"the dispatch can't be read ({type(error).__name__}): replay the delivery")
+            request = requests.build(
+                dispatch.way,
+                dispatch.payload,
+                repository=dispatch.repository,
+                event_type=dispatch.event_type,
+                workflow=dispatch.workflow,
+                ref=dispatch.ref,
+            )
+        except DispatchUnreadable as error:
+            return Reject(str(error))
         return decide(
-            outcome,
+            await self._github.dispatch(request),
             attempts=dispatch.attempts,
             pauses=lane.pauses,
             now=self._clock(),
             settle=self._settle,
             chance=self._chance(),
         )
-
-    async def _ask(self, dispatch: Pending) -> Outcome:
-        if dispatch.way is DispatchMethod.WORKFLOW:
-            return await self._github.workflow_dispatch(
-                dispatch.repository, dispatch.workflow or "", dispatch.ref or "", dispatch.payload
-            )
-        return await self._github.dispatch(dispatch.repository, dispatch.event_type, dispatch.payload)
 
     async def _look(self, dispatch: Pending, lane: Lane) -> Decision | None:
         """Look whether an uncertain dispatch has a run; None means that it is to be sent."""

@@ -25,7 +25,7 @@ async def take(
     try:
         return await ledger.accept(Delivery(delivery_id, event, now), dispatches)
     except Unstorable as error:
-        raise UnsupportedEvent(str(error), str(error)) from error
+        raise UnsupportedEvent(error.message, error.hint, str(error)) from error
 
 
 async def replay(ledger: Ledger, delivery: Delivery, routes: Iterable[Route], *, now: float) -> Sequence[Dispatch]:

@@ -234,7 +234,7 @@ class Reconciler(Loop):
                 self._skip(f"alias {move.alias!r} of model {move.model!r}", fault(error))
         if done:
             await self._ledger.write_bookmark(
-                ALIASES, missed_events.write_aliases(missed_events.with_moves(last, done))
+                ALIASES, missed_events.write_aliases(missed_events.apply_changes(last, done))
             )
         for move in done:
             del self._suspects[move]

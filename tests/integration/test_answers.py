@@ -13,7 +13,10 @@ import pytest
 from httpcore._backends.sync import SyncStream
 
 from bridge.core import http_answers
-from bridge.core.http_answers import LARGEST, AnswerTooLarge, AnswerTooSlow, AnswerUnreadable
+from bridge.core.http_answers import AnswerTooLarge, AnswerTooSlow, AnswerUnreadable
+from bridge.core.limits import MAX_ANSWER
+from bridge.core.requests import build
+from bridge.core.routing import DispatchMethod
 from bridge.github.app_auth import AppInstallation
 from bridge.github.client import GithubApi, LookFailed, StaticToken
 from bridge.github.responses import Answer, NotSent, Unanswered
@@ -28,6 +31,7 @@ from tests.integration.test_hostile import LIMIT, memory
 
 pytestmark = pytest.mark.anyio
 
+DISPATCH = build(DispatchMethod.REPOSITORY, "{}", repository="o/r", event_type="type")
 SECONDS = 0.2
 PATIENCE = 30.0
 """Seconds after which a call counts as one that never ends."""
@@ -41,9 +45,9 @@ def anyio_backend() -> str:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deadlines that a test can wait for."""
-    monkeypatch.setattr(http_answers.ask, "__kwdefaults__", {"seconds": SECONDS, "most": LARGEST})
-    monkeypatch.setattr(http_answers.ask_blocking, "__kwdefaults__", {"seconds": SECONDS, "most": LARGEST})
-    monkeypatch.setattr("bridge.mlflow.client._SECONDS", SECONDS)
+    monkeypatch.setattr(http_answers.ask, "__kwdefaults__", {"seconds": SECONDS, "max_bytes": MAX_ANSWER})
+    monkeypatch.setattr(http_answers.ask_blocking, "__kwdefaults__", {"seconds": SECONDS, "max_bytes": MAX_ANSWER})
+    monkeypatch.setattr("bridge.mlflow.client._CALL_SECONDS", SECONDS)
 
 
 @pytest.fixture
@@ -53,7 +57,7 @@ def measured() -> Iterator[None]:
     yield
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 4 * LARGEST
+    assert peak < 4 * MAX_ANSWER
 
 
 async def ask_both(url: str) -> list[BaseException]:
@@ -112,7 +116,7 @@ async def test_a_compressed_answer_is_decoded_and_a_truncated_one_is_an_error(cu
 async def test_every_call_to_github_ends_with_an_outcome_of_ours(answer: hostile_server.Answer) -> None:
     with serving({"": answer}) as server:
         async with GithubApi(server.url, StaticToken("t")) as api, asyncio.timeout(PATIENCE):
-            assert isinstance(await api.dispatch("o/r", "type", "{}"), Unanswered)
+            assert isinstance(await api.dispatch(DISPATCH), Unanswered)
             with pytest.raises(LookFailed):
                 await api.find_run("o/r", "d1")
             with pytest.raises(LookFailed):
@@ -128,7 +132,7 @@ async def test_a_token_that_never_arrives_blocks_nothing(
     monkeypatch.setattr(AppInstallation, "_jwt", lambda _: "jwt")
     with serving({"": answer}) as server:
         async with GithubApi(server.url, AppInstallation("1", "key", server.url)) as api, asyncio.timeout(PATIENCE):
-            assert isinstance(await api.dispatch("o/r", "type", "{}"), NotSent)
+            assert isinstance(await api.dispatch(DISPATCH), NotSent)
 
 
 @pytest.mark.parametrize("answer", [*TOO_LARGE, *TOO_SLOW, *UNREADABLE], ids=lambda answer: answer.__name__)
@@ -173,7 +177,7 @@ async def test_neither_client_follows_a_redirect_with_its_credentials() -> None:
         moved = plain(b"", "302 Found", f"Location: {elsewhere.url}/x")
         with serving({"": moved}) as server:
             async with GithubApi(server.url, StaticToken("t")) as github:
-                assert await github.dispatch("o/r", "type", "{}") == Answer(302)
+                assert await github.dispatch(DISPATCH) == Answer(302)
             with MlflowApi(server.url, token="t") as mlflow, pytest.raises(MlflowError):
                 await run_in_daemon_thread(mlflow.version, "iris", "1")
     assert elsewhere.requests == []
@@ -200,4 +204,4 @@ def test_a_bridge_whose_github_and_mlflow_send_bombs_stays_small_and_goes_on(fol
             until(lambda: rows(folder, "select state from dispatches") == [("sent",)] * 2)
             peak = memory(bridge)
     print(f"{peak} KiB")
-    assert peak < LIMIT + 4 * LARGEST // 1024
+    assert peak < LIMIT + 4 * MAX_ANSWER // 1024

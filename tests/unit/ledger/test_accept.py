@@ -7,7 +7,8 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from bridge.core.events import LONGEST_NAME, Event, EventKind
+from bridge.core.events import Event, EventKind
+from bridge.core.limits import MAX_NAME
 from bridge.core.routing import DispatchMethod
 from bridge.ledger import Accepted, Delivery, Dispatch, Duplicate, Ledger, LedgerUnavailable, Unstorable
 from tests.unit.ledger.rows import NOW, delivery, dispatch, pending, rows, state
@@ -41,7 +42,7 @@ async def test_what_is_accepted_is_in_the_database_with_its_dispatches(ledger: L
 
 
 async def test_the_longest_names_are_taken_whatever_they_hold(ledger: Ledger) -> None:
-    model, alias = (secrets.token_hex(LONGEST_NAME // 2) for _ in range(2))
+    model, alias = (secrets.token_hex(MAX_NAME // 2) for _ in range(2))
     event = Event(EventKind.ALIAS_CREATED, model, "1" * 18, alias=alias)
     assert await ledger.accept(Delivery("delivery-1", event, NOW), [dispatch(1)]) == Accepted()
     assert rows(ledger, "select model, alias from deliveries") == [(model, alias)]

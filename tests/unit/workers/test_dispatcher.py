@@ -10,6 +10,7 @@ import pytest
 
 from bridge.core.dispatches import DispatchState
 from bridge.core.events import Event, EventKind
+from bridge.core.requests import DispatchRequest
 from bridge.core.routing import DispatchMethod
 from bridge.github.client import ActionsUnreadable, GithubApi, LookFailed, Run
 from bridge.github.responses import Answer, NotSent, Outcome, Unanswered
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.anyio
 NOW = 1_700_000_000.0
 SETTLE = 120.0
 RUN = Run(id=7, html_url="https://run")
+PAYLOAD = json.dumps({"model": {"name": "iris", "version": "1", "alias": None}})
 RATE_LIMIT = Answer(403, {"retry-after": "7"})
 
 
@@ -33,15 +35,14 @@ class FakeGithub(GithubApi):
     asked: list[str] = field(default_factory=list)
     during: Callable[[], Awaitable[None]] | None = None
 
-    async def dispatch(self, repository: str, event_type: str, payload: str) -> Outcome:
-        self.asked.append(f"dispatch {payload}")
+    async def dispatch(self, request: DispatchRequest) -> Outcome:
+        if request.dispatch is DispatchMethod.WORKFLOW:
+            self.asked.append(f"run {request.path} on {request.body['ref']}")
+        else:
+            self.asked.append(f"dispatch {request.body['client_payload']}")
         if self.during:
             await self.during()
         return self.answers.pop(0) if self.answers else Answer(204)
-
-    async def workflow_dispatch(self, repository: str, workflow: str, ref: str, payload: str) -> Outcome:
-        self.asked.append(f"run {workflow} on {ref}")
-        return self.answers.pop(0)
 
     async def find_run(self, repository: str, dispatch_id: str, *, since: float | None = None) -> Run | None:
         self.asked.append(f"find {dispatch_id}")
@@ -276,7 +277,7 @@ async def test_a_repository_that_refuses_holds_nobody_else_up_and_goes_on_once_i
         clock.now += 1
     assert github.asked == ["dispatch 1", "dispatch 3", "dispatch 4"]
     assert (await ledger.lane()).paused_because is None
-    assert f"GitHub refuses ({status} No)" in (await ledger.paused())["owner/closed"]
+    assert f"GitHub refused the request ({status} No)" in (await ledger.paused())["owner/closed"]
     for seconds in (56, 59, 1, 1):
         clock.now += seconds
         await dispatcher.step()
@@ -363,11 +364,11 @@ async def test_no_failure_ends_the_loop(
 async def test_a_way_to_a_workflow_starts_it_and_keeps_its_run(
     dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub
 ) -> None:
-    dispatch = Dispatch("d1", "r", "o/r", "t", "1", way=DispatchMethod.WORKFLOW, workflow="build.yml", ref="main")
+    dispatch = Dispatch("d1", "r", "o/r", "t", PAYLOAD, way=DispatchMethod.WORKFLOW, workflow="build.yml", ref="main")
     await ledger.accept(Delivery("delivery", Event(EventKind.VERSION_CREATED, "iris", "1"), NOW), [dispatch])
     github.answers = [Answer(200, run_id=7, run_url="https://run")]
     await dispatcher.step()
-    assert github.asked == ["run build.yml on main"]
+    assert github.asked == ["run actions/workflows/build.yml/dispatches on main"]
     (sent,) = await ledger.open_dispatches(now=NOW)
     assert (sent.run_id, sent.run_url) == (7, "https://run")
 
@@ -509,18 +510,14 @@ async def test_a_closed_lane_is_not_asked_about_at_every_delivery(
 async def test_a_dispatch_that_cannot_be_read_is_rejected_and_the_next_one_is_sent(
     dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub, clock: Clock
 ) -> None:
-    await accept(ledger, 1, NOW - 2)
+    event = Event(EventKind.VERSION_CREATED, "iris", "1")
+    unreadable = Dispatch("d1", "environment", "owner/models", "type", "{")
+    await ledger.accept(Delivery("delivery-1", event, NOW - 2), [unreadable])
     await accept(ledger, 2, NOW - 1)
-
-    async def fail() -> None:
-        github.during = None
-        raise json.JSONDecodeError("no payload", "", 0)
-
-    github.during = fail
     await dispatcher.step()
     clock.now += 1
     await dispatcher.step()
-    assert github.asked == ["dispatch 1", "dispatch 2"]
+    assert github.asked == ["dispatch 2"]
     assert (await ledger.figures(now=NOW)).dispatches[DispatchState.REJECTED] == 1
     assert await ledger.next_pending(now=0.0) is None
 
