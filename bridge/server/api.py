@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from pydantic import AfterValidator, BaseModel
 
 from bridge.core.events import EventKind
-from bridge.ledger import Attempt, DeliveryDetails, DispatchDetails, DispatchState, Filter, VersionSummary
+from bridge.ledger import Attempt, DeliveryDetails, DispatchDetails, DispatchState, Filter, VersionSummary, queries
 from bridge.server import replay as replaying
 from bridge.server.auth import admin
 from bridge.server.errors import NOT_SIGNED_IN, Refusal, RefusingRoute
@@ -148,21 +148,21 @@ async def openapi(request: Request) -> dict[str, Any]:
 @router.get("/api/versions")
 async def versions(request: Request, wanted: Annotated[Filter, Depends(_wanted)]) -> Versions:
     """List model versions, the most recently reported or replayed first."""
-    part = await AppState.of(request).ledger.listed(wanted)
+    part = await AppState.of(request).ledger.read(queries.list_versions, wanted)
     return Versions(versions=[_version(row) for row in part.rows], next=part.next)
 
 
 @router.get("/api/deliveries")
 async def deliveries(request: Request, wanted: Annotated[Filter, Depends(_wanted)]) -> Deliveries:
     """List deliveries, the most recently received or replayed first; `state` is that of the last dispatch."""
-    part = await AppState.of(request).ledger.told(wanted)
-    return Deliveries(deliveries=[_delivery(row) for row in part.rows], next=part.next)
+    part = await AppState.of(request).ledger.read(queries.list_deliveries, wanted)
+    return Deliveries(deliveries=[delivery_answer(row) for row in part.rows], next=part.next)
 
 
 @router.get("/api/deliveries/{delivery_id}")
 async def delivery(request: Request, delivery_id: str) -> ApiDelivery:
     """Give one delivery with all that became of it."""
-    return _delivery(await replaying.find(AppState.of(request), delivery_id))
+    return delivery_answer(await replaying.find(AppState.of(request), delivery_id))
 
 
 @router.post("/api/deliveries/{delivery_id}/replay", status_code=202, responses=_REPLAY_REFUSALS)
@@ -187,7 +187,8 @@ def _version(row: VersionSummary) -> Version:
     )
 
 
-def _delivery(story: DeliveryDetails) -> ApiDelivery:
+def delivery_answer(story: DeliveryDetails) -> ApiDelivery:
+    """Return the delivery as the API and the commands show it."""
     event = story.delivery.event
     return ApiDelivery(
         id=story.delivery.id,

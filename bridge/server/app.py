@@ -23,6 +23,7 @@ from bridge.workers.dispatcher import Dispatcher
 from bridge.workers.follower import Follower
 from bridge.workers.loop import Loop
 from bridge.workers.reconciler import Reconciler
+from bridge.workers.waits import WAITS, Waits
 
 _DRAIN: Final = 5.0
 """Seconds that the loops have to end their steps in when the process is told to stop."""
@@ -38,7 +39,7 @@ usual number, some hundred, it would look among these again and again.
 _log = structlog.get_logger(__name__)
 
 
-def create_app(settings: Settings, since: float | None = None) -> FastAPI:
+def create_app(settings: Settings, since: float | None = None, waits: Waits = WAITS) -> FastAPI:
     """Give the application. Nothing is opened, read or started before its lifespan begins.
 
     `since` (Unix seconds): the reconciler's first look of all takes in the versions made from then on.
@@ -46,7 +47,7 @@ def create_app(settings: Settings, since: float | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _running(settings, since) as state:
+        async with _running(settings, since, waits) as state:
             app.state.bridge = state
             yield
 
@@ -68,7 +69,7 @@ def create_app(settings: Settings, since: float | None = None) -> FastAPI:
 
 
 @asynccontextmanager
-async def _running(settings: Settings, since: float | None) -> AsyncIterator[AppState]:
+async def _running(settings: Settings, since: float | None, waits: Waits) -> AsyncIterator[AppState]:
     async with AsyncExitStack() as stack:
         ledger = Ledger(settings.database_url)
         stack.push_async_callback(ledger.close)
@@ -77,7 +78,7 @@ async def _running(settings: Settings, since: float | None) -> AsyncIterator[App
         mlflow = clients.mlflow(settings)
         if mlflow:
             stack.enter_context(mlflow)
-        state = _state(settings, ledger, github, mlflow, since)
+        state = _state(settings, ledger, github, mlflow, since, waits)
         _tell_start(settings)
         gc.collect()
         gc.freeze()  # else each look at all that lives as long as the process answers nobody for 50 ms
@@ -87,7 +88,12 @@ async def _running(settings: Settings, since: float | None) -> AsyncIterator[App
 
 
 def _state(
-    settings: Settings, ledger: Ledger, github: GithubApi, mlflow: MlflowApi | None, since: float | None
+    settings: Settings,
+    ledger: Ledger,
+    github: GithubApi,
+    mlflow: MlflowApi | None,
+    since: float | None,
+    waits: Waits,
 ) -> AppState:
     seen = Metrics(settings.routes)
     dispatcher = Dispatcher(
@@ -98,7 +104,8 @@ def _state(
         clock=ledger.time,
         dispatched=seen.dispatched,
     )
-    follower = Follower(ledger, github, mlflow, interval=settings.github_poll_interval, ended=seen.run_ended)
+    interval = settings.github_poll_interval
+    follower = Follower(ledger, github, mlflow, interval=interval, ended=seen.run_ended, waits=waits)
     reconciler = None
     if mlflow and settings.reconciles:
         reconciler = Reconciler(
@@ -107,7 +114,8 @@ def _state(
             settings.routes,
             interval=settings.reconcile_interval,
             since=since,
-            taken=partial(_found, seen, dispatcher),
+            imported=partial(_found, seen, dispatcher),
+            waits=waits,
         )
     return AppState(settings, ledger, github, seen, dispatcher, follower, reconciler, Probe(ledger))
 

@@ -5,7 +5,7 @@ import time
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from bridge.ledger import LedgerUnavailable
+from bridge.ledger import LedgerUnavailable, queries
 from bridge.server.figures import CONTENT_TYPE
 from bridge.server.state import AppState
 
@@ -27,6 +27,6 @@ async def _ask_ledger(state: AppState, *, arrived: float) -> None:
         if state.metrics.told_at > arrived:
             return
         try:
-            state.metrics.tell(await state.ledger.figures(now=state.ledger.time()))
+            state.metrics.tell(await state.ledger.read(queries.figures, now=state.ledger.time()))
         except LedgerUnavailable:
             state.metrics.tell(None)

@@ -15,6 +15,7 @@ from bridge.server.app import create_app
 from bridge.server.deadline import MAX_HEAD, DeadlineProtocol
 from bridge.server.webhook import WebhookFirst
 from bridge.settings import Settings, SettingsInvalid, load
+from bridge.workers.waits import WAITS, Waits
 
 _GRACE: Final = 3
 """Seconds that open connections have to end in when the process is told to stop."""
@@ -22,8 +23,8 @@ _GRACE: Final = 3
 _log = structlog.get_logger(__name__)
 
 
-def serve(since: float | None = None) -> None:
-    """Serve until a signal; `since` as in `create_app`.
+def serve(since: float | None = None, waits: Waits = WAITS) -> None:
+    """Serve until a signal; `since` and `waits` as in `create_app`.
 
     Ends with status 2 and one message where settings are missing or wrong, with 1 and one line where the ledger can't
     be opened.
@@ -33,7 +34,7 @@ def serve(since: float | None = None) -> None:
     _try_ledger(settings.database_url)
     _take_many_connections()
     uvicorn.run(
-        WebhookFirst(create_app(settings, since)),
+        WebhookFirst(create_app(settings, since, waits)),
         http=DeadlineProtocol,
         ws="none",  # an upgraded connection would have no deadline
         h11_max_incomplete_event_size=MAX_HEAD,

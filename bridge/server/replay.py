@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from bridge.ledger import DeliveryDetails, Dispatch
+from bridge.ledger import DeliveryDetails, Dispatch, queries
 from bridge.server.errors import NothingToSend, Unknown
 from bridge.server.state import AppState
 from bridge.workers import intake
@@ -14,7 +14,7 @@ _log = structlog.get_logger(__name__)
 
 async def find(state: AppState, delivery_id: str) -> DeliveryDetails:
     """Give the delivery with all that became of it; raises `Unknown`."""
-    story = None if "\0" in delivery_id else await state.ledger.story(delivery_id)
+    story = None if "\0" in delivery_id else await state.ledger.read(queries.find_delivery, delivery_id)
     if story is None:
         raise Unknown("the ledger has no delivery of that id: check it")
     return story

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from bridge.core.dispatches import UNFINISHED
 from bridge.ledger import DispatchDetails, DispatchState
-
-UNDER_WAY: Final = frozenset({DispatchState.PENDING, DispatchState.SENT, DispatchState.RUNNING})
 
 WIDTH: Final = 1000
 _LEAST: Final = 8
@@ -63,12 +62,12 @@ def _moments(sending: DispatchDetails, received_at: float, pushed: bool) -> Iter
     yield "Dispatched", sending.sent_at
     yield "Run started", sending.started_at if sending.sent_at is not None else None
     done = "Image pushed" if pushed and sending.state == DispatchState.SUCCEEDED else _ENDS.get(sending.state, "")
-    yield done, sending.ended_at if sending.state not in UNDER_WAY else None
+    yield done, sending.ended_at if sending.state not in UNFINISHED else None
 
 
 def stretches(sending: DispatchDetails, *, now: float) -> list[Stretch]:
     """Give the parts of the way, as they are drawn side by side."""
-    over = sending.state not in UNDER_WAY
+    over = sending.state not in UNFINISHED
     until = sending.ended_at if over and sending.ended_at is not None else now
     marks = [("waiting to be sent", "waiting", sending.created_at)]
     if sending.sent_at is not None:

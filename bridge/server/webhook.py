@@ -102,7 +102,7 @@ async def receive(state: AppState, stamp: Stamp, body: bytes) -> Word:
 
 
 async def _accept(state: AppState, delivery_id: str, event: Event) -> Word:
-    match await intake.take(state.ledger, event, delivery_id, state.settings.routes, now=state.ledger.time()):
+    match await intake.accept(state.ledger, event, delivery_id, state.settings.routes, now=state.ledger.time()):
         case None:
             return Word.IGNORED
         case Duplicate():

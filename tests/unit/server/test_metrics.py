@@ -1,11 +1,10 @@
-import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import respx
 
-from bridge.ledger import Figures, Ledger, LedgerUnavailable
+from bridge.ledger import Figures, Ledger, LedgerUnavailable, queries
 from tests.unit.server.conftest import Bridge
 from tests.unit.server.test_webhook import CREATED
 
@@ -65,7 +64,7 @@ def test_metrics_answer_without_the_ledger_and_say_so(bridge: Bridge, monkeypatc
     async def unavailable(*args: object, **kwargs: object) -> None:
         raise LedgerUnavailable("no")
 
-    for method in ("figures", "accept"):
+    for method in ("read", "accept"):
         monkeypatch.setattr(Ledger, method, unavailable)
     assert bridge.post(CREATED).status_code == 503
     found = samples(bridge)
@@ -78,13 +77,13 @@ def test_who_asks_at_the_same_time_shares_one_look_at_the_ledger(
 ) -> None:
     looks = 0
 
-    async def slow(*args: object, **kwargs: object) -> Figures:
+    def slow(*args: object, **kwargs: object) -> Figures:
         nonlocal looks
         looks += 1
-        await asyncio.sleep(0.5)
+        time.sleep(0.5)
         return Figures({}, None, {})
 
-    monkeypatch.setattr(Ledger, "figures", slow)
+    monkeypatch.setattr(queries, "figures", slow)
     with ThreadPoolExecutor(10) as threads:
         answers = list(threads.map(bridge.get, ["/metrics"] * 10))
     assert {answer.status_code for answer in answers} == {200}

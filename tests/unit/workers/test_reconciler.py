@@ -14,7 +14,7 @@ from bridge.core import missed_events
 from bridge.core.events import Event, EventKind
 from bridge.core.missed_events import CLOCKS, GRACE, OVERLAP
 from bridge.core.routing import Route
-from bridge.ledger import RECONCILER, Delivery, Ledger
+from bridge.ledger import RECONCILER, Delivery, Ledger, bookmarks, lanes
 from bridge.mlflow.client import MlflowApi, MlflowUnreachable, RecentVersion, RegisteredModel, Skipped
 from bridge.workers.reconciler import ALIASES, VERSIONS, Reconciler
 
@@ -84,7 +84,7 @@ class Bench:
             routes,
             interval=INTERVAL,
             since=since,
-            taken=self.wake,
+            imported=self.wake,
             clock=self.clock,
         )
 
@@ -383,13 +383,13 @@ async def test_two_reconcilers_on_one_ledger_take_everything_in_once(begun: Benc
 
 async def test_the_ids_are_made_of_what_they_say_so_that_a_lost_bookmark_doubles_nothing(begun: Bench) -> None:
     begun.registry.create("iris", "1")
-    bookmarks = [(name, await begun.ledger.bookmark(name)) for name in (VERSIONS, ALIASES)]
+    kept = [(name, await begun.ledger.read(bookmarks.read_bookmark, name)) for name in (VERSIONS, ALIASES)]
     begun.registry.models["old"]["champion"] = "2"
     await begun.look()
     await begun.look()
-    for name, text in bookmarks:
+    for name, text in kept:
         assert text is not None
-        await begun.ledger.write_bookmark(name, text)
+        await begun.ledger.write(bookmarks.write_bookmark, name, text)
     await begun.look()
     await begun.look()
     assert sorted(begun.sent) == [("iris", "1", None), ("old", "2", "champion")]
@@ -407,7 +407,7 @@ async def test_an_mlflow_that_is_down_is_a_problem_until_it_is_back(begun: Bench
 
 
 async def test_a_bookmark_that_cannot_be_read_is_a_problem_that_says_what_to_do(begun: Bench) -> None:
-    await begun.ledger.write_bookmark(VERSIONS, "{}")
+    await begun.ledger.write(bookmarks.write_bookmark, VERSIONS, "{}")
     await begun.look()
     assert "delete that row" in str(begun.reconciler.problem)
 
@@ -421,9 +421,9 @@ async def test_the_lease_is_kept_between_two_looks_and_given_back_at_the_end(beg
         begun.clock.now += 20
         await other.step()
     assert begun.sent == [("iris", "1", None)]
-    assert await begun.ledger.take(RECONCILER, "third", now=begun.clock.now, seconds=60) is None
+    assert await begun.ledger.write(lanes.acquire, RECONCILER, "third", now=begun.clock.now, seconds=60) is None
     await begun.reconciler.end()
-    assert await begun.ledger.take(RECONCILER, "third", now=begun.clock.now, seconds=60) is not None
+    assert await begun.ledger.write(lanes.acquire, RECONCILER, "third", now=begun.clock.now, seconds=60) is not None
 
 
 async def test_names_that_no_delivery_could_hold_and_payloads_that_github_would_not_take_stop_nothing(
@@ -460,7 +460,7 @@ async def test_a_look_that_takes_longer_than_the_lease_is_nobody_elses_meanwhile
     monkeypatch.setattr(begun.registry, "registered_models", slowly)
     look = asyncio.create_task(begun.reconciler.step())
     await asyncio.sleep(lasts * 2 / 3)
-    assert await other._lease.take() is None
+    assert await other._lease.acquire() is None
     await look
 
 
@@ -503,7 +503,7 @@ async def test_an_earlier_version_that_no_database_stores_stops_nobody(anywhere:
     bench = anywhere
     bench.registry.models["iris"] = {"champion": version}
     bench.registry.models["other"] = {"champion": "1"}
-    await bench.ledger.write_bookmark(ALIASES, missed_events.write_aliases(bench.registry.models))
+    await bench.ledger.write(bookmarks.write_bookmark, ALIASES, missed_events.write_aliases(bench.registry.models))
     await bench.deliver("iris", "2", "champion")
     bench.registry.models["iris"]["champion"] = "2"
     bench.registry.models["other"]["champion"] = "2"
@@ -570,6 +570,6 @@ async def test_a_version_of_a_time_to_come_hides_none_that_is_registered_later(b
     + [(ALIASES, text) for text in ('{"iris": {"champion": 1}}', '{"iris": {"champion": null}}', '{"iris": 1}')],
 )
 async def test_every_bookmark_that_cannot_be_read_is_a_problem_and_no_crash(begun: Bench, name: str, text: str) -> None:
-    await begun.ledger.write_bookmark(name, text)
+    await begun.ledger.write(bookmarks.write_bookmark, name, text)
     await begun.look()
     assert "delete that row" in (problem_of(begun) or "")
