@@ -114,7 +114,7 @@ def _engine(text: str) -> tuple[sa.Engine, str]:
         if url.drivername == "sqlite":
             # A connection forgets the pages that it has read when another one writes: the writer mostly gets its last.
             return sa.create_engine(url, pool_use_lifo=True), (
-                "check the folder, the disk and the permissions of the file in DATABASE_URL"
+                "check the folder, the disk and the permissions of the file that DATABASE_URL names"
             )
         if url.drivername in ("postgres", "postgresql"):
             engine = sa.create_engine(
