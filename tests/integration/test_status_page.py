@@ -209,7 +209,7 @@ class TestVersion:
         expect(page.locator(".help")).to_contain_text("The run failed: its page says in which step.")
         expect(page.locator(".help").get_by_role("button", name="Replay")).to_be_visible()
         cells = page.locator("table.attempts tr td:last-child").all_inner_texts()
-        assert cells == ["GitHub failed (502 Bad Gateway): it is sent again by itself", "GitHub took it"]
+        assert cells == ["GitHub failed (502 Bad Gateway): it is sent again by itself", "GitHub accepted it"]
 
 
 class TestLive:
