@@ -1,4 +1,4 @@
-"""Deliveries come in: those that arrive together share one durable commit; and a known one is sent again."""
+"""Storing deliveries: those that arrive together share one durable commit; and replaying a known one."""
 
 import asyncio
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ _MAX_ENTRIES: Final = 200
 class SharedCommits:
     """Commits deliveries in `thread`, as many at a time as have arrived; belongs to one event loop.
 
-    A durable commit costs a few milliseconds of the disk, however many rows it has, and entering the thread costs
-    another switch. While one commit is under way the next deliveries gather, so both are paid once a batch.
+    A durable commit costs a few milliseconds of the disk, however many rows it has, and its thread has to be entered
+    and left. While one commit is under way the next deliveries gather, so each batch pays for that once.
     """
 
     def __init__(self, database: Database, thread: Executor) -> None:
@@ -69,7 +69,7 @@ class SharedCommits:
 def commit(database: Database, entries: Sequence[Entry]) -> list[Outcome]:
     """Write the entries in one transaction, and return what became of each.
 
-    Where one of them can't be stored, each half is committed without the other: in the end only that one fails.
+    If one of them can't be stored, each half is committed without the other: in the end only that one fails.
     """
     try:
         with database.writing() as connection:
@@ -82,10 +82,8 @@ def commit(database: Database, entries: Sequence[Entry]) -> list[Outcome]:
 
 
 def _insert(connection: sa.Connection, entries: Sequence[Entry]) -> list[Outcome]:
-    """Few statements for all entries: the driver releases the interpreter's lock in each, and the event loop takes it.
-
-    A statement that comes back with ids is sent in one piece, others row by row.
-    """
+    # Few statements for all entries, because the driver releases the interpreter's lock in each, and has to get it back
+    # from the event loop. SQLAlchemy sends many rows in one statement only if that returns something: here, their ids.
     new_delivery, new_dispatch = _inserts(connection.dialect)
     new_ids = set(connection.scalars(new_delivery, [_delivery_row(delivery) for delivery, _ in entries]))
     outcomes: list[Outcome] = []
@@ -98,7 +96,7 @@ def _insert(connection: sa.Connection, entries: Sequence[Entry]) -> list[Outcome
             outcomes.append(Accepted())
         else:
             outcomes.append(Duplicate())
-    if rows := [_dispatch_row(dispatch, delivery) for delivery, wanted in accepted for dispatch in wanted]:
+    if rows := [_dispatch_row(dispatch, delivery) for delivery, new in accepted for dispatch in new]:
         connection.scalars(new_dispatch, rows).all()
     versions.record_accepted(connection, accepted)
     return outcomes

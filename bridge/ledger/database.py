@@ -28,7 +28,7 @@ _PRAGMAS: Final = (
     "journal_mode=WAL",
     "synchronous=FULL",
     "foreign_keys=ON",
-    "temp_store=MEMORY",  # also what a statement of many rows needs to be undone: else a file is made for each of them
+    "temp_store=MEMORY",  # also the journal of a statement with many rows, for which a file would be created each time
 )
 """How SQLite is used; source: its "Pragma statements"."""
 
@@ -112,20 +112,20 @@ def _engine(text: str) -> tuple[sa.Engine, str]:
     try:
         url = sa.make_url(text)
         if url.drivername == "sqlite":
-            # A connection forgets the pages that it has read when another one writes: the writer mostly gets its last.
+            # A connection drops its cached pages when another one writes: so the writer mostly gets its last one.
             return sa.create_engine(url, pool_use_lifo=True), (
                 "check the folder, the disk and the permissions of the file that DATABASE_URL names"
             )
         if url.drivername in ("postgres", "postgresql"):
             engine = sa.create_engine(
                 url.set(drivername="postgresql+psycopg"),
-                pool_pre_ping=True,  # after a restart of PostgreSQL nobody meets a dead connection
+                pool_pre_ping=True,  # after a restart of PostgreSQL nobody gets a dead connection
                 pool_recycle=_RECYCLE,
                 connect_args={
                     "connect_timeout": 5,
                     "tcp_user_timeout": 2 * _BUSY,
                     "application_name": "mlflow-bridge",
-                    "client_encoding": "utf8",  # else a database of encoding SQL_ASCII gives bytes for text
+                    "client_encoding": "utf8",  # otherwise a database of encoding SQL_ASCII returns bytes for text
                 },
             )
             return (

@@ -26,7 +26,7 @@ _IS_PENDING = dispatches.c.state == sa.literal_column("'pending'")
 
 
 def acquire(connection: sa.Connection, lease: str, holder: str, *, now: float, seconds: float) -> Lane | None:
-    """Give the lease to `holder`, or renew it, until `now + seconds`; None if another process holds it."""
+    """Assign the lease to `holder`, or renew it, until `now + seconds`; None if another process holds it."""
     row = _locked(connection, lease)
     if row is None:
         _create(connection, lease)

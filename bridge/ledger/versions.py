@@ -36,10 +36,10 @@ def record_accepted(connection: sa.Connection, entries: Iterable[tuple[Delivery,
     Two statements for a batch, because every delivery passes here.
     """
     newest: dict[tuple[str, str], tuple[str, float]] = {}
-    for delivery, wanted in entries:
-        if wanted:
+    for delivery, new in entries:
+        if new:
             key = delivery.event.model, delivery.event.version
-            latest = max(dispatch.id for dispatch in wanted), delivery.received_at
+            latest = max(dispatch.id for dispatch in new), delivery.received_at
             newest[key] = max(newest.get(key, latest), latest)
     if not newest:
         return

@@ -96,7 +96,7 @@ def test_since_takes_in_what_is_older_at_the_first_start(
         until(lambda: sent(github)[model_name, "1", None] == 1, 20)
 
 
-def test_an_mlflow_that_cannot_be_asked_is_told_in_ready_and_deliveries_are_taken_all_the_same(
+def test_an_mlflow_that_cannot_be_asked_is_reported_in_ready_and_deliveries_are_taken_all_the_same(
     environment: dict[str, str], folder: Path
 ) -> None:
     with QuickBridge(environment | {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}, folder) as bridge:

@@ -114,7 +114,7 @@ def version(name: str, number: str) -> tuple[Any, ...]:
     return (EventKind.VERSION_CREATED, name, number, None)
 
 
-def test_versions_of_that_time_that_nobody_told_of_are_found_oldest_first(scene: Scene) -> None:
+def test_versions_of_that_time_that_no_delivery_reported_are_found_oldest_first(scene: Scene) -> None:
     scene.hold([("iris", "1", 2 * DAY), ("iris", "2", 300), ("iris", "3", 200), ("iris", "4", 10), ("wine", "1", 250)])
     scene.tell(Event(EventKind.VERSION_CREATED, "wine", "1"))
     assert about(scene.run(dry_run=True)) == [version("iris", "2"), version("iris", "3")]
@@ -138,7 +138,7 @@ def test_what_the_reconciler_itself_finds_has_the_same_id(scene: Scene) -> None:
     assert found.routes == ("environment",)
 
 
-def test_aliases_that_moved_since_the_last_look_are_found_unless_told_or_covered(scene: Scene) -> None:
+def test_aliases_that_moved_since_the_last_check_are_found_unless_reported_or_covered(scene: Scene) -> None:
     scene.look_back(iris={"same": "1"})
     scene.hold([("iris", "2", 300)], iris={"same": "1", "moved": "1", "told": "1", "covered": "2"})
     scene.tell(Event(EventKind.ALIAS_CREATED, "iris", "1", alias="told"))
@@ -155,12 +155,12 @@ def test_an_alias_that_is_taken_back_from_a_version_that_covered_it_is_found(sce
     assert scene.run() == []
 
 
-def test_without_a_last_look_no_alias_is_known_to_have_moved(scene: Scene) -> None:
+def test_without_a_last_check_no_alias_is_known_to_have_moved(scene: Scene) -> None:
     scene.hold([], iris={"champion": "1"})
     assert scene.run() == []
 
 
-def test_without_an_mlflow_there_is_nothing_to_look_through(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_mlflow_there_is_nothing_to_compare(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clients, "mlflow", lambda _: None)
     with pytest.raises(NoMlflow):
         scene.run()

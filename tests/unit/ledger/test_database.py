@@ -54,7 +54,7 @@ def config() -> Config:
     return config
 
 
-def test_the_newest_migration_is_the_one_that_a_start_looks_for() -> None:
+def test_the_newest_migration_is_the_one_that_a_start_expects() -> None:
     assert ScriptDirectory.from_config(config()).get_current_head() == HEAD
 
 
@@ -165,13 +165,13 @@ class TestSqlite:
                 used.add(connection.connection.dbapi_connection)
         assert len(used) == 1
 
-    async def test_a_look_waits_for_no_writer(self, sqlite: Ledger) -> None:
+    async def test_a_read_waits_for_no_writer(self, sqlite: Ledger) -> None:
         await sqlite.accept(delivery(), [dispatch()])
         with sqlite._database.writing():
             assert await sqlite.read(lanes.next_pending, now=NOW)
             assert (await sqlite.read(queries.figures, now=NOW)).oldest_pending == 0
 
-    async def test_no_look_reads_a_whole_table(self, sqlite: Ledger) -> None:
+    async def test_no_query_reads_a_whole_table(self, sqlite: Ledger) -> None:
         """As SQLite plans it for a ledger that is full of what succeeded long ago."""
         for number in range(300):
             await sqlite.accept(delivery(number), [dispatch(number)])

@@ -101,7 +101,7 @@ async def test_a_lease_that_is_fresh_is_kept_without_a_write(ledger: Ledger) -> 
     assert rows(ledger, "select leased_until from lanes") == [(NOW + 8,)]
 
 
-async def test_a_lease_that_is_given_back_is_free_at_once(ledger: Ledger, other: Ledger) -> None:
+async def test_a_lease_that_is_released_is_free_at_once(ledger: Ledger, other: Ledger) -> None:
     await ledger.write(lanes.acquire, LANE, ME, now=NOW, seconds=5)
     await other.write(lanes.release, LANE, YOU)
     assert await other.write(lanes.acquire, LANE, YOU, now=NOW, seconds=5) is None

@@ -131,7 +131,7 @@ class TestState:
     @pytest.mark.parametrize(
         "ends", [(DispatchState.FAILED, DispatchState.SUCCEEDED), (DispatchState.SUCCEEDED, DispatchState.FAILED)]
     )
-    async def test_of_several_routes_the_one_worth_a_look_decides(
+    async def test_of_several_routes_the_one_that_needs_attention_decides(
         self, ledger: Ledger, ends: Sequence[DispatchState]
     ) -> None:
         await accept(ledger, 1, event(), 2)
@@ -160,7 +160,7 @@ class TestState:
         await accept(ledger, 2)
         assert (await only(ledger)).image_status == "pushed"
 
-    async def test_an_image_of_a_version_that_nothing_told_of_is_not_listed(self, ledger: Ledger) -> None:
+    async def test_an_image_of_a_version_that_nothing_reported_is_not_listed(self, ledger: Ledger) -> None:
         await ledger.write(versions.write_image, "iris", "1", None, None, now=NOW)
         assert await names(ledger) == []
         assert await ledger.read(queries.find_version, "iris", "1") is None
@@ -266,7 +266,7 @@ class TestList:
                 found = [story.delivery.id for story in (await full.read(queries.list_deliveries, wanted)).rows]
                 assert found == [f"delivery-{number}" for number in numbers], (few, wanted)
 
-    async def test_no_look_reads_a_whole_table(self, tmp_path: Path) -> None:
+    async def test_no_query_reads_a_whole_table(self, tmp_path: Path) -> None:
         ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
         await ledger.start()
         await accept(ledger, 1)
@@ -300,7 +300,7 @@ class TestList:
 
 
 class TestStory:
-    async def test_every_delivery_dispatch_and_attempt_is_told(self, ledger: Ledger) -> None:
+    async def test_every_delivery_dispatch_and_attempt_is_returned(self, ledger: Ledger) -> None:
         await accept(ledger, 1)
         await settle(ledger, Retry(NOW + 1, "502"), NOW)
         await settle(ledger, Sent(7), NOW + 1)

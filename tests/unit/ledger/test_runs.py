@@ -94,14 +94,14 @@ async def test_a_run_that_was_seen_never_becomes_unseen(ledger: Ledger) -> None:
     assert state(ledger)["state"] == "running"
 
 
-async def test_an_older_look_undoes_no_newer_one(ledger: Ledger, other: Ledger) -> None:
+async def test_an_older_observation_undoes_no_newer_one(ledger: Ledger, other: Ledger) -> None:
     await send(ledger)
     await other.write(runs.settle_run, "dispatch-1", seen(DispatchState.FAILED, NOW + 20))
     assert not await ledger.write(runs.settle_run, "dispatch-1", seen(DispatchState.RUNNING, NOW + 19))
     assert state(ledger)["state"] == "failed"
 
 
-async def test_the_same_look_again_changes_nothing(ledger: Ledger) -> None:
+async def test_the_same_observation_again_changes_nothing(ledger: Ledger) -> None:
     await send(ledger)
     assert await ledger.write(runs.settle_run, "dispatch-1", seen(DispatchState.FAILED, NOW + 10))
     before = state(ledger)

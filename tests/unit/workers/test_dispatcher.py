@@ -145,7 +145,7 @@ async def test_before_a_request_leaves_the_ledger_says_so(
     assert seen == [NOW]
 
 
-async def test_a_process_killed_while_sending_looks_for_the_run_before_it_sends_again(
+async def test_a_process_killed_while_sending_searches_for_the_run_before_it_sends_again(
     dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub, clock: Clock
 ) -> None:
     await accept(ledger)
@@ -188,7 +188,7 @@ async def test_an_uncertain_dispatch_holds_up_no_other(
 
 
 @pytest.mark.parametrize("outcome", [Answer(403, {}, "Resource not accessible"), Answer(404, {}, "Not Found")])
-async def test_a_token_that_may_not_look_sends_again_rather_than_never(
+async def test_a_token_that_may_not_search_sends_again_rather_than_never(
     dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub, clock: Clock, outcome: Outcome
 ) -> None:
     await accept(ledger)
@@ -199,7 +199,7 @@ async def test_a_token_that_may_not_look_sends_again_rather_than_never(
 
 
 @pytest.mark.parametrize("outcome", [RATE_LIMIT, Answer(401, {}, "Bad credentials")])
-async def test_a_look_that_is_limited_pauses_the_lane_and_the_dispatch_stays_uncertain(
+async def test_a_search_that_is_limited_pauses_the_lane_and_the_dispatch_stays_uncertain(
     dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub, outcome: Outcome
 ) -> None:
     await accept(ledger)
@@ -211,7 +211,7 @@ async def test_a_look_that_is_limited_pauses_the_lane_and_the_dispatch_stays_unc
 
 
 @pytest.mark.parametrize("outcome", [Answer(502), Unanswered("ReadTimeout"), NotSent("ConnectError")])
-async def test_a_look_that_fails_is_tried_again_and_nothing_is_sent_meanwhile(
+async def test_a_search_that_fails_is_repeated_and_nothing_is_sent_meanwhile(
     dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub, outcome: Outcome
 ) -> None:
     await accept(ledger)
@@ -265,7 +265,7 @@ async def test_what_a_repository_refuses_each_time_holds_up_nothing_else_that_it
 
 
 @pytest.mark.parametrize("status", [301, 403, 404])
-async def test_a_repository_that_refuses_holds_nobody_else_up_and_goes_on_once_it_is_mended(
+async def test_a_repository_that_refuses_holds_nobody_else_up_and_goes_on_once_it_is_fixed(
     dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub, clock: Clock, status: int
 ) -> None:
     github.answers = [Answer(status, {}, "No"), Answer(204), Answer(204), Answer(status, {}, "No"), Answer(204)]
@@ -418,7 +418,7 @@ async def test_a_dead_replicas_lane_is_taken_over_within_seconds(
     assert LEASE <= 10
 
 
-async def test_a_stopped_replica_gives_its_lane_back(
+async def test_a_stopped_replica_releases_its_lane(
     dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub, clock: Clock
 ) -> None:
     await accept(ledger, 1)
@@ -447,7 +447,7 @@ async def test_the_lane_is_held_as_long_as_a_request_takes(
 
 
 @pytest.mark.parametrize("run", [RUN, None])
-async def test_a_frozen_replicas_answer_comes_too_late_and_its_run_is_looked_for(
+async def test_a_frozen_replicas_answer_comes_too_late_and_its_run_is_searched_for(
     dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub, clock: Clock, run: Run | None
 ) -> None:
     other = replica(ledger, github, clock)

@@ -221,7 +221,7 @@ async def test_a_list_that_does_not_reach_back_makes_nothing_unseen(bench: Bench
 
 
 @pytest.mark.parametrize("conclusion", ["failure", "cancelled"])
-async def test_what_ended_badly_is_looked_at_again_for_seven_days(bench: Bench, conclusion: str) -> None:
+async def test_what_ended_badly_is_checked_again_for_seven_days(bench: Bench, conclusion: str) -> None:
     await bench.send("d1")
     bench.github.runs[MODELS] = [run(1, "d1 x", conclusion=conclusion)]
     await bench.step()
@@ -384,7 +384,7 @@ async def test_what_another_follower_took_over_is_no_problem_here_any_more(bench
     assert bench.follower.problems == {}
 
 
-async def test_the_first_end_of_a_run_is_told_with_the_seconds_since_the_delivery(bench: Bench) -> None:
+async def test_the_first_end_of_a_run_is_reported_with_the_seconds_since_the_delivery(bench: Bench) -> None:
     await bench.send("d1")
     bench.github.runs[MODELS] = [run(1, "d1 x", conclusion="failure")]
     for _ in range(3):

@@ -37,7 +37,7 @@ async def test_while_it_is_kept_nobody_else_gets_it_and_afterwards_it_ends(ledge
     assert await theirs.acquire()
 
 
-async def test_once_it_is_given_back_another_has_it_at_once(ledger: Ledger) -> None:
+async def test_once_it_is_released_another_has_it_at_once(ledger: Ledger) -> None:
     ours, theirs = lease(ledger), lease(ledger)
     assert await ours.acquire()
     await ours.release()

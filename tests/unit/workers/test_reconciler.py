@@ -139,13 +139,13 @@ async def begun(bench: Bench) -> Bench:
     return bench
 
 
-async def test_the_first_look_takes_nothing_in(begun: Bench) -> None:
+async def test_the_first_check_imports_nothing(begun: Bench) -> None:
     assert begun.sent == []
     await begun.look()
     assert begun.sent == []
 
 
-async def test_a_version_that_no_delivery_told_of_is_taken_in_once_and_wakes_the_dispatcher(begun: Bench) -> None:
+async def test_a_version_that_no_delivery_reported_is_imported_once_and_wakes_the_dispatcher(begun: Bench) -> None:
     begun.registry.create("iris", "1")
     for _ in range(5):
         await begun.look()
@@ -163,7 +163,7 @@ async def test_a_version_is_left_to_its_delivery_for_two_minutes(begun: Bench) -
     assert begun.sent == [("iris", "1", None)]
 
 
-async def test_a_version_that_a_delivery_told_of_is_not_taken_in(begun: Bench) -> None:
+async def test_a_version_that_a_delivery_reported_is_not_imported(begun: Bench) -> None:
     begun.registry.create("iris", "1")
     await begun.deliver("iris", "1")
     await begun.look()
@@ -200,7 +200,7 @@ async def test_an_outage_is_caught_up_oldest_first(begun: Bench) -> None:
     assert len(begun.sent) == 200
 
 
-async def test_a_version_that_a_page_left_out_is_found_by_the_next_look(begun: Bench) -> None:
+async def test_a_version_that_a_page_left_out_is_found_by_the_next_check(begun: Bench) -> None:
     begun.registry.create("iris", "1", NOW + 1)
     begun.registry.create("iris", "2", NOW + 86_000)
     begun.registry.hidden.add(("iris", "1"))
@@ -219,7 +219,7 @@ async def test_a_version_that_was_committed_late_is_found_within_the_overlap(beg
     assert ("late", "1", None) in begun.sent
 
 
-async def test_looks_reach_no_further_back_than_they_must(begun: Bench) -> None:
+async def test_checks_reach_no_further_back_than_they_must(begun: Bench) -> None:
     for number in range(1, 40):
         begun.registry.create("iris", str(number))
         await begun.look()
@@ -259,7 +259,7 @@ async def test_a_clock_that_is_an_hour_off_loses_nothing_and_doubles_nothing(ben
     assert sorted(int(version) for _, version, _ in bench.sent) == list(range(1, 30))
 
 
-async def test_a_moved_alias_is_taken_in_once_after_two_minutes(begun: Bench) -> None:
+async def test_a_moved_alias_is_imported_once_after_two_minutes(begun: Bench) -> None:
     begun.registry.models["old"]["champion"] = "2"
     await begun.look()
     assert begun.sent == []
@@ -270,7 +270,7 @@ async def test_a_moved_alias_is_taken_in_once_after_two_minutes(begun: Bench) ->
     assert len(begun.sent) == 1
 
 
-async def test_a_suspicion_is_looked_into_before_the_interval_is_over(begun: Bench) -> None:
+async def test_a_suspicion_is_checked_before_the_interval_is_over(begun: Bench) -> None:
     begun.registry.models["old"]["challenger"] = "1"
     begun.clock.now += INTERVAL
     assert await begun.reconciler.step() <= 20
@@ -279,7 +279,7 @@ async def test_a_suspicion_is_looked_into_before_the_interval_is_over(begun: Ben
     assert begun.sent == [("old", "1", "challenger")]
 
 
-async def test_an_alias_that_a_delivery_told_of_is_not_taken_in(begun: Bench) -> None:
+async def test_an_alias_that_a_delivery_reported_is_not_imported(begun: Bench) -> None:
     begun.registry.models["old"]["champion"] = "2"
     await begun.look()
     await begun.deliver("old", "2", "champion")
@@ -298,7 +298,7 @@ async def test_of_an_aliass_deliveries_the_newest_counts(begun: Bench) -> None:
     assert begun.sent == [("old", "2", "champion")]
 
 
-async def test_an_alias_that_moves_to_and_fro_is_taken_in_each_time(begun: Bench) -> None:
+async def test_an_alias_that_moves_to_and_fro_is_imported_each_time(begun: Bench) -> None:
     for version in ("2", "1", "2", "1"):
         begun.registry.models["old"]["champion"] = version
         await begun.look()
@@ -306,7 +306,7 @@ async def test_an_alias_that_moves_to_and_fro_is_taken_in_each_time(begun: Bench
     assert [version for _, version, _ in begun.sent] == ["2", "1", "2", "1"]
 
 
-async def test_an_alias_that_moves_on_meanwhile_is_taken_in_where_it_comes_to_rest(begun: Bench) -> None:
+async def test_an_alias_that_moves_on_meanwhile_is_imported_where_it_comes_to_rest(begun: Bench) -> None:
     for version in ("2", "3", "4"):
         begun.registry.models["old"]["champion"] = version
         await begun.look(GRACE / 2)
@@ -324,7 +324,7 @@ async def test_a_versions_event_covers_its_aliases(begun: Bench) -> None:
     assert begun.sent == [("iris", "1", None)]
 
 
-async def test_an_alias_that_is_taken_back_from_a_version_that_covered_it_is_taken_in(begun: Bench) -> None:
+async def test_an_alias_that_is_taken_back_from_a_version_that_covered_it_is_imported(begun: Bench) -> None:
     begun.registry.models["old"]["champion"] = "2"
     await begun.look()
     await begun.look()
@@ -369,7 +369,7 @@ async def test_what_no_route_wants_is_not_written_down(begun: Bench) -> None:
     assert begun.rows("select count(*) from deliveries") == [(0,)]
 
 
-async def test_two_reconcilers_on_one_ledger_take_everything_in_once(begun: Bench) -> None:
+async def test_two_reconcilers_on_one_ledger_import_everything_once(begun: Bench) -> None:
     other = begun.another()
     begun.registry.create("iris", "1")
     begun.registry.models["old"]["champion"] = "2"
@@ -412,7 +412,7 @@ async def test_a_bookmark_that_cannot_be_read_is_a_problem_that_says_what_to_do(
     assert "delete that row" in str(begun.reconciler.problem)
 
 
-async def test_the_lease_is_kept_between_two_looks_and_given_back_at_the_end(begun: Bench) -> None:
+async def test_the_lease_is_kept_between_two_checks_and_released_at_the_end(begun: Bench) -> None:
     other = begun.another()
     begun.registry.create("iris", "1")
     begun.clock.now += INTERVAL
@@ -443,7 +443,7 @@ async def test_names_that_no_delivery_could_hold_and_payloads_that_github_would_
     assert begun.sent == [("iris", "1", None)]
 
 
-async def test_a_look_that_takes_longer_than_the_lease_is_nobody_elses_meanwhile(
+async def test_a_check_that_takes_longer_than_the_lease_is_nobody_elses_meanwhile(
     begun: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lasts, other = 0.9, begun.another()
@@ -512,7 +512,7 @@ async def test_an_earlier_version_that_no_database_stores_stops_nobody(anywhere:
     assert bench.sent == [("other", "2", "champion")]
 
 
-async def test_an_alias_that_cannot_be_dispatched_is_no_reason_to_look_every_second(anywhere: Bench) -> None:
+async def test_an_alias_that_cannot_be_dispatched_is_no_reason_to_check_every_second(anywhere: Bench) -> None:
     bench = anywhere
     bench.registry.models["iris"] = {"a\0b": "1"}
     await bench.look()
