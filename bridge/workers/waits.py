@@ -1,6 +1,7 @@
-"""How long the loops wait, in seconds. Tests that use a real MLflow or GitHub make them short."""
+"""How long the loops wait. Tests with a real MLflow or GitHub make these times short."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from bridge.core.dispatches import UNSEEN_AFTER
 from bridge.core.missed_events import GRACE
@@ -8,19 +9,25 @@ from bridge.core.missed_events import GRACE
 
 @dataclass(frozen=True)
 class Waits:
-    """`grace`: what MLflow's own delivery has before the reconciler looks for it. `unseen_after`: what GitHub has to
-    show a run. `rerun_check`: between two checks whether an ended run was re-run; pages may show it a little late.
-
-    `lease`: after which another process takes over from one that is gone, in addition to its interval; `heartbeat`:
-    between two renewals of the reconciler's lease. `mlflow_retry`: before MLflow is asked again after a failure.
-    """
+    """All in seconds."""
 
     grace: float = GRACE
+    """For MLflow's own delivery, before the reconciler imports the event."""
+
     unseen_after: float = UNSEEN_AFTER
+    """For GitHub to show a run, before its dispatch counts as unseen."""
+
     rerun_check: float = 300.0
+    """Between two checks whether ended runs were re-run: pages may show that a little late."""
+
     lease: float = 60.0
+    """After which another process follows or reconciles in place of one that is gone; a follower adds its interval."""
+
     heartbeat: float = 20.0
+    """Between two renewals of the reconciler's lease."""
+
     mlflow_retry: float = 60.0
+    """Before MLflow is asked again after a failure."""
 
 
-WAITS = Waits()
+WAITS: Final = Waits()
