@@ -1,4 +1,4 @@
-"""What MLflow's deliveries never told: a real MLflow, real bridges, a loopback GitHub."""
+"""Events that no delivery of MLflow reported: a real MLflow, real bridges, a loopback GitHub."""
 
 import socket
 import threading
@@ -31,7 +31,7 @@ def environment(settings: dict[str, str], mlflow_server: MlflowServer) -> dict[s
 
 @pytest.fixture
 def alone(environment: dict[str, str], folder: Path) -> Iterator[QuickBridge]:
-    """A bridge that no webhook calls, and that has no secret for one; its first look is over."""
+    """A bridge that no webhook calls, and that has no secret for one; its first comparison is over."""
     del environment["MLFLOW_WEBHOOK_SECRET"]
     with QuickBridge(environment, folder) as bridge:
         bridge.wait_for("reconciler begins")
@@ -45,7 +45,7 @@ def sent(github: LoopbackGitHub) -> Counter[tuple[str, str, str | None]]:
 
 
 def add_version(create: Create, name: str) -> str:
-    """Register one more version, of a logged model of its own; give its number."""
+    """Register one more version, with a logged model of its own; return its number."""
     logged = create("logged-models", experiment_id="0", name="m")["model"]["info"]["model_id"]
     made = create("model-versions/create", name=name, source=f"models:/{logged}", model_id=logged)
     return str(made["model_version"]["version"])

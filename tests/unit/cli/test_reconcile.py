@@ -77,15 +77,15 @@ class Scene:
         missed, self.skipped = asyncio.run(import_missed(self.settings, self.now - age, WAITS, dry_run=dry_run))
         return missed
 
-    def tell(self, event: Event, age: float = 0.0) -> None:
-        async def tell() -> None:
+    def deliver(self, event: Event, age: float = 0.0) -> None:
+        async def accept() -> None:
             async with opened(self.settings.database_url) as ledger:
                 await intake.accept(ledger, event, f"told-{event.alias}", self.settings.routes, now=self.now - age)
 
-        asyncio.run(tell())
+        asyncio.run(accept())
 
-    def look_back(self, **aliases: dict[str, str]) -> None:
-        """Let the bridge's own last look have seen these aliases."""
+    def last_compared(self, **aliases: dict[str, str]) -> None:
+        """Write the aliases as the bridge's own last comparison saw them."""
 
         async def write() -> None:
             async with opened(self.settings.database_url) as ledger:
@@ -116,7 +116,7 @@ def version(name: str, number: str) -> tuple[Any, ...]:
 
 def test_versions_of_that_time_that_no_delivery_reported_are_found_oldest_first(scene: Scene) -> None:
     scene.hold([("iris", "1", 2 * DAY), ("iris", "2", 300), ("iris", "3", 200), ("iris", "4", 10), ("wine", "1", 250)])
-    scene.tell(Event(EventKind.VERSION_CREATED, "wine", "1"))
+    scene.deliver(Event(EventKind.VERSION_CREATED, "wine", "1"))
     assert about(scene.run(dry_run=True)) == [version("iris", "2"), version("iris", "3")]
     assert len(scene.ledger()) == 1
     taken = scene.run()
@@ -126,7 +126,7 @@ def test_versions_of_that_time_that_no_delivery_reported_are_found_oldest_first(
 
 def test_a_version_that_was_made_again_is_another(scene: Scene) -> None:
     scene.hold([("iris", "1", 300)])
-    scene.tell(Event(EventKind.VERSION_CREATED, "iris", "1"), age=300 + missed_events.CLOCKS + 60)
+    scene.deliver(Event(EventKind.VERSION_CREATED, "iris", "1"), age=300 + missed_events.CLOCKS + 60)
     assert about(scene.run()) == [version("iris", "1")]
 
 
@@ -139,17 +139,17 @@ def test_what_the_reconciler_itself_finds_has_the_same_id(scene: Scene) -> None:
 
 
 def test_aliases_that_moved_since_the_last_check_are_found_unless_reported_or_covered(scene: Scene) -> None:
-    scene.look_back(iris={"same": "1"})
+    scene.last_compared(iris={"same": "1"})
     scene.hold([("iris", "2", 300)], iris={"same": "1", "moved": "1", "told": "1", "covered": "2"})
-    scene.tell(Event(EventKind.ALIAS_CREATED, "iris", "1", alias="told"))
+    scene.deliver(Event(EventKind.ALIAS_CREATED, "iris", "1", alias="told"))
     assert about(scene.run()) == [version("iris", "2"), (EventKind.ALIAS_CREATED, "iris", "1", "moved")]
     assert scene.run() == []
 
 
 def test_an_alias_that_is_taken_back_from_a_version_that_covered_it_is_found(scene: Scene) -> None:
-    scene.tell(Event(EventKind.ALIAS_CREATED, "iris", "1", alias="champion"), age=900)
-    scene.tell(Event(EventKind.VERSION_CREATED, "iris", "2"), age=600)
-    scene.look_back(iris={"champion": "2"})
+    scene.deliver(Event(EventKind.ALIAS_CREATED, "iris", "1", alias="champion"), age=900)
+    scene.deliver(Event(EventKind.VERSION_CREATED, "iris", "2"), age=600)
+    scene.last_compared(iris={"champion": "2"})
     scene.hold([("iris", "2", 700)], iris={"champion": "1"})
     assert about(scene.run()) == [(EventKind.ALIAS_CREATED, "iris", "1", "champion")]
     assert scene.run() == []
@@ -167,7 +167,7 @@ def test_without_an_mlflow_there_is_nothing_to_compare(scene: Scene, monkeypatch
 
 
 def test_what_cannot_be_dispatched_is_reported_and_stops_no_other(scene: Scene) -> None:
-    scene.look_back(iris={"a": "1"})
+    scene.last_compared(iris={"a": "1"})
     scene.hold([("a\0b", "1", 300), ("iris", "2", 300)], iris={"a": "1", "\0": "1"})
     assert about(scene.run()) == [version("iris", "2")]
     assert len(scene.skipped) == 2

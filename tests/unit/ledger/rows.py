@@ -1,4 +1,4 @@
-"""What the tests put into ledgers, and how they look at what is in the database then."""
+"""Rows that the tests write into ledgers, and queries that read the database beside the ledger."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What people look at: the lists keep up with the loops, whatever order things happen in."""
+"""The lists that people read are up to date, in whatever order the loops write."""
 
 import asyncio
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def dispatch(number: int, route: str = "environment") -> Dispatch:
 
 
 async def accept(ledger: Ledger, number: int, what: Event | None = None, *more: int) -> None:
-    """Take in delivery `number` with a dispatch of that number, and of any more."""
+    """Accept delivery `number` with a dispatch of that number, and of any more."""
     sent = [dispatch(each) for each in (number, *more)]
     await ledger.accept(Delivery(f"delivery-{number}", what or event(), NOW + number), sent)
 
@@ -174,7 +174,7 @@ class TestState:
         assert rows(ledger, "select count(*) from deliveries") == [(0,)]
 
     async def test_rows_are_written_in_one_order_whatever_that_of_the_deliveries(self, ledger: Ledger) -> None:
-        """Else two replicas that take in the same versions could wait for each other."""
+        """Otherwise two replicas that accept the same versions could wait for each other."""
         written: list[list[tuple[object, ...]]] = []
 
         def see(_c: object, _cursor: object, statement: str, values: list[Any], *_: object) -> None:
@@ -253,7 +253,7 @@ class TestList:
         assert rest.next is None
 
     async def test_deliveries_of_a_state_and_a_name(self, full: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Whichever way the look goes: by the few that there are, or through the list."""
+        """Whether few deliveries match and are sorted, or many and the list of all is read."""
         for few in (2000, 0):
             monkeypatch.setattr(queries, "_FEW", few)
             for wanted, numbers in (

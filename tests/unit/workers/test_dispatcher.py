@@ -1,4 +1,4 @@
-"""The dispatcher on a real ledger, with a GitHub that answers as told and a clock that is set by hand."""
+"""The dispatcher on a real ledger, with a GitHub that answers as the test decides and a clock that is set by hand."""
 
 import asyncio
 import json
@@ -56,7 +56,7 @@ class FakeGithub(GithubApi):
 
 
 class Clock:
-    """Seconds that pass only when told."""
+    """A clock that only the test moves."""
 
     now = NOW
 

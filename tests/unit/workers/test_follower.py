@@ -1,4 +1,4 @@
-"""The follower on a real ledger, with a GitHub and an MLflow that answer as told and a clock that is set by hand."""
+"""The follower on a real ledger, with a GitHub and an MLflow that answer as the test decides."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
@@ -33,7 +33,7 @@ MODELS = "owner/models"
 
 
 class Clock:
-    """Seconds that pass only when told."""
+    """A clock that only the test moves."""
 
     now = NOW
 
@@ -69,7 +69,7 @@ class FakeGithub(GithubApi):
 
 
 class FakeMlflow(MlflowApi):
-    """Gives `tags` for every version but those of `refused` models, or fails with `failure`."""
+    """Every version has `tags`; `refused` models may not be read; fails with `failure`."""
 
     def __init__(self) -> None:
         self.tags = {"image.uri": "ghcr.io/a/iris@sha256:1", "image.status": "pushed", "else": "x"}
@@ -109,7 +109,7 @@ class Bench:
         )
 
     async def send(self, dispatch_id: str, run_id: int | None = None, repository: str = MODELS, at: float = 0) -> None:
-        """Write down a dispatch as it is once GitHub has taken it."""
+        """Store a dispatch that GitHub has accepted."""
         event = Event(EventKind.VERSION_CREATED, f"model-{dispatch_id}", "7")
         dispatch = Dispatch(dispatch_id, "environment", repository, "type", "{}")
         now = at or self.clock.now
