@@ -5,6 +5,7 @@ QUICK_GRACE: the seconds that MLflow's own delivery has before the reconciler lo
 
 import os
 from datetime import UTC, datetime
+from typing import Annotated
 
 import typer
 
@@ -27,12 +28,16 @@ app = typer.Typer()
 
 
 @app.command()
-def serve(since: datetime | None = None) -> None:
+def serve(since: Annotated[datetime | None, typer.Option()] = None) -> None:
     process.serve(since.replace(tzinfo=UTC).timestamp() if since else None, WAITS)
 
 
 @app.command()
-def reconcile(since: datetime, *, dry_run: bool = False, as_json: bool = typer.Option(False, "--json")) -> None:
+def reconcile(
+    since: Annotated[datetime, typer.Option()],
+    dry_run: Annotated[bool, typer.Option("--dry-run")] = False,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
     with report_errors():
         run(load(), since, WAITS, dry_run=dry_run, as_json=as_json)
 
