@@ -95,8 +95,11 @@ class RunObservation:
 UNSEEN_AFTER: Final = 600.0
 """Seconds. GitHub shows a run within a minute; one that is missing after ten minutes will not appear."""
 
-UNDER_WAY: Final = frozenset({DispatchState.SENT, DispatchState.RUNNING})
-"""States of a dispatch whose run may still change."""
+AWAITING_RUN: Final = frozenset({DispatchState.SENT, DispatchState.RUNNING})
+"""States of a dispatch at GitHub, whose run's end is still to come."""
+
+UNFINISHED: Final = AWAITING_RUN | {DispatchState.PENDING}
+"""States of a dispatch whose end is still to come, whether it has been sent or not."""
 
 CONCLUSIONS: Final[dict[str, tuple[DispatchState, str | None]]] = {
     "success": (DispatchState.SUCCEEDED, None),
@@ -131,13 +134,15 @@ def by_dispatch(runs: Iterable[Run], dispatches: Iterable[OpenDispatch]) -> dict
     return by_id
 
 
-def decide(dispatch: OpenDispatch, run: Run | None, *, at: float) -> RunObservation | None:
+def decide(
+    dispatch: OpenDispatch, run: Run | None, *, at: float, unseen_after: float = UNSEEN_AFTER
+) -> RunObservation | None:
     """Return the new state of the dispatch, or None if nothing has changed.
 
     `run` is None if the dispatch has no run among all runs since it was sent; `at` is when GitHub was asked.
     """
     if run is None:
-        return _without_run(dispatch, at)
+        return _without_run(dispatch, at, unseen_after)
     state, reason = meaning(run)
     if (state, run.id) == (dispatch.state, dispatch.run_id):
         return None
@@ -160,14 +165,14 @@ def meaning(run: Run) -> tuple[DispatchState, str | None]:
     return CONCLUSIONS.get(run.conclusion, unknown)
 
 
-def _without_run(dispatch: OpenDispatch, at: float) -> RunObservation | None:
-    if dispatch.state not in UNDER_WAY or at < dispatch.sent_at + UNSEEN_AFTER:
+def _without_run(dispatch: OpenDispatch, at: float, unseen_after: float) -> RunObservation | None:
+    if dispatch.state not in AWAITING_RUN or at < dispatch.sent_at + unseen_after:
         return None
     if dispatch.run_id is not None:
         reason = "the run was deleted before it ended: replay the delivery if the version still needs an image"
         return RunObservation(DispatchState.CANCELLED, dispatch.run_id, dispatch.run_url, reason, at)
     reason = (
-        f"no run appeared in {dispatch.repository} within {UNSEEN_AFTER / 60:.0f} min: check that a workflow on its "
+        f"no run appeared in {dispatch.repository} within {unseen_after / 60:.0f} min: check that a workflow on its "
         f"default branch listens to the event type {dispatch.event_type!r} and that its run-name begins with the "
         "dispatch id, that Actions and the workflow are enabled, and that the token may read Actions"
     )

@@ -44,7 +44,7 @@ async def examine(url: str | None = None) -> tuple[Settings | None, list[Finding
         return None, [failed("settings", "", problem.message, problem.hint) for problem in error.problems]
     findings = [ok("settings", "", "they are complete, and each is of its form")]
     findings += [warning("settings", each.setting, each.message, each.hint) for each in find_weaknesses(settings)]
-    findings.append(inspection.judge(await asyncio.to_thread(inspection.look, settings.database_url)))
+    findings.append(inspection.check(await asyncio.to_thread(inspection.inspect, settings.database_url)))
     findings.append(await _bridge(settings))
     findings += await _github(settings)
     findings += await _mlflow(settings, url)

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from bridge.core.events import EventKind
 from bridge.core.limits import MAX_CURSOR, MAX_PARAMETER, MAX_ROWS, MAX_SEARCH
-from bridge.ledger import DeliveryDetails, DispatchState, Filter, VersionSummary
+from bridge.ledger import DeliveryDetails, DispatchState, Filter, VersionSummary, queries
 from bridge.server import replay as replaying
 from bridge.server.auth import admin
 from bridge.server.errors import NOT_SIGNED_IN, ErrorRoute
@@ -151,21 +151,21 @@ async def openapi(request: Request) -> dict[str, Any]:
 @router.get("/api/versions")
 async def versions(request: Request, wanted: Annotated[Filter, Depends(_filter)]) -> Versions:
     """List model versions, most recently reported or replayed first."""
-    part = await AppState.of(request).ledger.listed(wanted)
+    part = await AppState.of(request).ledger.read(queries.list_versions, wanted)
     return Versions(versions=[_version(row) for row in part.rows], next=part.next)
 
 
 @router.get("/api/deliveries")
 async def deliveries(request: Request, wanted: Annotated[Filter, Depends(_filter)]) -> Deliveries:
     """List deliveries, most recently received or replayed first; `state` filters by the last dispatch."""
-    part = await AppState.of(request).ledger.told(wanted)
-    return Deliveries(deliveries=[_delivery(row) for row in part.rows], next=part.next)
+    part = await AppState.of(request).ledger.read(queries.list_deliveries, wanted)
+    return Deliveries(deliveries=[delivery_answer(row) for row in part.rows], next=part.next)
 
 
 @router.get("/api/deliveries/{delivery_id}")
 async def delivery(request: Request, delivery_id: str) -> ApiDelivery:
     """Return one delivery with all its dispatches."""
-    return _delivery(await replaying.find(AppState.of(request), delivery_id))
+    return delivery_answer(await replaying.find(AppState.of(request), delivery_id))
 
 
 @router.post("/api/deliveries/{delivery_id}/replay", status_code=202, responses=_REPLAY_ERRORS)
@@ -180,7 +180,8 @@ def _version(row: VersionSummary) -> Version:
     return Version.model_validate({**vars(row), "image": image})
 
 
-def _delivery(story: DeliveryDetails) -> ApiDelivery:
+def delivery_answer(story: DeliveryDetails) -> ApiDelivery:
+    """Return the delivery as the API and the commands show it."""
     delivery = story.delivery
     event = {**vars(delivery.event), "event": delivery.event.kind}
     return ApiDelivery.model_validate(

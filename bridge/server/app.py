@@ -22,6 +22,7 @@ from bridge.workers.dispatcher import Dispatcher
 from bridge.workers.follower import Follower
 from bridge.workers.loop import Loop
 from bridge.workers.reconciler import Reconciler
+from bridge.workers.waits import WAITS, Waits
 
 _DRAIN: Final = 5.0
 """Seconds that the loops have to finish their steps when the process is told to stop."""
@@ -32,7 +33,7 @@ _CANCEL: Final = 1.0
 _log = structlog.get_logger(__name__)
 
 
-def create_app(settings: Settings, since: float | None = None) -> FastAPI:
+def create_app(settings: Settings, since: float | None = None, waits: Waits = WAITS) -> FastAPI:
     """Return the application. Nothing is opened, read or started before its lifespan begins.
 
     `since` (Unix seconds): on its very first run, the reconciler also imports model versions created since then.
@@ -40,7 +41,7 @@ def create_app(settings: Settings, since: float | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _running(settings, since) as state:
+        async with _running(settings, since, waits) as state:
             app.state.bridge = state
             yield
 
@@ -60,7 +61,7 @@ def create_app(settings: Settings, since: float | None = None) -> FastAPI:
 
 
 @asynccontextmanager
-async def _running(settings: Settings, since: float | None) -> AsyncIterator[AppState]:
+async def _running(settings: Settings, since: float | None, waits: Waits) -> AsyncIterator[AppState]:
     async with AsyncExitStack() as stack:
         ledger = Ledger(settings.database_url)
         stack.push_async_callback(ledger.close)
@@ -69,14 +70,19 @@ async def _running(settings: Settings, since: float | None) -> AsyncIterator[App
         mlflow = clients.mlflow(settings)
         if mlflow:
             stack.enter_context(mlflow)
-        state = _state(settings, ledger, github, mlflow, since)
+        state = _state(settings, ledger, github, mlflow, since, waits)
         _log_start(settings)
         async with _looping(state.loops):
             yield state
 
 
 def _state(
-    settings: Settings, ledger: Ledger, github: GithubApi, mlflow: MlflowApi | None, since: float | None
+    settings: Settings,
+    ledger: Ledger,
+    github: GithubApi,
+    mlflow: MlflowApi | None,
+    since: float | None,
+    waits: Waits,
 ) -> AppState:
     measured = Metrics(settings.routes)
     dispatcher = Dispatcher(
@@ -87,7 +93,9 @@ def _state(
         clock=ledger.time,
         dispatched=measured.dispatched,
     )
-    follower = Follower(ledger, github, mlflow, interval=settings.github_poll_interval, ended=measured.run_ended)
+    follower = Follower(
+        ledger, github, mlflow, interval=settings.github_poll_interval, ended=measured.run_ended, waits=waits
+    )
 
     def imported() -> None:
         measured.delivery("reconciled")
@@ -96,7 +104,13 @@ def _state(
     reconciler = None
     if mlflow and settings.reconciles:
         reconciler = Reconciler(
-            ledger, mlflow, settings.routes, interval=settings.reconcile_interval, since=since, taken=imported
+            ledger,
+            mlflow,
+            settings.routes,
+            interval=settings.reconcile_interval,
+            since=since,
+            imported=imported,
+            waits=waits,
         )
     return AppState(settings, ledger, github, measured, dispatcher, follower, reconciler, Probe(ledger))
 

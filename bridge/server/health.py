@@ -7,7 +7,7 @@ from enum import StrEnum
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from bridge.ledger import LANE, LedgerUnavailable
+from bridge.ledger import LANE, LedgerUnavailable, lanes
 from bridge.server.auth import is_admin
 from bridge.server.errors import NOT_SIGNED_IN, ErrorRoute
 from bridge.server.state import AppState
@@ -52,7 +52,7 @@ async def ready(request: Request) -> JSONResponse:
     full = await is_admin(request)
     problem = await state.probe.problem()
     try:
-        paused = {} if problem else await state.ledger.paused()
+        paused = {} if problem else await state.ledger.read(lanes.pause_reasons)
     except LedgerUnavailable as error:
         problem = error
     if problem:

@@ -18,7 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from bridge import __version__
 from bridge.core.routing import Route
 from bridge.github.client import Quota
-from bridge.ledger import LANE, DispatchState, Figures, LedgerUnavailable
+from bridge.ledger import LANE, DispatchState, Figures, LedgerUnavailable, queries
 from bridge.server.state import AppState
 
 _TO_DISPATCH: Final = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 6 * 3600, 24 * 3600)
@@ -38,7 +38,7 @@ async def read_metrics(request: Request) -> Response:
     async with state.metrics.reading_ledger:
         if state.metrics.ledger_read_at <= arrived:
             try:
-                state.metrics.set_ledger(await state.ledger.figures(now=state.ledger.time()))
+                state.metrics.set_ledger(await state.ledger.read(queries.figures, now=state.ledger.time()))
             except LedgerUnavailable:
                 state.metrics.set_ledger(None)
     state.metrics.set_github(state.github.quota, state.github.token_expires_at)

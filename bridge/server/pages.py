@@ -9,10 +9,11 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from bridge.core.dispatches import UNFINISHED
 from bridge.core.errors import BridgeError
 from bridge.core.events import EventKind
 from bridge.core.limits import MAX_SEARCH
-from bridge.ledger import DeliveryDetails, DispatchDetails, DispatchState, Filter, VersionSummary
+from bridge.ledger import DeliveryDetails, DispatchDetails, DispatchState, Filter, VersionSummary, lanes, queries
 from bridge.server import formatting, health, timeline
 from bridge.server import replay as replaying
 from bridge.server.auth import NotSignedIn, PageDisabled, admin
@@ -55,7 +56,8 @@ async def versions(request: Request, state: str = "", search: str = "", before: 
     parts = AppState.of(request)
     search = search.replace("\0", "").strip()[:MAX_SEARCH]
     chosen = DispatchState(state) if state in set(DispatchState) else None
-    part = await parts.ledger.listed(Filter(chosen, search, before=before.replace("\0", "") or None, limit=_ROWS))
+    shown = Filter(chosen, search, before=before.replace("\0", "") or None, limit=_ROWS)
+    part = await parts.ledger.read(queries.list_versions, shown)
     asked = {"search": search, "state": chosen or ""}
     return _page(
         "versions.html",
@@ -77,7 +79,7 @@ async def version(request: Request, model: str = "", version: str = "", delivery
     if delivery:
         event = (await replaying.find(parts, delivery)).delivery.event
         model, version = event.model, event.version
-    found = None if "\0" in model + version else await parts.ledger.version(model, version)
+    found = None if "\0" in model + version else await parts.ledger.read(queries.find_version, model, version)
     if found is None:
         raise NotFound("no delivery has reported that model version", "check its name, or register it in MLflow")
     row, stories = found
@@ -163,12 +165,12 @@ def _timeline(story: DeliveryDetails, row: VersionSummary, now: float) -> dict[s
         "phases": timeline.phases(dispatch, now=now),
         "width": timeline.WIDTH,
         "delivery_id": story.delivery.id,
-        "can_replay": dispatch.state not in timeline.UNDER_WAY,
+        "can_replay": dispatch.state not in UNFINISHED,
     }
 
 
 async def _problems(parts: AppState) -> list[str]:
-    return [fault.reason for fault in health.degraded(parts, await parts.ledger.paused())]
+    return [fault.reason for fault in health.degraded(parts, await parts.ledger.read(lanes.pause_reasons))]
 
 
 def _page(template: str, status: int = 200, more: dict[str, str] | None = None, **values: Any) -> Response:

@@ -5,7 +5,7 @@ import math
 import time
 from typing import Final
 
-from bridge.ledger import Ledger, LedgerUnavailable
+from bridge.ledger import Ledger, LedgerUnavailable, bookmarks
 
 INTERVAL: Final = 10.0
 """Seconds between two writes, the same as between two checks of the image's HEALTHCHECK."""
@@ -25,7 +25,9 @@ class Probe:
         async with self._writing:
             if time.monotonic() - self._written_at >= INTERVAL:
                 try:
-                    await self._ledger.write_bookmark("ready", str(time.time()))  # only a write shows that it works
+                    await self._ledger.write(
+                        bookmarks.write_bookmark, "ready", str(time.time())
+                    )  # only a write shows that it works
                     self._problem = None
                 except LedgerUnavailable as error:
                     self._problem = error

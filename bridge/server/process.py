@@ -14,6 +14,7 @@ from bridge.server import logs
 from bridge.server.app import create_app
 from bridge.server.request_deadline import DeadlineProtocol
 from bridge.settings import SettingsInvalid, load
+from bridge.workers.waits import WAITS, Waits
 
 _GRACE: Final = 3
 """Seconds that open connections have to end in when the process is told to stop."""
@@ -21,8 +22,8 @@ _GRACE: Final = 3
 _log = structlog.get_logger(__name__)
 
 
-def serve(since: float | None = None) -> None:
-    """Serve until a signal; `since` as in `create_app`.
+def serve(since: float | None = None, waits: Waits = WAITS) -> None:
+    """Serve until a signal; `since` and `waits` as in `create_app`.
 
     Exits with status 2 and one message where settings are missing or wrong, with 1 and one line where the ledger can't
     be opened.
@@ -43,7 +44,7 @@ def serve(since: float | None = None) -> None:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     uvicorn.run(
-        create_app(settings, since),
+        create_app(settings, since, waits),
         http=DeadlineProtocol,
         ws="none",  # an upgraded connection would have no deadline
         h11_max_incomplete_event_size=MAX_HEAD,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from bridge.ledger import DeliveryDetails, Dispatch
+from bridge.ledger import DeliveryDetails, Dispatch, queries
 from bridge.server.errors import NoMatchingRoute, NotFound
 from bridge.server.state import AppState
 from bridge.workers import intake
@@ -14,7 +14,7 @@ _log = structlog.get_logger(__name__)
 
 async def find(state: AppState, delivery_id: str) -> DeliveryDetails:
     """Return the delivery with all its dispatches; raises `NotFound`."""
-    story = None if "\0" in delivery_id else await state.ledger.story(delivery_id)
+    story = None if "\0" in delivery_id else await state.ledger.read(queries.find_delivery, delivery_id)
     if story is None:
         raise NotFound("the ledger has no delivery with that id", "check the id")
     return story

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from bridge.core.dispatches import UNFINISHED
 from bridge.ledger import DispatchDetails, DispatchState
-
-UNDER_WAY: Final = frozenset({DispatchState.PENDING, DispatchState.SENT, DispatchState.RUNNING})
 
 WIDTH: Final = 1000
 _LEAST: Final = 8
@@ -64,12 +63,12 @@ def _moments(dispatch: DispatchDetails, received_at: float, pushed: bool) -> Ite
     yield "Dispatched", dispatch.sent_at
     yield "Run started", dispatch.started_at if dispatch.sent_at is not None else None
     end = "Image pushed" if pushed and dispatch.state == DispatchState.SUCCEEDED else _ENDS.get(dispatch.state, "")
-    yield end, dispatch.ended_at if dispatch.state not in UNDER_WAY else None
+    yield end, dispatch.ended_at if dispatch.state not in UNFINISHED else None
 
 
 def phases(dispatch: DispatchDetails, *, now: float) -> list[Phase]:
     """Return the phases so far, as they are drawn side by side."""
-    is_over = dispatch.state not in UNDER_WAY
+    is_over = dispatch.state not in UNFINISHED
     starts = [("waiting to be dispatched", "waiting", dispatch.created_at)]
     if dispatch.sent_at is not None:
         starts.append(("waiting for the run", "starting", dispatch.sent_at))

@@ -75,7 +75,7 @@ async def webhook(request: Request) -> Response:
 
 
 async def _store(state: AppState, delivery_id: str, event: Event) -> Outcome:
-    match await intake.take(state.ledger, event, delivery_id, state.settings.routes, now=state.ledger.time()):
+    match await intake.accept(state.ledger, event, delivery_id, state.settings.routes, now=state.ledger.time()):
         case None:
             return Outcome.IGNORED
         case Duplicate():

@@ -10,7 +10,18 @@ from ulid import ULID
 
 from bridge.core.dispatches import Decision, Reject, Retry, Sent
 from bridge.core.events import Event, EventKind
-from bridge.ledger import FOLLOWER, LANE, Delivery, Dispatch, DispatchState, Ledger, RunObservation
+from bridge.ledger import (
+    FOLLOWER,
+    LANE,
+    Delivery,
+    Dispatch,
+    DispatchState,
+    Ledger,
+    RunObservation,
+    lanes,
+    runs,
+    versions,
+)
 from tests.integration.conftest import REPOSITORY
 
 UNSEEN = (
@@ -75,8 +86,8 @@ async def write(ledger: Ledger, now: float) -> None:
     await ledger.start()
     for told in STORY:
         await _write(ledger, told, now - told.since)
-    assert await ledger.take(FOLLOWER, "scene", now=now, seconds=SECONDS)
-    await ledger.release(LANE, "scene")
+    assert await ledger.write(lanes.acquire, FOLLOWER, "scene", now=now, seconds=SECONDS)
+    await ledger.write(lanes.release, LANE, "scene")
 
 
 async def _write(ledger: Ledger, told: Told, at: float) -> None:
@@ -102,30 +113,32 @@ async def _write(ledger: Ledger, told: Told, at: float) -> None:
 
 
 async def _try(ledger: Ledger, decision: Decision, at: float) -> None:
-    assert await ledger.take(LANE, "scene", now=at, seconds=5)
-    pending = await ledger.next_pending(now=at)
+    assert await ledger.write(lanes.acquire, LANE, "scene", now=at, seconds=5)
+    pending = await ledger.read(lanes.next_pending, now=at)
     assert pending
-    begun = await ledger.begin_sending(pending, "scene", now=at, settle=120)
+    begun = await ledger.write(lanes.begin_sending, pending, "scene", now=at, settle=120)
     assert begun
-    assert await ledger.settle(begun, decision, "scene", now=at, lane_next_at=at)
+    assert await ledger.write(lanes.settle, begun, decision, "scene", now=at, lane_next_at=at)
 
 
 async def _follow(ledger: Ledger, told: Told, dispatch_id: str, sent_at: float) -> None:
     if told.state == DispatchState.SENT:
         return
     if told.state == DispatchState.UNSEEN:
-        assert await ledger.settle_run(
-            dispatch_id, RunObservation(DispatchState.UNSEEN, None, None, told.reason, sent_at + 600)
+        assert await ledger.write(
+            runs.settle_run, dispatch_id, RunObservation(DispatchState.UNSEEN, None, None, told.reason, sent_at + 600)
         )
         return
     run_id = 14_000_000_000 + int(sent_at) % 10_000_000
     url, began = f"https://github.com/{REPOSITORY}/actions/runs/{run_id}", sent_at + 14
-    assert await ledger.settle_run(
-        dispatch_id, RunObservation(DispatchState.RUNNING, run_id, url, None, began + 1, began)
+    assert await ledger.write(
+        runs.settle_run, dispatch_id, RunObservation(DispatchState.RUNNING, run_id, url, None, began + 1, began)
     )
     if told.state != DispatchState.RUNNING:
         ended = began + told.ran
-        assert await ledger.settle_run(dispatch_id, RunObservation(told.state, run_id, url, told.reason, ended, began))
+        assert await ledger.write(
+            runs.settle_run, dispatch_id, RunObservation(told.state, run_id, url, told.reason, ended, began)
+        )
     if told.state in (DispatchState.SUCCEEDED, DispatchState.FAILED):
         await _image(ledger, told, sent_at)
 
@@ -135,6 +148,11 @@ async def _image(ledger: Ledger, told: Told, now: float) -> None:
     digest = uuid5(NAMESPACE_URL, told.model + told.version).hex * 2
     uri = f"ghcr.io/{REPOSITORY}/{name.replace('/', '-')}:{told.version}@sha256:{digest}"
     pushed = told.state == DispatchState.SUCCEEDED
-    await ledger.write_image(
-        told.model, told.version, uri if pushed else None, "pushed" if pushed else "failed", now=now
+    await ledger.write(
+        versions.write_image,
+        told.model,
+        told.version,
+        uri if pushed else None,
+        "pushed" if pushed else "failed",
+        now=now,
     )

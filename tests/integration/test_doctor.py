@@ -308,7 +308,7 @@ def test_a_clock_that_is_off_is_named(doctor: Doctor, webhook: str, other_github
 def test_a_ledger_that_cannot_be_written_is_named(doctor: Doctor, webhook: str, tmp_path: Path) -> None:
     seen = doctor(DATABASE_URL=f"sqlite:///{tmp_path}/gone/bridge.db")
     ((check, said, hint),) = seen.failed
-    assert (check, said) == ("ledger", "its folder is not there")
+    assert (check, said) == ("ledger", "its folder does not exist")
     assert hint.startswith("make the folder of DATABASE_URL")
     assert not (tmp_path / "gone").exists()
 

@@ -124,7 +124,7 @@ def test_a_dispatch_that_nobody_listens_to_is_unseen_and_says_what_to_check(
 
 
 @pytest.mark.parametrize("permissions", [{"metadata": "read", "contents": "write"}])
-def test_a_token_that_may_not_read_actions_is_told_as_such_and_nothing_is_unseen(
+def test_a_token_that_may_not_read_actions_is_reported_and_nothing_is_unseen(
     bridge: QuickBridge, github: LoopbackGitHub
 ) -> None:
     deliver(bridge, "iris")

@@ -55,7 +55,7 @@ async def test_the_way_to_a_workflow_is_kept(ledger: Ledger) -> None:
     assert (found.way, found.workflow, found.ref) == (DispatchMethod.WORKFLOW, "build.yml", "main")
 
 
-async def test_nobody_is_told_before_the_commit_is_done(ledger: Ledger) -> None:
+async def test_nobody_gets_an_answer_before_the_commit_is_done(ledger: Ledger) -> None:
     commits = Commits(ledger)
     commits.open.clear()
     accepting = asyncio.create_task(ledger.accept(delivery(), [dispatch()]))

@@ -9,7 +9,7 @@ import respx
 from anyio.from_thread import start_blocking_portal
 from pydantic import SecretStr
 
-from bridge.ledger import Ledger, LedgerUnavailable
+from bridge.ledger import LedgerUnavailable, bookmarks, lanes
 from bridge.server import probe
 from bridge.workers.dispatcher import Dispatcher
 from tests.unit.server.conftest import Bridge, opened, settings
@@ -84,7 +84,7 @@ class Writes:
         self.count = 0
         self.problem: LedgerUnavailable | None = None
 
-    async def write(self, *_: object) -> None:
+    def write(self, *_: object) -> None:
         self.count += 1
         if self.problem:
             raise self.problem
@@ -93,7 +93,7 @@ class Writes:
 @pytest.fixture
 def writes(monkeypatch: pytest.MonkeyPatch) -> Writes:
     writes = Writes()
-    monkeypatch.setattr(Ledger, "write_bookmark", writes.write)
+    monkeypatch.setattr(bookmarks, "write_bookmark", writes.write)
     return writes
 
 
@@ -106,10 +106,10 @@ def test_a_ledger_that_cannot_be_used_is_not_ready_and_its_details_are_the_admin
 
 
 def test_a_ledger_that_cannot_be_read_is_not_ready(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fail(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise LedgerUnavailable("sentinel of a database")
 
-    monkeypatch.setattr(Ledger, "paused", fail)
+    monkeypatch.setattr(lanes, "pause_reasons", fail)
     assert ready(bridge) == (503, ["ledger-unavailable"])
 
 

@@ -2,9 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.core.dispatches import UNFINISHED
 from bridge.core.routing import DispatchMethod
 from bridge.ledger import DispatchDetails, DispatchState
-from bridge.server.timeline import UNDER_WAY, WIDTH, phases, steps
+from bridge.server.timeline import WIDTH, phases, steps
 
 NOW = 1_700_000_000.0
 
@@ -82,4 +83,4 @@ def test_no_phase_is_negative_and_the_bar_is_full_whatever_the_clocks_say(
     parts = phases(dispatch, now=now)
     assert all(part.seconds >= 0 and part.width > 0 for part in parts)
     assert sum(part.width for part in parts) == parts[-1].x + parts[-1].width == WIDTH
-    assert [part.open for part in parts][-1] == (state in UNDER_WAY)
+    assert [part.open for part in parts][-1] == (state in UNFINISHED)
