@@ -16,7 +16,11 @@ class UnsafeMetadata(BridgeError):
 
 
 class UnsupportedModel(BridgeError):
-    """The model is fine, but this builder can't make an image of it."""
+    """This builder can't make an image of the model; `mlflow_can_build` if MLflow's own builder can."""
+
+    def __init__(self, message: str, hint: str = "", *, mlflow_can_build: bool = False) -> None:
+        super().__init__(message, hint)
+        self.mlflow_can_build = mlflow_can_build
 
 
 class DirectArtifacts(BridgeError):

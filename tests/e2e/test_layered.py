@@ -105,7 +105,7 @@ def check_nginx_as_root(image: str) -> None:
     """MLflow's image answers as root too, within the smoke test's limits: those with pyenv or conda must be root."""
     container = docker.Container.start(image, network=False, root=True)
     try:
-        smoke_test._ping(container, image)
+        smoke_test.ping(container, image)
     finally:
         container.remove()
 

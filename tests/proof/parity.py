@@ -69,9 +69,9 @@ def answers(image: str, requests: Sequence[Request]) -> list[tuple[int, Any]]:
     """Give status and, of a 200, the body as read from JSON where it is JSON, for each request."""
     container = docker.Container.start(image, network=False)
     try:
-        smoke_test._ping(container, image)
+        smoke_test.ping(container, image)
         given = json.dumps([[each.path, each.kind, each.body] for each in requests]).encode()
-        status, said = container.python(_ASK, given=given, timeout=_START)
+        status, said = container.python(_ASK, stdin=given, timeout=_START)
         assert status == 0, said
         return [(code, _read(body)) for code, body in json.loads(said)]
     finally:

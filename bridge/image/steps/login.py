@@ -1,4 +1,4 @@
-"""Steps "sign-in" and "make-repository": how this run gets into the registry, and room there for the model's images."""
+"""Steps "sign-in" and "create-repository": how to sign in to the registry, and the model's repository in ECR."""
 
 from dataclasses import asdict
 
@@ -6,7 +6,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bridge.image import actions
 from bridge.image.errors import RegistryError
-from bridge.image.registry.credentials import EcrHost, Given, SignIn, choose, ecr_host
+from bridge.image.registry.credentials import Given, SignIn, choose, ecr_host
 from bridge.image.registry.ecr import AccessDenied, Ecr, alias_filters
 from bridge.image.settings import GHCR
 
@@ -14,7 +14,7 @@ _GITHUB = "https://github.com"
 
 
 class AccessSettings(BaseSettings):
-    """The environment of these two steps. Of a secret, they are told whether it is set, and nothing more."""
+    """The settings of these two steps. Of each secret they only know whether it is set."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, extra="ignore")
 
@@ -31,12 +31,12 @@ class AccessSettings(BaseSettings):
     azure_tenant_id: str = ""
     azure_subscription_id: str = ""
     actions_id_token_request_url: str = ""
-    """The runner sets it where the job may ask for an OIDC token (`id-token: write`)."""
+    """The runner sets it if the job may request an OIDC token (`id-token: write`)."""
     github_server_url: str = _GITHUB
     ecr_alias_filters: str = ""
 
     def given(self) -> Given:
-        """Say what is set in the words of the choice."""
+        """Return these settings as the choice takes them."""
         return Given(
             registry=self.docker_registry,
             namespace=self.docker_namespace,
@@ -55,52 +55,49 @@ class AccessSettings(BaseSettings):
 
 
 def sign_in(settings: AccessSettings) -> None:
-    """Set the outputs by which the sign-in action chooses its steps. Raises `MissingSetting`, `InvalidInput`."""
+    """Set the outputs that select the sign-in action's steps. Raises `MissingSetting`, `InvalidInput`."""
     alias_filters(settings.ecr_alias_filters)
     besides = () if settings.has_mlflow else ("the variable or secret MLFLOW_TRACKING_URI",)
     chosen = choose(settings.given(), besides=besides)
-    actions.say(f"{settings.docker_registry}: signing in by {chosen.way}")
+    actions.say(f"{settings.docker_registry}: signing in with {chosen.way}")
     for name, value in outputs(chosen).items():
         actions.output(name, value)
 
 
 def sign_in_failed(settings: AccessSettings) -> None:
-    """Say what to check where the registry did not take user and password. Raises `RegistryError`, always."""
+    """Explain why the registry may have rejected the sign-in. Always raises `RegistryError`."""
     user = choose(settings.given()).username
     raise RegistryError(
-        f"{settings.docker_registry}: the sign-in as {user} failed: check DOCKER_USERNAME and "
-        "DOCKER_REGISTRY_PASSWORD; the log of the step before this one says what the registry answered"
+        f"{settings.docker_registry}: the sign-in as {user} failed",
+        "check DOCKER_USERNAME and DOCKER_REGISTRY_PASSWORD; the previous step's log has the registry's answer",
     )
 
 
 def outputs(chosen: SignIn) -> dict[str, str]:
-    """Give the outputs of the step, by name."""
+    """Return the outputs of the step, by name."""
     return {name.replace("_", "-"): str(value) for name, value in asdict(chosen).items()}
 
 
-def make_repository(settings: AccessSettings, repository: str) -> None:
-    """Make the repository where ECR lacks it; any other registry makes its own at the push.
+def create_repository(settings: AccessSettings, repository: str) -> None:
+    """Create the repository if it is missing in ECR; other registries create it at the push.
 
-    Raises `RegistryError` where ECR refuses. A role that may not even look is let go on: the push will tell.
+    Raises `RegistryError` if ECR refuses. A role that may not even read repositories is only noted: the push decides.
     """
     host = ecr_host(settings.docker_registry)
     if host is None:
         return
-    name = _name(repository, host)
+    # ECR names a repository without the host, and without the alias of a public registry.
+    name = repository.split("/", 1 if host.account else 2)[-1]
     filters = alias_filters(settings.ecr_alias_filters)
     try:
-        found, made = Ecr.connect(host).ensure(name, filters)
+        existing, created = Ecr.connect(host).ensure(name, filters)
     except AccessDenied as error:
-        actions.notice("Repository not looked at", str(error))
+        actions.notice("Repository not checked", str(error))
         return
-    actions.say(f"{name} {'was made' if made else 'is there'}: {found.mutability} {' '.join(found.filters)}")
-    if filters and not made and set(found.filters) != set(filters):
+    state = "created" if created else "already exists"
+    actions.say(f"{name} {state}: {existing.mutability} {' '.join(existing.filters)}")
+    if filters and not created and set(existing.filters) != set(filters):
         actions.notice(
             "ecr-alias-filters not applied",
-            f"{name} is there and {found.mutability}: a repository that is there keeps its setting; change it at AWS",
+            f"{name} already exists and is {existing.mutability}; change the setting of an existing repository in AWS",
         )
-
-
-def _name(repository: str, host: EcrHost) -> str:
-    """Give ECR's own name of a repository: without the host, and without ECR Public's alias."""
-    return repository.split("/", 1 if host.account else 2)[-1]
