@@ -13,7 +13,7 @@ import httpx
 
 from tests.evil import EvilServer
 from tests.loopback.servers import MlflowServer
-from tests.unit.image.programs import Programs
+from tests.unit.image.fake_programs import Programs
 
 TOKEN = "sentinel-token-of-mlflow"
 FILES = {

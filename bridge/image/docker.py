@@ -14,7 +14,7 @@ from tempfile import TemporaryFile
 from bridge.image import sandbox
 from bridge.image.actions import untrusted_output
 from bridge.image.errors import BuildFailed, RegistryError, SmokeTestFailed, UnsupportedModel
-from bridge.image.registry.diagnosis import hint
+from bridge.image.registry.diagnosis import Diagnosis, diagnose
 
 RUN = "MLFLOW_BRIDGE_RUN"
 """The environment variable by which `clean-up` recognises the programs that this job's steps have started."""
@@ -121,7 +121,7 @@ def tag(image: str, name: str) -> None:
     """Name an image, even if another image has that name now. Raises `BuildFailed`."""
     done = quiet(["docker", "image", "tag", image, name])
     if done.returncode:
-        raise BuildFailed(f"{image} is no longer in Docker's image store", "run the job again")
+        raise BuildFailed(f"{image} is no longer in Docker's image store", "re-run the job")
 
 
 def remove(image: str) -> None:
@@ -158,9 +158,10 @@ def push(tag: str) -> str:
                 print(line, end="", flush=True)
                 lines.append(line.strip())
     if process.returncode:
-        last = _last(" ".join(lines))
-        advice = hint(last, tag.split("/")[0]) or "check that the sign-in may write there, then run the job again"
-        raise RegistryError(f"{tag}: the push failed ({last})", advice)
+        output = _last(" ".join(lines))
+        unknown = Diagnosis("the push failed", "check that the sign-in may write there, then re-run the job")
+        diagnosis = diagnose(output, tag.split("/")[0]) or unknown
+        raise RegistryError(f"{tag}: {diagnosis.message} ({output})", diagnosis.hint)
     for line in reversed(lines):  # `<tag>: digest: sha256:… size: …` is the last line of docker push
         if "digest: sha256:" in line:
             return line.split("digest: ")[1].split()[0]
@@ -224,7 +225,7 @@ class Container:
         if done.returncode:
             if container.id:  # a container that was created and not started would keep its image from being removed
                 container.remove()
-            raise SmokeTestFailed(f"{image}: the container did not start ({_last(done.stderr)})", "run the job again")
+            raise SmokeTestFailed(f"{image}: the container did not start ({_last(done.stderr)})", "re-run the job")
         return container
 
     def python(self, script: str, *arguments: str, stdin: bytes = b"", timeout: float) -> tuple[int, str]:

@@ -8,9 +8,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from bridge.image.builders.environment import Environment
 from bridge.image.errors import MissingSetting
 from bridge.image.naming import former_slug, repository, slug
+from bridge.image.registry.credentials import GHCR
 from bridge.mlflow.client import MlflowApi
-
-GHCR = "ghcr.io"
 
 
 class ImageSettings(BaseSettings):

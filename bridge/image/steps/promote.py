@@ -40,7 +40,7 @@ def promote(settings: ImageSettings) -> None:
         if image is None:
             raise MissingSetting(
                 f"{repository.name}:{version.version} is not in the registry, although this run found or pushed it",
-                "run the workflow again",
+                "re-run the workflow",
             )
         reference = f"{repository.name}@{image.digest}"
         if image.digest == settings.digest:
@@ -69,7 +69,7 @@ def promote(settings: ImageSettings) -> None:
         raise ImageConflict("; ".join(sorted({error.message for error in promotion.conflicts})), _DELETE)
 
 
-_DELETE = "delete that image, or the tag, then run the workflow again"
+_DELETE = "delete that image, or the tag, then re-run the workflow"
 
 
 @dataclass
@@ -94,7 +94,7 @@ class Promotion:
             if aliases == before:
                 return
         self.warnings.append(
-            f"the aliases of {self.model!r} changed {_MAX_ROUNDS} times during the run; run the workflow again"
+            f"the aliases of {self.model!r} changed {_MAX_ROUNDS} times during the run; re-run the workflow"
         )
 
     def set_latest(self) -> None:

@@ -59,7 +59,7 @@ def push_tested(repository: Repository, plan: Plan, tested: str, parts: Path | N
     if not is_tested(repository, digest, tested, parts):
         raise RegistryError(
             f"{plan.tag} is {digest} in the registry, which is not the image that was tested ({tested})",
-            "run the workflow again",
+            "re-run the workflow",
         )
     return digest
 

@@ -85,7 +85,7 @@ def sbom(workspace: Workspace) -> None:
         with _files(workspace.image_id()) as files:
             packages = contents(files)
     except tarfile.TarError as error:
-        raise BuildFailed(f"{plan.tag}: Docker did not export all files ({error})", "run the job again") from error
+        raise BuildFailed(f"{plan.tag}: Docker did not export all files ({error})", "re-run the job") from error
     if not packages:
         raise BuildFailed(f"{plan.tag} has no list of packages for an SBOM", _WITHOUT)
     path.write_text(document(plan, digest, packages, datetime.now(UTC)), encoding="utf-8")
@@ -99,7 +99,7 @@ def _files(image: str) -> Iterator[IO[bytes]]:
     labels = docker.label_options(docker.run_label(docker.CONTAINER_LABEL))
     created = docker.quiet(["docker", "create", *labels, "--network", "none", image, "none"])
     if created.returncode:
-        raise BuildFailed(f"{image} is no longer in Docker's image store", "run the job again")
+        raise BuildFailed(f"{image} is no longer in Docker's image store", "re-run the job")
     container = docker.Container(created.stdout.strip())
     try:
         with subprocess.Popen(
@@ -136,7 +136,7 @@ class _Lists:
 def contents(files: IO[bytes]) -> list[Package]:
     """Return the packages in a file system, which is read as a tar; sorted by package URL.
 
-    Files that are no lists of packages are skipped, as are invalid names and versions. Raises `BuildFailed` if there are
+    Other files are skipped, as are invalid names and versions. Raises `BuildFailed` if there are
     too many packages or dependencies, and `tarfile.TarError`.
     """
     lists = _Lists()

@@ -12,7 +12,7 @@ import pytest
 from bridge.image.builders.layered import engine
 from bridge.image.builders.layered.plan import descriptor, manifest
 from bridge.image.errors import BuildFailed
-from tests.unit.image.programs import Programs
+from tests.unit.image.fake_programs import Programs
 
 _ENGINE = """\
 #!{python}

@@ -45,8 +45,8 @@ Reader = Callable[[dict[str, str]], None]
 
 @pytest.fixture(autouse=True)
 def fewer_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that what has too many is short. The test of memory has its own process, with the real limit."""
-    monkeypatch.setattr("bridge.image.model_yaml._MAX_NODES", 1_000)
+    """Keep texts with too many values short. The test of memory has its own process, with the real limit."""
+    monkeypatch.setattr("bridge.core.limits.MAX_YAML_VALUES", 1_000)
 
 
 _ABC = "abcdefghijklmn"

@@ -23,7 +23,7 @@ from bridge.image.metadata import ModelMetadata
 from bridge.image.settings import ImageSettings
 from bridge.image.steps.build import build, clean_up, labels
 from bridge.image.workspace import Plan, Workspace
-from tests.unit.image.programs import Programs
+from tests.unit.image.fake_programs import Programs
 
 PREVIOUS = Previous("r.example/iris", "sha256:5f", {"a": "b"}, ("sha256:b", "sha256:m"), ({"digest": "sha256:bz"},))
 ADDRESS = "https://me:hush@one.example/simple"

@@ -1,4 +1,4 @@
-"""Stand-ins for the programs that the steps run: they note how they were called, and say what a test wrote down."""
+"""Fake programs for the steps to run: they record each call and answer as the test wrote down."""
 
 import json
 import sys

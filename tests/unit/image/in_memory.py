@@ -1,4 +1,4 @@
-"""An MLflow and a registry that live in this process's memory, in place of the adapters."""
+"""An MLflow and a registry in memory, in place of the adapters."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
