@@ -182,7 +182,7 @@ def test_a_next_version_uploads_its_model_and_its_configuration_and_nothing_else
     assert blobs(second.asked, "PUT") == {second.parts[0], second.parts[-1]}
     assert '"A private greeting: 21"' in second.run.log
     ran = steps(second.run, "build")
-    assert (ran["Sign in to the registry, to read"], ran["Sign out again"]) == ("success", "success")
+    assert (ran["Sign in to read"], ran["Sign out"]) == ("success", "success")
     name = f"{workshop.registry.host}/demo/{NAME}"
     assert f"requirements: the layers of {name}@" in second.run.log
     assert [each for each in (f"{name}:1", f"{name}:2", second.parts[0], first.parts[0]) if held(each)] == []
@@ -199,7 +199,7 @@ def test_an_alias_alone_takes_less_than_three_seconds_and_no_layer_is_pulled_or_
     asked = asked_of(workshop.registry)[before:]
     assert blobs(asked, "PUT") == set()
     assert blobs(asked, "GET") == {second.parts[0]}, "more than the configuration, which holds the labels"
-    (promote,) = [step for job in run.jobs for step in job.steps if step.name == "Promote the aliases"]
+    (promote,) = [step for job in run.jobs for step in job.steps if step.name == "Promote aliases"]
     assert promote.started_at
     assert promote.completed_at
     assert (promote.completed_at - promote.started_at).total_seconds() < 3

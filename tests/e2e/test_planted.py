@@ -82,7 +82,7 @@ def test_an_image_that_is_pushed_between_push_and_promotion_is_neither_attested_
     number = workshop.register("planted-after")
     name = f"{workshop.registry.host}/demo/planted-after"
     digest, script = plant(workshop, "planted-after", number)
-    tree = tree_where(tmp_path / "tree", {"Promote the aliases": script, "Download the model": claim(workshop, name)})
+    tree = tree_where(tmp_path / "tree", {"Promote aliases": script, "Download the model": claim(workshop, name)})
     with workshop.github(tree=tree) as github:
         run = ended(github, by_hand(github, model="planted-after", version=number))
     assert run.conclusion == "success", run.log[-3000:]

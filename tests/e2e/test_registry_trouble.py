@@ -76,7 +76,7 @@ def test_a_dry_run_builds_and_tries_and_writes_nothing_anywhere(workshop: Worksh
         run = ended(github, by_hand(github, model="dry", version=number, push=False))
     assert jobs(run) == {"resolve": "success", "build": "success", "promote": "skipped"}, run.log[-3000:]
     assert steps(run, "build")["Smoke-test the image"] == "success"
-    assert steps(run, "build")["Sign in to the registry, to push"] == "skipped"
+    assert steps(run, "build")["Sign in to push"] == "skipped"
     assert "Dry run: " in run.summary
     assert workshop.registry.tags(f"{workshop.registry.host}/demo/dry") == {}
     with workshop.api() as api:
@@ -119,7 +119,7 @@ def burst(workshop: Workshop, model: str, count: int) -> list[Run]:
 
 def promotes(run: Run) -> bool:
     """Tell whether a run has begun to move tags, or will no more."""
-    begun = [step for job in run.jobs for step in job.steps if step.name == "Promote the aliases" and step.started_at]
+    begun = [step for job in run.jobs for step in job.steps if step.name == "Promote aliases" and step.started_at]
     return bool(begun) or run.status == "completed"
 
 

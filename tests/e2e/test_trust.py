@@ -184,7 +184,7 @@ def test_the_image_comes_with_an_sbom_and_attestations_by_its_digest_and_with_la
     assert held == {"1": held["1"], "latest": held["1"]}
     assert tags(parts, seeker)["image.uri"] == f"{name}@{held['1']}"
     assert run.log.count(f"attested {name}@{held['1']}") == 2
-    assert steps(run, "build")["Keep the SBOM"] == "success"
+    assert steps(run, "build")["Upload the SBOM"] == "success"
     assert f"gh attestation verify oci://{name}@{held['1']} --repo {REPOSITORY}" in run.summary
 
 

@@ -138,7 +138,7 @@ def test_a_run_of_a_version_that_is_there_says_so_in_its_summary(parts: Stage) -
     with new_runs(parts, 1) as runs:
         by_hand(parts, model="Iris Clf (EU)", alias="champion")
     assert not built(runs[0])
-    assert runs[0].title == "by hand: Iris Clf (EU) champion"
+    assert runs[0].title == "manual: Iris Clf (EU) champion"
     assert "| Seconds | nothing was built |" in runs[0].summary
     assert version(parts, "Iris Clf (EU)", "1").tags["image.uri"].split("@")[1] in runs[0].summary
 

@@ -206,7 +206,9 @@ def test_ten_aliases_moved_in_a_burst_by_runs_that_overlap_end_where_mlflow_has_
 
     def run(number: int) -> list[str]:
         mlflow.move(aliases[number], str(1 + number % 3))
-        return Promotion(mlflow, Repository(name, config), "iris").settle().remarks
+        promotion = Promotion(mlflow, Repository(name, config), "iris")
+        promotion.set_alias_tags()
+        return promotion.warnings
 
     with ThreadPoolExecutor(5) as pool:
         remarks = [remark for each in [pool.submit(run, number) for number in range(10)] for remark in each.result()]

@@ -132,21 +132,21 @@ def test_of_the_secrets_of_a_package_index_all_steps_but_the_build_know_only_whe
 
 def test_a_sign_in_to_read_lies_in_a_folder_of_its_own_which_is_gone_before_the_build(image: dict[str, Any]) -> None:
     build = {step["name"]: step for step in image["jobs"]["build"]["steps"]}
-    reads = build["Sign in to the registry, to read"]
+    reads = build["Sign in to read"]
     assert reads["env"] == {"DOCKER_CONFIG": "${{ runner.temp }}/mlflow-bridge-read"}
     assert build["Download the model"]["env"]["DOCKER_CONFIG"] == reads["env"]["DOCKER_CONFIG"]
-    gone = build["Sign out again"]
+    gone = build["Sign out"]
     assert "if" not in reads
     assert gone["if"] == "always()"
     assert 'rm -rf "$RUNNER_TEMP/mlflow-bridge-read"' in gone["run"]
     names = list(build)
-    assert names.index("Download the model") + 1 == names.index("Sign out again") == names.index("Build the image") - 1
+    assert names.index("Download the model") + 1 == names.index("Sign out") == names.index("Build the image") - 1
 
 
 def test_the_build_signs_in_to_write_only_after_the_smoke_test(image: dict[str, Any]) -> None:
     names = [step["name"] for step in image["jobs"]["build"]["steps"]]
     signs_in = [step["name"] for step in image["jobs"]["build"]["steps"] if step.get("uses") == SIGN_IN]
-    assert signs_in == ["Sign in to the registry, to read", "Sign in to the registry, to push"]
+    assert signs_in == ["Sign in to read", "Sign in to push"]
     assert names.index("Smoke-test the image") < names.index(signs_in[1]) < names.index("Push the image")
 
 
@@ -174,8 +174,8 @@ def test_the_repository_is_decided_once_for_all_jobs(image: dict[str, Any]) -> N
 
 def test_a_dry_run_signs_in_to_write_nowhere_and_promotes_nothing(image: dict[str, Any]) -> None:
     build = {step["name"]: step.get("if", "") for step in image["jobs"]["build"]["steps"]}
-    assert "inputs.push" in build["Sign in to the registry, to push"]
-    for name in ("Write the SBOM", "Attest where the image was built", "Write the image into MLflow"):
+    assert "inputs.push" in build["Sign in to push"]
+    for name in ("Write the SBOM", "Attest the build provenance", "Write the image into MLflow"):
         assert "steps.push.outputs.digest != ''" in build[name]
     assert "inputs.push" in image["jobs"]["promote"]["if"]
     assert image["env"]["PUSH"] == "${{ inputs.push }}"
