@@ -9,22 +9,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bridge.core.errors import BridgeError
-from bridge.image import actions
-from bridge.image.settings import ImageSettings
 
 if TYPE_CHECKING:
+    from bridge.image.settings import ImageSettings
     from bridge.image.workspace import Workspace
 
-image = typer.Typer(no_args_is_help=True, help="The steps of the workflow, as they run on the Actions runner.")
+image = typer.Typer(no_args_is_help=True, help="Run a step of the workflow, on an Actions runner.")
 
 
 @contextmanager
-def _step(name: str) -> Iterator[tuple[ImageSettings, "Workspace"]]:
+def _step(name: str) -> Iterator[tuple["ImageSettings", "Workspace"]]:
     """Give a step what it needs, time it, and turn our errors into the run's annotation.
 
     Programs that it starts inherit the variable by which `clean-up` finds them and their files if the step is killed.
     """
+    from bridge.image import actions
     from bridge.image.docker import RUN
+    from bridge.image.settings import ImageSettings
     from bridge.image.workspace import Workspace
 
     settings = ImageSettings()
@@ -44,9 +45,11 @@ def _step(name: str) -> Iterator[tuple[ImageSettings, "Workspace"]]:
 
 @image.command("sign-in")
 def sign_in(
-    failed: Annotated[bool, typer.Option("--failed", help="The registry did not take user and password.")] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Explain why the registry rejected user and password.")
+    ] = False,
 ) -> None:
-    """Choose how to sign in to the registry, or say all that is missing for it."""
+    """Choose how to sign in to the registry, or report every missing setting."""
     from bridge.image.steps.login import AccessSettings, sign_in_failed
     from bridge.image.steps.login import sign_in as run
 
@@ -59,7 +62,7 @@ def sign_in(
 
 @image.command("make-repository")
 def make_repository() -> None:
-    """Make the model's repository where Amazon ECR has none."""
+    """Create the model's repository in Amazon ECR if it is missing."""
     from bridge.image.steps.login import AccessSettings
     from bridge.image.steps.login import make_repository as run
 
@@ -69,7 +72,7 @@ def make_repository() -> None:
 
 @image.command()
 def resolve() -> None:
-    """Find the version in MLflow and look whether its image is there."""
+    """Find the version in MLflow, and check whether its image exists."""
     from bridge.image.steps.resolve import resolve as run
 
     with _step("resolve") as (settings, _):
@@ -96,7 +99,7 @@ def build() -> None:
 
 @image.command("smoke-test")
 def smoke_test() -> None:
-    """Start the image without network, and ask it."""
+    """Start the image without network, and test its answers."""
     from bridge.image.steps.smoke_test import smoke_test as run
 
     with _step("smoke-test") as (settings, workspace):
@@ -105,7 +108,7 @@ def smoke_test() -> None:
 
 @image.command()
 def push() -> None:
-    """Push what was tested."""
+    """Push the tested image."""
     from bridge.image.steps.push import hand_over_seconds
     from bridge.image.steps.push import push as run
 
@@ -116,7 +119,7 @@ def push() -> None:
 
 @image.command()
 def sbom() -> None:
-    """Write down what is in the pushed image."""
+    """Write an SBOM of the pushed image."""
     from bridge.image.steps.sbom import sbom as run
 
     with _step("sbom") as (_, workspace):
@@ -125,7 +128,7 @@ def sbom() -> None:
 
 @image.command("clean-up")
 def clean_up() -> None:
-    """Remove everything that this job's steps left on the runner, even if they were killed."""
+    """Remove what the steps of this job left on the runner, even if they were killed."""
     from bridge.image.steps.build import clean_up as run
 
     with _step("clean-up") as (_, workspace):
@@ -143,9 +146,9 @@ def promote() -> None:
 
 @image.command()
 def report(
-    failed: Annotated[bool, typer.Option("--failed", help="An earlier step of this job failed.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Report that an earlier step of this job failed.")] = False,
 ) -> None:
-    """Tell MLflow where the image is, or that there is none."""
+    """Write the image's address or the failure to MLflow's tags."""
     from bridge.image.steps.report import report_failed, report_pushed
 
     with _step("report") as (settings, workspace):
