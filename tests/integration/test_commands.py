@@ -29,7 +29,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def environment(settings: dict[str, str], mlflow_server: MlflowServer, folder: Path) -> dict[str, str]:
-    """The settings that bridge and commands have in common; the reconciler is off, so that nothing makes up for a loss."""
+    """The settings that bridge and commands have in common; the reconciler is off, and finds no lost event."""
     more = {"MLFLOW_TRACKING_URI": mlflow_server.url, "RECONCILE_INTERVAL": "0"}
     return settings | more | {"DATABASE_URL": f"sqlite:///{folder}/mlflow-bridge.db"}
 
