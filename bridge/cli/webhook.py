@@ -139,7 +139,10 @@ def create(api: "MlflowApi", settings: "Settings", url: str, name: str) -> tuple
     """
     from bridge.mlflow.webhooks import PATH, required_events, to_bridge
 
-    # 1. The address, which has our path if it has none.
+    # 1. The secret, without which the bridge accepts no delivery.
+    secret = _secret(settings)
+
+    # 2. The address, which has our path if it has none.
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -150,14 +153,14 @@ def create(api: "MlflowApi", settings: "Settings", url: str, name: str) -> tuple
     if parts.path in ("", "/"):
         url = parts._replace(path=PATH).geturl()
 
-    # 2. An existing webhook is updated.
+    # 3. An existing webhook is updated.
     events = required_events(settings.routes)
     for known in to_bridge(api.webhooks(), url):
         api.update_webhook(known.id, events=sorted({*events, *known.events}), active=True)
         return _read(api, known.id), False
 
-    # 3. Otherwise there is a new one.
-    return _read(api, _register(api, name, url, events, _secret(settings))), True
+    # 4. Otherwise there is a new one.
+    return _read(api, _register(api, name, url, events, secret)), True
 
 
 def find(api: "MlflowApi", selected: str | None) -> "Webhook":
