@@ -11,27 +11,25 @@ from bridge.core.dispatches import DispatchState
 if TYPE_CHECKING:
     from rich.console import Console
 
-deliveries = typer.Typer(no_args_is_help=True, help="What MLflow told the bridge, and what became of it.")
+deliveries = typer.Typer(no_args_is_help=True, help="List, show, replay and follow MLflow's deliveries.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Give it as JSON.")]
-DeliveryId = Annotated[str, typer.Argument(help="The delivery's id, as `list` and the bridge's log give it.")]
-Model = Annotated[str | None, typer.Option(help="The registered model's whole name.")]
-Version = Annotated[str | None, typer.Option(help="Its version.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON output.")]
+DeliveryId = Annotated[str, typer.Argument(metavar="ID", help="Id of the delivery, from `list` or the bridge's log.")]
+Model = Annotated[str | None, typer.Option(help="Full name of the registered model.")]
+Version = Annotated[str | None, typer.Option(help="Version of the model.")]
 
 
 @deliveries.command("list", epilog="Example: mlflow-bridge deliveries list --state failed --model iris")
 def list_(
-    state: Annotated[
-        DispatchState | None, typer.Option(help="Only those whose last dispatch is in this state.")
-    ] = None,
+    state: Annotated[DispatchState | None, typer.Option(help="State of the last dispatch.")] = None,
     model: Model = None,
     version: Version = None,
-    search: Annotated[str, typer.Option(help="A part of the model's name.")] = "",
-    before: Annotated[str | None, typer.Option(help="`next` of the last answer.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+    search: Annotated[str, typer.Option(help="Part of the model's name.")] = "",
+    before: Annotated[str | None, typer.Option(help="Start of the next page, as the previous page shows it.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Number of deliveries.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List deliveries, those first that came or were replayed last."""
+    """List deliveries, the most recently received or replayed first."""
     import asyncio
 
     from bridge.cli import ledger_access, rendering
@@ -57,7 +55,10 @@ def list_(
 
 @deliveries.command(epilog="Example: mlflow-bridge deliveries show 8f0847cb-24b7-4d3a-a5d7-d1b1ce0c22a9")
 def show(delivery_id: DeliveryId, as_json: AsJson = False) -> None:
-    """Show a delivery with each dispatch and GitHub's answers. Ends with status 1 where there is none of that id."""
+    """Show a delivery with its dispatches and GitHub's answers.
+
+    Exits with status 1 if there is no such delivery.
+    """
     import asyncio
 
     from bridge.cli import ledger_access, rendering
@@ -80,11 +81,11 @@ def show(delivery_id: DeliveryId, as_json: AsJson = False) -> None:
 
 @deliveries.command(epilog="Example: mlflow-bridge deliveries replay 8f0847cb-24b7-4d3a-a5d7-d1b1ce0c22a9")
 def replay(delivery_id: DeliveryId, as_json: AsJson = False) -> None:
-    """Send a delivery again by today's routes, as new dispatches; the running bridge sends them within 5 seconds.
+    """Dispatch a delivery again, by the current routes.
 
-    What of the delivery still waits is withdrawn.
+    The running bridge sends the new dispatches within 5 seconds. Pending dispatches of the delivery are withdrawn.
 
-    Ends with status 1 where there is none of that id, or where no route wants it any more.
+    Exits with status 1 if there is no such delivery, or if no route matches it any more.
     """
     import asyncio
     from collections.abc import Sequence
@@ -118,15 +119,19 @@ def replay(delivery_id: DeliveryId, as_json: AsJson = False) -> None:
 
 @deliveries.command(epilog="Example: mlflow-bridge deliveries follow --model iris --version 7 --timeout 1800")
 def follow(
-    delivery_id: Annotated[str | None, typer.Argument(help="The delivery's id; or give --model.")] = None,
+    delivery_id: Annotated[
+        str | None, typer.Argument(metavar="ID", help="Id of the delivery; alternatively use --model.")
+    ] = None,
     model: Model = None,
     version: Version = None,
-    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds after which to wait no longer.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds to wait.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Wait until the runs of a delivery end, also of one that is still to come; the bridge has to run meanwhile.
+    """Wait until the runs of a delivery end.
 
-    Ends with status 0 where they ended well, 1 where one didn't, 3 where they go on after --timeout.
+    The bridge has to be running. With --model, waits for the delivery, too.
+
+    Exits with status 0 if all runs succeeded, 1 if one did not, 3 after --timeout.
     """
     import asyncio
 

@@ -10,22 +10,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bridge.core.errors import BridgeError
-from bridge.image import actions
-from bridge.image.settings import ImageSettings
 
 if TYPE_CHECKING:
+    from bridge.image.settings import ImageSettings
     from bridge.image.workspace import Workspace
 
 image = typer.Typer(no_args_is_help=True, help="The steps of the workflow model-image.yml, for the Actions runner.")
 
 
 @contextmanager
-def _step(name: str) -> Iterator[tuple[ImageSettings, "Workspace"]]:
+def _step(name: str) -> Iterator[tuple["ImageSettings", "Workspace"]]:
     """Prepare a step, measure its time, and report our errors in an annotation and in the run's summary.
 
     Programs that it starts inherit the variable by which `clean-up` finds them and their files if the step is killed.
     """
+    from bridge.image import actions
     from bridge.image.docker import RUN
+    from bridge.image.settings import ImageSettings
     from bridge.image.workspace import Workspace
 
     settings = ImageSettings()

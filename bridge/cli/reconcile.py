@@ -11,15 +11,18 @@ from bridge.cli.output import print_json, report_errors
 def reconcile(
     since: Annotated[
         datetime,
-        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="The first moment to look at, in UTC."),
+        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], metavar="DATE", help="Start of the period (UTC)."),
     ],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be taken in.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Give it as JSON.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the missed events without dispatching them.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON output.")] = False,
 ) -> None:
-    """Take in the versions that MLflow has had since then and no delivery told of; the running bridge sends them.
+    """Find and dispatch events that no webhook reported.
 
-    Of aliases, those that moved since the bridge's own last look: MLflow doesn't say when one was set. What is younger
-    than two minutes is left to MLflow's own delivery.
+    The running bridge sends them. Versions are found since --since. Aliases are found that changed since the bridge's
+    own last check, because MLflow does not record when an alias was set. Events of the last two minutes are left to
+    MLflow's webhook.
     """
     import asyncio
 

@@ -1,11 +1,11 @@
-"""What a check found: a state, what was seen, and what to do about it in one line."""
+"""The result of a check: its state, what was found about what, and how to fix it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class FindingState(StrEnum):
-    """How bad it is."""
+    """How serious a finding is."""
 
     OK = "ok"
     WARNING = "warning"
@@ -35,19 +35,10 @@ def warning(check: str, subject: str, message: str, hint: str) -> Finding:
 
 
 def failed(check: str, subject: str, message: str, hint: str) -> Finding:
-    """No event becomes a run, or nobody is told of its end."""
+    """Events do not become runs, or the bridge cannot follow the runs to their end."""
     return Finding(FindingState.FAILED, check, subject, message, hint)
 
 
 def unknown(check: str, subject: str, message: str, hint: str = "") -> Finding:
-    """The check had no answer."""
+    """The check had no result."""
     return Finding(FindingState.UNKNOWN, check, subject, message, hint)
-
-
-def told(check: str, about: str, message: str) -> Finding:
-    """Give a failure out of one of our errors' messages: thing and cause, then the mend."""
-    for end in ("): ", ": "):
-        said, found, hint = message.partition(end)
-        if found:
-            return failed(check, about, said + end.rstrip(": "), hint)
-    return failed(check, about, message, "")

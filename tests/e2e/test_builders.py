@@ -146,7 +146,7 @@ def held(name: str) -> bool:
 def test_a_first_version_takes_its_packages_from_the_private_index_too(first: Pushed, workshop: Workshop) -> None:
     assert '/invocations answers {"predictions": ["A private greeting: 14"]}' in first.run.log
     assert blobs(first.asked, "PUT") == set(first.parts)
-    assert f"| Made by | <code>{LAYERED_RECIPE.replace('/', '&#47;')}</code> |" in first.run.summary
+    assert f"| Recipe | <code>{LAYERED_RECIPE.replace('/', '&#47;')}</code> |" in first.run.summary
     with workshop.api() as api:
         assert api.version(NAME, "1").tags["image.status"] == "pushed"
 
@@ -217,7 +217,7 @@ def test_a_model_that_layers_cannot_hold_is_built_by_mlflows_own_builder_and_the
     reason = "python_env.yaml requires more than its requirements.txt"
     assert annotations(run, "notice") == [f"{reason}, which builder layered does without"]
     assert "mlflow models build-docker, MLflow " in run.log
-    assert "| Made by | <code>mlflow&#45;build&#45;docker&#47;1</code> |" in run.summary
+    assert "| Recipe | <code>mlflow&#45;build&#45;docker&#47;1</code> |" in run.summary
 
 
 def test_with_a_package_index_set_such_a_model_is_refused_with_the_mend(workshop: Workshop, given: Given) -> None:

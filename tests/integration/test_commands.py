@@ -29,7 +29,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def environment(settings: dict[str, str], mlflow_server: MlflowServer, folder: Path) -> dict[str, str]:
-    """The settings that bridge and commands have in common; the reconciler is off, so that nothing mends a loss."""
+    """The settings that bridge and commands have in common; the reconciler is off, and finds no lost event."""
     more = {"MLFLOW_TRACKING_URI": mlflow_server.url, "RECONCILE_INTERVAL": "0"}
     return settings | more | {"DATABASE_URL": f"sqlite:///{folder}/mlflow-bridge.db"}
 
@@ -91,14 +91,14 @@ def test_create_registers_both_events_with_our_secret_and_tests_it(
         assert run("webhook", "test", made["id"]).returncode == 0
 
 
-def test_create_mends_the_webhook_that_is_there(
+def test_create_updates_an_existing_webhook(
     run: Run, environment: dict[str, str], folder: Path, mlflow_api: MlflowApi, webhooks: Callable[[], list[Webhook]]
 ) -> None:
     with BridgeServer(environment, folder) as bridge:
         url = f"{bridge.url}/webhook"
         mlflow_api.create_webhook("half", url, ["model_version.created"], SECRET, active=False)
-        mended = read(run("webhook", "create", url, "--json"))
-    assert mended["created"] is False
+        updated = read(run("webhook", "create", url, "--json"))
+    assert updated["created"] is False
     (webhook,) = webhooks()
     assert webhook.active
     assert set(webhook.events) == {"model_version.created", "model_version_alias.created"}
@@ -138,7 +138,7 @@ def test_a_rotation_loses_no_delivery(
         assert (first.returncode, first.stdout.splitlines()[-1]) == (0, "nothing was changed")
         early = run("webhook", "rotate", webhook.id, **both)
         assert early.returncode == 1
-        assert "the running bridge doesn't take today's MLFLOW_WEBHOOK_SECRET" in early.stdout
+        assert "nothing was changed" in early.stdout
         registry.acquire()  # what MLflow can't deliver while the bridge is down is another matter
         all_are_told()
     bridge._env |= both
@@ -147,7 +147,7 @@ def test_a_rotation_loses_no_delivery(
         second = run("webhook", "rotate", webhook.id, **both)
         assert second.returncode == 0, second.stdout
         assert "step 2 of 3, done" in second.stdout
-        assert "step 3 of 3, yours: in 6 minutes or later" in second.stdout
+        assert "in 6 minutes or later" in second.stdout
         time.sleep(2)  # the minute of MLflow's cache is a second here
         registry.acquire()
         all_are_told()

@@ -1,6 +1,8 @@
-"""Third-party actions wherever we name them: in our workflows, in our own action, and in the examples for users."""
+"""Third-party actions wherever we name them: in our workflows and in our own actions."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,9 @@ FILES = sorted(
     [
         *(ROOT / ".github/workflows").glob("*.yml"),
         *(ROOT / ".github/actions").glob("*/action.yml"),
-        *(ROOT / "docs/examples").glob("**/*.yml"),
     ]
 )
 PINNED = re.compile(r"uses: ([^./\s][^@\s]*)@([0-9a-f]{40}) # (v[0-9]\S*)")
-OWN = "owner/mlflow-actions-bridge/.github/workflows/model-image.yml"
 
 
 def name(path: Path) -> str:
@@ -42,8 +42,7 @@ def test_every_action_is_pinned_to_the_commit_of_the_release_that_its_comment_na
     pinned = PINNED.findall(text)
     assert len(remote) == len(pinned)
     for action, sha, tag in pinned:
-        if action != OWN:
-            assert (sha, tag) == (ACTIONS[action]["sha"], ACTIONS[action]["tag"]), action
+        assert (sha, tag) == (ACTIONS[action]["sha"], ACTIONS[action]["tag"]), action
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)
@@ -105,3 +104,16 @@ def test_every_step_after_the_choice_waits_for_what_was_chosen() -> None:
     choose, *others = read(SIGN_IN)["runs"]["steps"]
     assert choose["id"] == "choose"
     assert [step["name"] for step in others if "steps.choose.outputs." not in step.get("if", "")] == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "files"),
+    [
+        ("vendor.github-actions", sorted((ROOT / ".github/actions").glob("*/action.yml"))),
+        ("vendor.dependabot", [ROOT / ".github/dependabot.yml"]),
+    ],
+)
+def test_our_own_actions_and_dependabots_file_fit_their_schemas(schema: str, files: list[Path]) -> None:
+    program = Path(sys.executable).with_name("check-jsonschema")
+    done = subprocess.run([program, "--builtin-schema", schema, *files], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
