@@ -111,6 +111,7 @@ def smoke_test() -> None:
 @image.command()
 def push() -> None:
     """Push the image that was smoke-tested."""
+    from bridge.image import actions
     from bridge.image.steps.push import push as run
 
     with _step("push") as (settings, workspace):

@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ from typer.testing import CliRunner
 from bridge.cli import app
 from bridge.cli.workflow import FILE, REGISTRIES, RegistryName, render, secrets, variables
 from bridge.core.errors import BridgeError
-from bridge.image.registry.credentials import Given, SignInMethod, choose
-from bridge.image.steps.login import AccessSettings
+from bridge.image.registry.credentials import AccessSettings, SignInMethod, choose_sign_in
 
 ROOT = Path(__file__).parents[3]
 OUR_CALLER = ROOT / ".github/workflows/on-mlflow-event.yml"
@@ -53,7 +51,7 @@ def init(folder: Path, *options: str) -> tuple[int, str, str]:
     return done.exit_code, done.stdout, done.stderr
 
 
-def repository(registry: RegistryName) -> Given:
+def repository(registry: RegistryName) -> AccessSettings:
     """Return what a repository has that was set up with the examples that the command prints."""
     settings = {setting.name.lower(): setting.example for setting in variables(registry)}
     names = {setting.name for setting in secrets(registry)}
@@ -63,12 +61,12 @@ def repository(registry: RegistryName) -> Given:
         "has_aws_keys": "AWS_ACCESS_KEY_ID" in names,
         "actions_id_token_request_url": "https://token.example" if permitted == "write" else "",
     }
-    return AccessSettings.model_validate(settings | others).given()  # nothing of this machine's environment
+    return AccessSettings.model_validate(settings | others)  # nothing of this machine's environment
 
 
-def method(repository: Given) -> SignInMethod | None:
+def method(repository: AccessSettings) -> SignInMethod | None:
     try:
-        return choose(repository).way
+        return choose_sign_in(repository).method
     except BridgeError:
         return None
 
@@ -114,18 +112,18 @@ def test_every_method_without_a_stored_aws_key_has_a_registry() -> None:
 
 @pytest.mark.parametrize("registry", REGISTRIES)
 def test_with_the_printed_settings_the_run_signs_in(registry: RegistryName) -> None:
-    assert choose(repository(registry)).way is METHODS[registry]
+    assert choose_sign_in(repository(registry)).method is METHODS[registry]
 
 
 @pytest.mark.parametrize("registry", REGISTRIES)
 def test_no_printed_setting_is_superfluous(registry: RegistryName) -> None:
     full = repository(registry)
-    empty = Given(full.registry)
-    present = {field.name for field in fields(Given) if getattr(full, field.name) != getattr(empty, field.name)}
+    empty = AccessSettings.model_validate({"docker_registry": full.docker_registry})
+    present = {name for name in AccessSettings.model_fields if getattr(full, name) != getattr(empty, name)}
     superfluous = {
         name
-        for name in present - {"namespace"}
-        if method(replace(full, **{name: getattr(empty, name)})) is METHODS[registry]
+        for name in present - {"docker_namespace"}
+        if method(full.model_copy(update={name: getattr(empty, name)})) is METHODS[registry]
     }
     assert superfluous == set()
 
