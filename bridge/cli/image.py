@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bridge.image.settings import ImageSettings
     from bridge.image.workspace import Workspace
 
-image = typer.Typer(no_args_is_help=True, help="The steps of the workflow model-image.yml, for the Actions runner.")
+image = typer.Typer(no_args_is_help=True, help="Run a step of the workflow, on an Actions runner.")
 
 
 @contextmanager
@@ -131,7 +131,7 @@ def sbom() -> None:
 
 @image.command("clean-up")
 def clean_up() -> None:
-    """Remove everything that this job left on the runner, even if its steps were killed."""
+    """Remove what this job left on the runner, even if its steps were killed."""
     from bridge.image.steps.build import clean_up as run
 
     with _step("clean-up") as (_, workspace):

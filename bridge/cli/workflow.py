@@ -62,11 +62,11 @@ class Registry:
     permissions: tuple[tuple[str, str, str], ...] = ()
 
 
-_CHECKOUT: Final = ("contents", "read", "check out the bridge's code where it lives in this repository")
+_CHECKOUT: Final = ("contents", "read", "check out the bridge's code if it is in this repository")
 _PACKAGES: Final = (
     "packages",
     "write",
-    "push to GHCR, the default registry; docs/registries.md says what others need",
+    "push to GHCR, the default registry; docs/registries.md has the permissions for others",
 )
 _IDENTITY: Final = ("id-token", "write", "sign in without a key that is stored anywhere")
 

@@ -156,9 +156,12 @@ def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("attack", STOPPED)
 def test_an_attack_ends_at_a_limit_and_the_smoke_test_fails(attack: str, name: str) -> None:
     with started(f"{name}:{attack}") as container:
-        with pytest.raises(SmokeTestFailed):
+        with pytest.raises(SmokeTestFailed) as raised:
             smoke_test.ping(container, attack)
-        assert int(docker("wait", container.id).stdout) in (3, 128 + signal.SIGKILL)
+        code = int(docker("wait", container.id).stdout)
+        assert code in (3, 128 + signal.SIGKILL)
+        assert f"exit code {code}" in raised.value.message
+        assert ("memory" in raised.value.message) is (code != 3)
 
 
 @contextmanager

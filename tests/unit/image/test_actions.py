@@ -1,3 +1,4 @@
+import html
 import re
 from pathlib import Path
 
@@ -11,6 +12,18 @@ from bridge.image import actions
 def test_an_annotation_is_one_line_whatever_it_quotes(capsys: pytest.CaptureFixture[str]) -> None:
     actions.error("a:b,c", "100%\n::add-mask::x\r")
     assert capsys.readouterr().out == "::error title=a%3Ab%2Cc::100%25%0A::add-mask::x%0D\n"
+
+
+def test_an_annotation_has_the_hint_on_its_own_line(capsys: pytest.CaptureFixture[str]) -> None:
+    actions.error("t", "what happened", "what to do")
+    assert capsys.readouterr().out == "::error title=t::what happened%0AFix: what to do\n"
+
+
+@given(st.text())
+def test_escaped_text_is_neither_markdown_nor_html(text: str) -> None:
+    escaped = actions.escape(text)
+    assert html.unescape(escaped) == text or not text.isprintable()
+    assert set("|`<>[]()*_!~\n\r").isdisjoint(escaped)
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])) | st.just("##[add-mask]true"))

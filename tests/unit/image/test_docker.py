@@ -1,9 +1,11 @@
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
 from bridge.image import docker
+from bridge.image.docker import ContainerState
 from bridge.image.errors import BuildFailed, RegistryError, SmokeTestFailed
 from tests.unit.image.fake_programs import Programs
 
@@ -141,13 +143,44 @@ def test_a_push_without_a_digest_is_no_push(programs: Programs) -> None:
         docker.push("r/iris:7")
 
 
-def test_what_a_container_prints_is_read_only_so_far(programs: Programs) -> None:
+@pytest.mark.parametrize(
+    ("state", "words", "memory"),
+    [
+        (ContainerState(running=False, exit_code=3), ["exit code 3"], False),
+        (ContainerState(running=False, exit_code=139), ["SIGSEGV", "exit code 139"], False),
+        (ContainerState(running=False, exit_code=255), ["exit code 255"], False),
+        (ContainerState(running=False, exit_code=137), ["SIGKILL", "memory"], True),
+        (ContainerState(False, 137, out_of_memory=True, memory_limit=2 * 10**9), ["2.0 GB", "exit code 137"], True),
+        (ContainerState(running=True, out_of_memory=True), ["memory"], True),
+        (ContainerState(running=True), ["running"], False),
+    ],
+)
+def test_the_end_of_a_container_is_described_by_its_exit_code_signal_or_memory(
+    state: ContainerState, words: list[str], memory: bool
+) -> None:
+    assert [word for word in words if word not in state.describe()] == []
+    assert state.needs_memory is memory
+
+
+def test_the_state_is_what_docker_inspect_reports(programs: Programs) -> None:
+    state = {"Running": False, "ExitCode": 137, "OOMKilled": True, "Status": "exited"}
+    programs.say("docker wait", "137\n")
+    programs.say("docker container", json.dumps({"state": state, "memory": 2_000_000_000}))
+    assert docker.Container("0123abc").state() == ContainerState(False, 137, True, 2_000_000_000)
+
+
+def test_a_container_that_is_gone_has_no_state(programs: Programs) -> None:
+    programs.say("docker", status=1, err="no such container")
+    assert docker.Container("0123abc").state() is None
+
+
+def test_the_output_of_a_container_is_read_up_to_a_limit(programs: Programs) -> None:
     programs.say("docker", "0123abc\n")
     programs.say("docker info", MACHINE)
     container = docker.Container.start("r/iris:7", network=False)
     programs.say("docker", "x" * 1_000_000)
-    _, said = container.python("pass", timeout=30)
-    assert len(said) == 65_536
+    _, output = container.python("pass", timeout=30)
+    assert len(output) == 65_536
 
 
 def test_a_container_that_never_answers_is_given_up(programs: Programs) -> None:
