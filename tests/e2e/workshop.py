@@ -178,7 +178,10 @@ def jobs(run: Run) -> dict[str, str | None]:
 
 def annotations(run: Run, level: str) -> list[str]:
     """Give what the run's page says at that level."""
-    return [each.message for job in run.jobs for each in job.annotations if each.level == level]
+    # Message and hint, which are two lines, as in the error's own text.
+    return [
+        each.message.replace("\nFix: ", ": ") for job in run.jobs for each in job.annotations if each.level == level
+    ]
 
 
 @pytest.fixture(scope="session")
