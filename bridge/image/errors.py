@@ -44,5 +44,9 @@ class BuildFailed(BridgeError):
     """The image could not be built."""
 
 
+class ImageTooLarge(BridgeError):
+    """The image exceeds the input `size-limit`."""
+
+
 class SmokeTestFailed(BridgeError):
     """The built image doesn't serve its model."""

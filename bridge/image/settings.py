@@ -5,7 +5,6 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from bridge.image.builders.environment import Environment
 from bridge.image.errors import MissingSetting
 from bridge.image.naming import former_slug, repository, slug
 from bridge.image.registry.credentials import GHCR
@@ -84,10 +83,6 @@ class ImageSettings(BaseSettings):
         signer = self.bridge_repository
         other = f" --signer-repo {signer}" if signer and signer != self.github_repository else ""
         return f"--repo {self.github_repository}{other}"
-
-    def environment(self) -> Environment:
-        """Return how MLflow's builder installs the packages. Raises `InvalidInput`."""
-        return Environment.read(self.env_manager, install_java=self.install_java)
 
     def repositories(self, model: str) -> list[str]:
         """Return the image's name without a tag; before `resolve` has decided, the new and any former name.

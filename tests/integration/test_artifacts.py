@@ -1,4 +1,4 @@
-"""Listings and files with which a tracking server, or anyone who can write to its store, could block or break a run."""
+"""Listings and files by which a tracking server, or anyone who can write to its store, could block or break a run."""
 
 import gzip
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def holding(*files: dict[str, Any], content: Answer = lambda request: request.se
 
 
 def download(answer: Answer, to: Path) -> EvilServer:
-    """List and download the model as the steps do, and give the server with what it was asked."""
+    """List and download the model as the steps do, and return the server with the requests that it got."""
     with EvilServer(answer) as server, MlflowApi(server.url, token="t") as mlflow:
         model = ModelArtifacts(f"mlflow-artifacts:/{ROOT}", mlflow)
         model.describe(to / "description")

@@ -70,7 +70,7 @@ class Repository:
     timeout: float = 300.0
     """Seconds for one call of skopeo."""
 
-    def look(self, tag: str) -> RegistryImage | None:
+    def inspect(self, tag: str) -> RegistryImage | None:
         """Return the image of `tag`, or None if there is none. Raises `RegistryError`.
 
         GHCR and Docker Hub answer "denied" for a repository that nobody has pushed to yet. So with a sign-in, a refusal
@@ -128,7 +128,7 @@ class Repository:
     def tags(self) -> list[str]:
         """Return the repository's tags, none if there is no repository. Raises `RegistryError`.
 
-        With a sign-in, a refusal means that there is no repository, as for `look`.
+        With a sign-in, a refusal means that there is no repository, as for `inspect`.
         """
         return self._list() or []
 

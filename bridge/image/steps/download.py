@@ -58,7 +58,7 @@ def download(settings: ImageSettings, workspace: Workspace) -> None:
             if pulled:
                 pulled.result()
     # 4. Pass on the plan to the next steps.
-    metadata = metadata_in(workspace.model, java=settings.environment().install_java)
+    metadata = metadata_in(workspace.model, java=settings.install_java)
     workspace.write_plan(
         Plan(
             model=version.name,
@@ -99,7 +99,7 @@ def _reusable(
 ) -> Previous | None:
     with tempfile.TemporaryDirectory() as folder:
         artifacts.describe(Path(folder))
-        metadata = metadata_in(Path(folder), java=settings.environment().install_java)
+        metadata = metadata_in(Path(folder), java=settings.install_java)
         plan = layered.plan(Path(folder), metadata, base_image=builder.base_image, wheels_only=builder.wheels_only)
     base = engine.base(plan.base)
     previous = repository.previous(settings.previous) if settings.previous else None

@@ -116,7 +116,7 @@ class Promotion:
 
         Raises `ImageConflict` if the version's image isn't this model's, and `RegistryError`.
         """
-        image = self.repository.look(version)
+        image = self.repository.inspect(version)
         if image is None:
             return None
         source = self.mlflow.version(self.model, version).source or ""
@@ -140,7 +140,7 @@ class Promotion:
             self._set_tag(tag, image)
 
     def _set_tag(self, tag: str, image: RegistryImage) -> None:
-        current = self.repository.look(tag)
+        current = self.repository.inspect(tag)
         if current and current.labels.get(MODEL) != self.model:
             self.conflicts.append(self._conflict(tag))
             return

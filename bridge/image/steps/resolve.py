@@ -8,9 +8,8 @@ from pathlib import Path
 from bridge.core.errors import BridgeError
 from bridge.image import actions, docker
 from bridge.image.artifacts import ModelArtifacts, metadata_in
-from bridge.image.builders.choice import MLFLOW, Builder
+from bridge.image.builders.choice import MLFLOW, Builder, size_limit
 from bridge.image.builders.layered.assemble import plan as plan_layers
-from bridge.image.builders.size import size_limit
 from bridge.image.errors import DiskTooSmall, UnsupportedModel
 from bridge.image.labels import LAYERED_RECIPE, MODEL, RECIPE_LABEL
 from bridge.image.metadata import ModelMetadata
@@ -32,7 +31,6 @@ def resolve(settings: ImageSettings) -> None:
     # 1. Read all inputs first, so that a wrong one fails the run before anything else happens.
     target = Target.read(settings)
     size_limit(settings.size_limit)
-    settings.environment()
     builder = Builder.read(settings, target.inputs)
     with settings.mlflow() as mlflow:
         # 2. Find the version in MLflow, and its image in the registry.
@@ -71,7 +69,7 @@ def previous_image(repository: Repository, version: ModelVersion) -> str:
     number = int(version.version)
     for earlier in range(number - 1, max(number - 1 - _EARLIER_VERSIONS, 0), -1):
         try:
-            image = repository.look(str(earlier))
+            image = repository.inspect(str(earlier))
         except BridgeError as error:
             actions.say(f"no layers are reused: {error}")
             return ""
@@ -85,7 +83,7 @@ def _check_model(mlflow: MlflowApi, version: ModelVersion, settings: ImageSettin
     artifacts = ModelArtifacts(mlflow.artifact_uri(version.name, version.version), mlflow)
     with tempfile.TemporaryDirectory() as folder:
         sizes = artifacts.describe(Path(folder))
-        metadata = metadata_in(Path(folder), java=settings.environment().install_java)
+        metadata = metadata_in(Path(folder), java=settings.install_java)
         builder = choose_builder(builder, Path(folder), metadata)
     if not builder.layered:
         docker.check_mlflow(metadata.mlflow_version, metadata.python_version)

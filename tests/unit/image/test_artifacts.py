@@ -99,7 +99,7 @@ def test_an_address_with_more_than_a_path_is_refused(rest: str) -> None:
 
 
 @given(st.text(max_size=60))
-def test_any_address_is_followed_or_refused_by_an_error_of_ours(rest: str) -> None:
+def test_any_address_is_followed_or_refused_by_our_error(rest: str) -> None:
     for uri in (rest, f"mlflow-artifacts:{rest}", f"mlflow-artifacts://{rest}"):
         with suppress(BridgeError):
             _path_below_the_proxy(uri, "https://mlflow.example")

@@ -118,7 +118,7 @@ def test_a_name_that_never_changed_needs_no_decision(monkeypatch: pytest.MonkeyP
 
 def test_a_registry_that_fails_decides_nothing() -> None:
     class Failing(MemoryRepository):
-        def look(self, tag: str) -> RegistryImage | None:
+        def inspect(self, tag: str) -> RegistryImage | None:
             raise RegistryError("r.example/iris: the registry failed: run the job again")
 
     with pytest.raises(RegistryError):

@@ -24,13 +24,13 @@ def called(programs: Programs) -> list[str]:
 
 def test_a_tag_is_read_with_its_digest_and_labels(programs: Programs) -> None:
     says(programs, {"Digest": "sha256:1", "Labels": {"a": "b"}})
-    assert Repository(NAME).look("7") == RegistryImage("sha256:1", {"a": "b"})
+    assert Repository(NAME).inspect("7") == RegistryImage("sha256:1", {"a": "b"})
     assert called(programs)[-1] == f"docker://{NAME}:7"
 
 
 def test_an_image_without_labels_has_none(programs: Programs) -> None:
     says(programs, {"Digest": "sha256:1", "Labels": None})
-    assert Repository(NAME).look("7") == RegistryImage("sha256:1", {})
+    assert Repository(NAME).inspect("7") == RegistryImage("sha256:1", {})
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_an_image_without_labels_has_none(programs: Programs) -> None:
 )
 def test_a_tag_that_does_not_exist_is_none_and_no_error(programs: Programs, word: str) -> None:
     says(programs, status=1, err=f'level=fatal msg="reading manifest 7: {word}"')
-    assert Repository(NAME).look("7") is None
+    assert Repository(NAME).inspect("7") is None
 
 
 def test_nothing_to_copy_is_an_error(programs: Programs) -> None:
@@ -68,7 +68,7 @@ def test_a_refusal_without_a_sign_in_is_an_error(programs: Programs, tmp_path: P
     says(programs, status=1, err=word)
     (tmp_path / "config.json").write_text('{"auths": {"r.example": {}}}')
     with pytest.raises(RegistryError, match="user and password"):
-        Repository(NAME, docker_config=tmp_path).look("7")
+        Repository(NAME, docker_config=tmp_path).inspect("7")
 
 
 @pytest.mark.parametrize("word", REFUSALS)
@@ -78,7 +78,7 @@ def test_a_refusal_with_a_sign_in_means_a_repository_that_does_not_exist_yet(
     says(programs, status=1, err=word)
     (tmp_path / "config.json").write_text('{"auths": {"127.0.0.1:5000": {}}}')
     repository = Repository(NAME, docker_config=tmp_path)
-    assert repository.look("7") is None
+    assert repository.inspect("7") is None
     with pytest.raises(RegistryError, match="user and password"):
         repository.tag("sha256:1", "champion")
 
@@ -91,7 +91,7 @@ def test_a_refusal_in_a_repository_that_can_be_listed_never_means_that_the_tag_d
     programs.answer("skopeo", f"docker://{NAME}", json.dumps({"Tags": ["1"]}))
     (tmp_path / "config.json").write_text('{"auths": {"127.0.0.1:5000": {}}}')
     with pytest.raises(RegistryError):
-        Repository(NAME, docker_config=tmp_path).look("champion")
+        Repository(NAME, docker_config=tmp_path).inspect("champion")
 
 
 @pytest.mark.parametrize("model", ["denied", "forbidden", "unauthorized"])
@@ -110,7 +110,7 @@ def test_the_name_of_a_model_is_no_word_of_the_registrys(
     says(programs, status=1, err=words.format(model))
     (tmp_path / "config.json").write_text('{"auths": {"127.0.0.1:5000": {}}}')
     with pytest.raises(RegistryError):
-        Repository(name, docker_config=tmp_path).look("7")
+        Repository(name, docker_config=tmp_path).inspect("7")
     with pytest.raises(RegistryError):
         Repository(name, docker_config=tmp_path).tags()
 
@@ -121,7 +121,7 @@ def test_the_name_of_a_model_is_no_word_of_the_registrys(
 def test_any_other_failure_does_not_mean_that_the_tag_does_not_exist(programs: Programs, word: str) -> None:
     says(programs, status=1, err=word)
     with pytest.raises(RegistryError):
-        Repository(NAME, pauses=()).look("7")
+        Repository(NAME, pauses=()).inspect("7")
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_refusal_by_ecr_never_means_that_the_tag_does_not_exist(
     says(programs, status=1, err=word)
     (tmp_path / "config.json").write_text(json.dumps({"auths": {ECR: {}}}))
     with pytest.raises(RegistryError, match=r"denied|expired"):
-        Repository(f"{ECR}/demo/iris", tmp_path).look("7")
+        Repository(f"{ECR}/demo/iris", tmp_path).inspect("7")
 
 
 def test_the_tags_of_a_repository_are_read_and_a_missing_one_has_none(programs: Programs) -> None:
@@ -184,7 +184,7 @@ def test_the_tags_of_a_repository_are_read_and_a_missing_one_has_none(programs: 
 @pytest.mark.usefixtures("programs")
 def test_a_missing_program_is_named_in_the_hint() -> None:
     with pytest.raises(RegistryError, match="install skopeo"):
-        Repository(NAME).look("7")
+        Repository(NAME).inspect("7")
 
 
 def test_only_a_registry_on_this_machine_is_used_without_tls(programs: Programs) -> None:
@@ -196,7 +196,7 @@ def test_only_a_registry_on_this_machine_is_used_without_tls(programs: Programs)
         "r.example": False,
         "127.example": False,
     }.items():
-        Repository(f"{host}/iris").look("7")
+        Repository(f"{host}/iris").inspect("7")
         assert ("--tls-verify=false" in called(programs)) is plain, host
 
 

@@ -17,7 +17,7 @@ from bridge.image import docker
 from bridge.image.builders.choice import Builder
 from bridge.image.builders.layered import assemble as layered
 from bridge.image.builders.layered.plan import Previous
-from bridge.image.builders.size import ImageTooLarge
+from bridge.image.errors import ImageTooLarge
 from bridge.image.labels import LAYERED_RECIPE, RECIPE, RECIPE_LABEL
 from bridge.image.metadata import ModelMetadata
 from bridge.image.settings import ImageSettings

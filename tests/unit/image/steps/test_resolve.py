@@ -48,7 +48,7 @@ def test_a_registry_that_fails_while_earlier_images_are_checked_is_logged_and_st
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     class Failing(MemoryRepository):
-        def look(self, tag: str) -> RegistryImage | None:
+        def inspect(self, tag: str) -> RegistryImage | None:
             raise RegistryError("r.example/iris: the registry failed: run the job again")
 
     assert previous_image(Failing("r.example/iris"), version("7")) == ""
