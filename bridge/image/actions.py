@@ -53,7 +53,7 @@ def untrusted_output() -> Iterator[None]:
         print(f"\n::{token}::", flush=True)
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """Print one line of ours to the step's log. What it quotes can start neither a new line nor a command.
 
     The runner executes `::command::` at the start of a line, and its older form `##[command]` anywhere.

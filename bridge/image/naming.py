@@ -17,7 +17,7 @@ _SLUG_LENGTH = 100
 _HASHED = re.compile(r".*-[0-9a-f]{6,64}")
 """How a slug with a hash ends, in this release or an earlier one. No model's own name may be used as such a slug."""
 _HASH_LENGTH, _FORMER_HASH_LENGTH = 16, 6
-"""Hexadecimal digits of SHA-256. A collision of six digits is found in seconds."""
+"""Hexadecimal digits of SHA-256. A collision of six digits takes seconds to find."""
 
 
 class InvalidImageName(BridgeError):

@@ -18,12 +18,12 @@ def build(settings: ImageSettings, workspace: Workspace) -> None:
     image_id = build_image(plan, settings, workspace, now)
     check_size(plan.tag, docker.image_size(plan.tag), size_limit(settings.size_limit))
     workspace.write_image_id(image_id)
-    actions.say(f"built {plan.tag}: {image_id}")
+    actions.log(f"built {plan.tag}: {image_id}")
 
 
 def _build_with_mlflow(plan: Plan, settings: ImageSettings, workspace: Workspace, now: datetime) -> str:
     unlabelled = _unlabelled(workspace)
-    actions.say(f"mlflow models build-docker, MLflow {plan.metadata.mlflow_version}")
+    actions.log(f"mlflow models build-docker, MLflow {plan.metadata.mlflow_version}")
     docker.build_with_mlflow(
         workspace.model,
         unlabelled,
@@ -47,7 +47,7 @@ def _build_layered(plan: Plan, settings: ImageSettings, workspace: Workspace, no
         previous=workspace.previous(),
         secrets=build_secrets(settings),
     )
-    actions.say(f"requirements: {f'layers of {image.reused}' if image.reused else 'installed'}")
+    actions.log(f"requirements: {f'layers of {image.reused}' if image.reused else 'installed'}")
     image_id = image.load()
     docker.tag(image_id, plan.tag)
     return image_id

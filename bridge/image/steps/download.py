@@ -71,7 +71,7 @@ def download(settings: ImageSettings, workspace: Workspace) -> None:
             builder=builder,
         )
     )
-    actions.say(f"downloaded {version.name!r} version {version.version}")
+    actions.log(f"downloaded {version.name!r} version {version.version}")
 
 
 def pull_layers(
@@ -91,7 +91,7 @@ def pull_layers(
             engine.pull(image)
             workspace.write_previous(previous)
     except BridgeError as error:
-        actions.say(f"no layers are reused: {error}")
+        actions.log(f"no layers are reused: {error}")
 
 
 def _reusable(
@@ -104,9 +104,9 @@ def _reusable(
     base = engine.base(plan.base)
     previous = repository.previous(settings.previous) if settings.previous else None
     if previous is None:
-        actions.say("no layers are reused: there is no layered image of an earlier version")
+        actions.log("no layers are reused: there is no layered image of an earlier version")
         return None
     if not previous.below_the_model(base, plan.key(base)):
-        actions.say(f"no layers are reused: {repository.name}@{settings.previous} has another base or requirements")
+        actions.log(f"no layers are reused: {repository.name}@{settings.previous} has another base or requirements")
         return None
     return previous

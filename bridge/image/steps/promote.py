@@ -154,7 +154,7 @@ class Promotion:
                     "the tags of aliases from that setting"
                 )
                 return
-            actions.say(f"{self.repository.name}:{tag} is now {image.digest}")
+            actions.log(f"{self.repository.name}:{tag} is now {image.digest}")
         self.tags.append(tag)
 
     def _conflict(self, tag: str) -> ImageConflict:

@@ -43,7 +43,7 @@ def push(settings: ImageSettings, workspace: Workspace) -> None:
     workspace.write_digest(digest)
     actions.output("name", plan.repository)
     actions.output("digest", digest)
-    actions.say(f"{plan.tag} is {digest}")
+    actions.log(f"{plan.tag} is {digest}")
 
 
 def push_tested(repository: Repository, plan: Plan, tested: str, parts: Path | None = None) -> str:

@@ -33,7 +33,7 @@ def report_failed(settings: ImageSettings, workspace: Workspace) -> None:
             with settings.mlflow() as mlflow:
                 write_status(mlflow, target.find(mlflow), FAILED, repositories, settings.run_url)
     except BridgeError as error:
-        actions.say(f"could not write the status into MLflow: {error}")
+        actions.log(f"could not write the status into MLflow: {error}")
     if pushed:
         actions.summary(
             "The image was pushed, but a later step failed. To run the missing steps, run the workflow with force."

@@ -35,7 +35,7 @@ def resolve(settings: ImageSettings) -> None:
     with settings.mlflow() as mlflow:
         # 2. Find the version in MLflow, and its image in the registry.
         version = target.find(mlflow)
-        actions.say(f"model {version.name!r} version {version.version} from {version.source}")
+        actions.log(f"model {version.name!r} version {version.version} from {version.source}")
         repository = repository_of(settings, version.name)
         existing = image_to_keep(
             repository,
@@ -47,7 +47,7 @@ def resolve(settings: ImageSettings) -> None:
         # 3. Without an image, refuse now what can't be built later.
         if existing is None:
             builder = _check_model(mlflow, version, settings, builder)
-    actions.say(f"{repository.name}:{version.version} {'already exists' if existing else 'will be built'}")
+    actions.log(f"{repository.name}:{version.version} {'already exists' if existing else 'will be built'}")
     # 4. Pass on the result to the next jobs.
     actions.output("version", version.version)
     actions.output("group", slug(version.name))
@@ -71,7 +71,7 @@ def previous_image(repository: Repository, version: ModelVersion) -> str:
         try:
             image = repository.inspect(str(earlier))
         except BridgeError as error:
-            actions.say(f"no layers are reused: {error}")
+            actions.log(f"no layers are reused: {error}")
             return ""
         if image and (image.labels.get(MODEL), image.labels.get(RECIPE_LABEL)) == (version.name, LAYERED_RECIPE):
             return image.digest
@@ -87,7 +87,7 @@ def _check_model(mlflow: MlflowApi, version: ModelVersion, settings: ImageSettin
         builder = choose_builder(builder, Path(folder), metadata)
     if not builder.layered:
         docker.check_mlflow(metadata.mlflow_version, metadata.python_version)
-    actions.say(f"MLflow {metadata.mlflow_version}, Python {metadata.python_version}, {sum(sizes.values()):,} bytes")
+    actions.log(f"MLflow {metadata.mlflow_version}, Python {metadata.python_version}, {sum(sizes.values()):,} bytes")
     check_disk(sum(sizes.values()), shutil.disk_usage(Path.cwd()).free)
     return builder
 

@@ -89,7 +89,7 @@ def sbom(workspace: Workspace) -> None:
     if not packages:
         raise BuildFailed(f"{plan.tag} has no list of packages for an SBOM", _WITHOUT)
     path.write_text(document(plan, digest, packages, datetime.now(UTC)), encoding="utf-8")
-    actions.say(f"{plan.repository}@{digest} has {len(packages)} packages")
+    actions.log(f"{plan.repository}@{digest} has {len(packages)} packages")
     actions.output("path", str(path))
 
 

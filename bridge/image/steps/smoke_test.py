@@ -65,9 +65,9 @@ def smoke_test(settings: ImageSettings, workspace: Workspace) -> None:
             status, output = container.python(_INVOKE, stdin=example.read_bytes(), timeout=_ANSWER)
             if status:
                 raise _failure(container, f"{plan.tag} did not answer its own serving example", output)
-            actions.say(f"/invocations answered {_short(output)}")
+            actions.log(f"/invocations answered {_short(output)}")
     except SmokeTestFailed:
-        actions.say("last lines of the container's log:")
+        actions.log("last lines of the container's log:")
         container.show_log()
         raise
     finally:
@@ -80,7 +80,7 @@ def ping(container: Container, name: str) -> None:
     status, output = container.python(_PING, str(_START), timeout=_START + 30)
     if status:
         raise _failure(container, f"{name} did not answer /ping", output)
-    actions.say(f"/ping answered after {time.monotonic() - started:.1f} s")
+    actions.log(f"/ping answered after {time.monotonic() - started:.1f} s")
 
 
 def _failure(container: Container, message: str, output: str) -> SmokeTestFailed:

@@ -31,7 +31,7 @@ def test_a_line_of_ours_never_starts_a_command(text: str) -> None:
     lines: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("builtins.print", lambda line, **_: lines.append(line))
-        actions.say(text)
+        actions.log(text)
     assert len(lines) == 1
     assert len(lines[0].splitlines()) <= 1
     assert lines[0].startswith("  ")
