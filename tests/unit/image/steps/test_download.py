@@ -38,8 +38,8 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def mlflow(**tags: str) -> respx.Route:
     """Let MLflow have the version, in a store without a proxy; give the route on which tags are set."""
-    said = [{"key": key, "value": value} for key, value in tags.items()]
-    version = {"name": "iris", "version": "7", "source": "models:/m-7", "tags": said}
+    entries = [{"key": key, "value": value} for key, value in tags.items()]
+    version = {"name": "iris", "version": "7", "source": "models:/m-7", "tags": entries}
     api = f"{MLFLOW}/api/2.0/mlflow/model-versions"
     respx.get(f"{api}/get").respond(json={"model_version": version})
     respx.get(f"{api}/get-download-uri").respond(json={"artifact_uri": "s3://bucket/model"})
@@ -48,7 +48,7 @@ def mlflow(**tags: str) -> respx.Route:
 
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, RegistryImage]:
-    """Images by tag, of the one repository that there is."""
+    """Images by tag, of the only repository."""
     held: dict[str, RegistryImage] = {}
     monkeypatch.setattr(downloading, "repository_of", lambda *_: MemoryRepository(IRIS, images=held))
     return held

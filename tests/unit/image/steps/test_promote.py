@@ -97,7 +97,7 @@ def test_latest_passes_over_a_version_of_somebody_else_and_is_an_error() -> None
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[tuple[str, str]]]:
-    """Run the whole step on what is given; give what it has written into MLflow."""
+    """Run the whole step; return what it has written into MLflow."""
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
 
     def run(
@@ -115,8 +115,7 @@ def written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., li
 
 def test_the_digest_of_this_run_is_written_into_mlflow(written: Callable[..., list[tuple[str, str]]]) -> None:
     held = registry(v1=image("1"))
-    said = written(held, digest=image("1").digest)
-    assert ("image.uri", f"r.example/iris@{image('1').digest}") in said
+    assert ("image.uri", f"r.example/iris@{image('1').digest}") in written(held, digest=image("1").digest)
 
 
 @pytest.mark.parametrize("digest", ["", "sha256:what this run pushed"])

@@ -65,7 +65,7 @@ def outputs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., di
         monkeypatch.setenv("GITHUB_OUTPUT", str(file))
         monkeypatch.setattr(ImageSettings, "mlflow", lambda _: MemoryMlflow(version("7")))
         monkeypatch.setattr(resolving, "repository_of", lambda *_: MemoryRepository(name, images=held))
-        monkeypatch.setattr(resolving, "_check_model", lambda *given: given[-1])
+        monkeypatch.setattr(resolving, "_check_model", lambda *arguments: arguments[-1])
         resolve(ImageSettings(model="iris", version="7", **values))
         lines = file.read_text().splitlines()
         return {lines[at].partition("<<")[0]: lines[at + 1] for at in range(0, len(lines), 3)}
@@ -73,27 +73,27 @@ def outputs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., di
     return run
 
 
-def test_what_is_found_is_handed_on_by_its_digest(outputs: Callable[..., dict[str, str]]) -> None:
+def test_an_existing_image_is_passed_on_by_its_digest(outputs: Callable[..., dict[str, str]]) -> None:
     held = {"7": image("7")}
-    said = outputs(held)
-    assert (said["build"], said["digest"]) == ("false", image("7").digest)
-    said = outputs(held, force=True)
-    assert (said["build"], said["digest"]) == ("true", "")
+    results = outputs(held)
+    assert (results["build"], results["digest"]) == ("false", image("7").digest)
+    results = outputs(held, force=True)
+    assert (results["build"], results["digest"]) == ("true", "")
 
 
 @pytest.mark.parametrize(("name", "former"), [("r.example/iris", "false"), ("r.example/iris-0123af", "true")])
-def test_the_repository_is_handed_on_as_the_choice_of_its_name(
+def test_the_repository_is_passed_on_as_the_choice_of_its_name(
     outputs: Callable[..., dict[str, str]], name: str, former: str
 ) -> None:
     assert outputs({}, name)["former_name"] == former
 
 
-@pytest.mark.parametrize("given", [{}, {"attested": True}, {"force": True}])
+@pytest.mark.parametrize("values", [{}, {"attested": True}, {"force": True}])
 def test_only_an_image_that_nobody_attests_takes_layers_of_an_earlier_one(
-    outputs: Callable[..., dict[str, str]], given: dict[str, bool]
+    outputs: Callable[..., dict[str, str]], values: dict[str, bool]
 ) -> None:
     held = {"6": layered_image("6")}
-    assert outputs(held, builder="layered", **given)["previous"] == ("" if given else held["6"].digest)
+    assert outputs(held, builder="layered", **values)["previous"] == ("" if values else held["6"].digest)
 
 
 METADATA = ModelMetadata("3.17.2", "3.11.7", has_serving_example=False)

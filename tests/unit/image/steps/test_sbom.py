@@ -105,7 +105,7 @@ def test_the_document_names_the_image_by_its_digest_and_the_model() -> None:
     report = valid(document(PLAN, DIGEST, contents(tar(metadata("A.b_c", "1!2"))), NOW))
     image = report["metadata"]["component"]
     assert (image["type"], image["name"], image["version"]) == ("container", "r.example/iris", DIGEST)
-    components = {each["bom-ref"]: each for each in report["components"]}
+    components = {component["bom-ref"]: component for component in report["components"]}
     assert components["model"]["name"] == "模型 <b>"
     assert components["pkg:pypi/a-b-c@1%212"]["name"] == "A.b_c"
 
@@ -125,7 +125,7 @@ def test_the_document_names_the_image_by_its_digest_and_the_model() -> None:
 )
 def test_a_package_has_the_license_that_its_metadata_names(headers: str, license: dict[str, Any] | None) -> None:
     report = valid(document(PLAN, DIGEST, contents(tar(metadata("a", "1", headers=headers))), NOW))
-    component = next(each for each in report["components"] if each["name"] == "a")
+    component = next(entry for entry in report["components"] if entry["name"] == "a")
     assert component.get("licenses") == ([license] if license else None)
 
 
@@ -135,7 +135,7 @@ def test_a_package_depends_on_what_it_requires_without_its_extras_in_its_own_fol
     report = valid(
         document(PLAN, DIGEST, contents(tar(files | {"x/d.dist-info/METADATA": "Name: b-b\nVersion: 9\n"})), NOW)
     )
-    depends = {each["ref"]: each.get("dependsOn", []) for each in report["dependencies"]}
+    depends = {entry["ref"]: entry.get("dependsOn", []) for entry in report["dependencies"]}
     assert depends["pkg:pypi/a@1"] == ["pkg:pypi/b-b@2"]
     assert depends["pkg:pypi/c@3"] == []
     assert {"model", "pkg:pypi/a@1", "pkg:pypi/b-b@9"} < set(depends[f"r.example/iris@{DIGEST}"])
@@ -146,7 +146,7 @@ def test_a_package_has_the_hashes_of_its_record_and_of_an_archive_that_is_no_ind
     origin = {"archive_info": {"hashes": {"sha256": archive}}, "url": "https://me:hush@one.example/a.whl"}
     files = metadata("a", "1", **{"RECORD": "a.py,sha256=x,1\n", "direct_url.json": json.dumps(origin)})
     text = document(PLAN, DIGEST, contents(tar(files)), NOW)
-    component = next(each for each in valid(text)["components"] if each["name"] == "a")
+    component = next(entry for entry in valid(text)["components"] if entry["name"] == "a")
     assert component["hashes"] == [{"alg": "SHA-256", "content": archive}]
     (record,) = component["components"]
     assert record["hashes"][0]["content"] == hashlib.sha256(b"a.py,sha256=x,1\n").hexdigest()
@@ -230,7 +230,7 @@ def test_the_container_that_is_read_is_never_started_and_is_removed(
     sbom(pushed)
     assert [arguments[0] for _, arguments, _, _ in programs.calls] == ["create", "export", "rm"]
     path = Path((tmp_path / "outputs").read_text().splitlines()[1])
-    assert [each["name"] for each in valid(path.read_text())["components"]] == ["a", "模型 <b>"]
+    assert [entry["name"] for entry in valid(path.read_text())["components"]] == ["a", "模型 <b>"]
 
 
 def test_an_image_without_a_list_of_packages_gets_no_document(programs: Programs, pushed: Workspace) -> None:
