@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from bridge.core import limits
 from bridge.image import sandbox
 from bridge.image.actions import untrusted_output
 from bridge.image.errors import BuildFailed, RegistryError, SmokeTestFailed, UnsupportedModel
@@ -39,8 +40,6 @@ _PACKAGES = ("--no-config", "--no-build", "--exclude-newer", PACKAGES_UNTIL)
 """Only wheels, because building from source runs the package's code; any uv.toml on the runner is ignored."""
 
 LOCAL = ("--env-manager", "local")
-_MAX_OUTPUT = 1 << 16
-"""Bytes that are read from a program in a container."""
 _END_SECONDS = 2.0
 """Seconds after which a container whose server just died is expected to have ended, too."""
 
@@ -282,8 +281,8 @@ def _bounded(process: subprocess.Popen[bytes], timeout: float) -> tuple[int, str
     timer = threading.Timer(timeout, stop)
     timer.start()
     try:
-        output = process.stdout.read(_MAX_OUTPUT) if process.stdout else b""
-        if len(output) == _MAX_OUTPUT:
+        output = process.stdout.read(limits.MAX_CONTAINER_OUTPUT) if process.stdout else b""
+        if len(output) == limits.MAX_CONTAINER_OUTPUT:
             process.kill()
         status = process.wait()
     finally:

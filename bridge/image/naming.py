@@ -6,14 +6,13 @@ Source: OCI distribution specification 1.1, "Pulling manifests", for path compon
 import hashlib
 import re
 
+from bridge.core import limits
 from bridge.core.errors import BridgeError
 
 _PATH_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _REGISTRY = re.compile(r"(?=.*[.:]|localhost$)(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
 """Without a dot or a port, a name such as `harbor` would mean an account at Docker Hub."""
-_SLUG_LENGTH = 100
-"""Characters of a slug without its hash; registries allow 255 for the whole repository name."""
 _HASHED = re.compile(r".*-[0-9a-f]{6,64}")
 """How a slug with a hash ends, in this release or an earlier one. No model's own name may be used as such a slug."""
 _HASH_LENGTH, _FORMER_HASH_LENGTH = 16, 6
@@ -70,9 +69,9 @@ def alias_tag(alias: str) -> str | None:
 
 
 def _is_plain(model: str) -> bool:
-    return bool(_PATH_COMPONENT.fullmatch(model)) and len(model) <= _SLUG_LENGTH
+    return bool(_PATH_COMPONENT.fullmatch(model)) and len(model) <= limits.MAX_SLUG
 
 
 def _hashed(model: str, digits: int) -> str:
-    remainder = re.sub(r"[^a-z0-9]+", "-", model.lower())[:_SLUG_LENGTH].strip("-")
+    remainder = re.sub(r"[^a-z0-9]+", "-", model.lower())[: limits.MAX_SLUG].strip("-")
     return f"{remainder or 'model'}-{hashlib.sha256(model.encode('utf-8', 'surrogatepass')).hexdigest()[:digits]}"

@@ -13,7 +13,7 @@ import tarfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import IO
@@ -27,8 +27,9 @@ from cyclonedx.model.license import License
 from cyclonedx.output import make_outputter
 from cyclonedx.schema import OutputFormat, SchemaVersion
 from packageurl import PackageURL
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 
+from bridge.core import limits
 from bridge.core.text import read_json
 from bridge.image import actions, docker
 from bridge.image.errors import BuildFailed
@@ -45,16 +46,7 @@ _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+:~!_-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REQUIRED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_OPTIONAL = re.compile(r";.*\bextra\b", re.DOTALL)
-_MAX_PACKAGES = 5_000
-_MAX_DEPENDENCIES = 50_000
-"""Both are ten times as many as large images have, and still written in less than a minute."""
-_MAX_STATUS = 64 << 20
-"""Bytes of Debian's list of packages; its whole archive fits."""
-_MAX_METADATA = 256 << 10
-_MAX_RECORD = 16 << 20
-_MAX_LICENSE = 200
-"""Characters. Some packages have the license's whole text in the field for its name."""
+_EXTRA = re.compile(r"\bextra\b")
 _WITHOUT = "set the input sbom to false"
 _NAMESPACE = uuid.UUID("7a3c1f8e-2b7d-5c94-9a51-0d6c8a1e4b52")
 """For serial numbers: the same image always has the same one."""
@@ -116,7 +108,11 @@ def _files(image: str) -> Iterator[IO[bytes]]:
 class _PythonMetadata:
     """What the files of one `.dist-info` or `.egg-info` contain."""
 
-    headers: str = ""
+    name: str = ""
+    version: str = ""
+    license: str = ""
+    requires: list[NormalizedName] = field(default_factory=list)
+    """Names of other packages."""
     archive: str = ""
     record: str = ""
 
@@ -131,13 +127,24 @@ class _Lists:
     """The fields of each package."""
     distribution: str = ""
     """Such as `debian-12`."""
+    requirements: int = 0
+    """Of all Python packages."""
+
+    def check(self) -> None:
+        """Raise `BuildFailed` if there is too much, as soon as there is: before it takes memory and time."""
+        if len(self.python) + len(self.debian) > limits.MAX_PACKAGES or self.requirements > limits.MAX_DEPENDENCIES:
+            raise BuildFailed(
+                f"the image has more than {limits.MAX_PACKAGES:,} packages, or they have more than "
+                f"{limits.MAX_DEPENDENCIES:,} requirements",
+                _WITHOUT,
+            )
 
 
 def contents(files: IO[bytes]) -> list[Package]:
     """Return the packages in a file system, which is read as a tar; sorted by package URL.
 
-    Other files are skipped, as are invalid names and versions. Raises `BuildFailed` if there are
-    too many packages or dependencies, and `tarfile.TarError`.
+    Other files are skipped, as are invalid names and versions. Raises `BuildFailed` if there are too many packages or
+    requirements, and `tarfile.TarError`.
     """
     lists = _Lists()
     with tarfile.open(fileobj=files, mode="r|") as archive:
@@ -145,8 +152,6 @@ def contents(files: IO[bytes]) -> list[Package]:
             file = archive.extractfile(member) if member.isreg() else None
             if file:
                 _read(lists, member.name.removeprefix("./"), file, member.size)
-            if len(lists.python) + len(lists.debian) > _MAX_PACKAGES:
-                raise BuildFailed(f"the image has more than {_MAX_PACKAGES:,} packages", _WITHOUT)
     packages: dict[str, Package] = {}
     for package in (*_python_packages(lists), *_debian_packages(lists)):
         packages.setdefault(package.url.to_string(), package)
@@ -157,51 +162,65 @@ def _read(lists: _Lists, name: str, file: IO[bytes], size: int) -> None:
     if match := _PYTHON.fullmatch(name):
         metadata = lists.python.setdefault((match["site"], match["folder"]), _PythonMetadata())
         if match["file"] == "RECORD":
-            metadata.record = hashlib.sha256(file.read()).hexdigest() if size <= _MAX_RECORD else ""
+            metadata.record = hashlib.sha256(file.read()).hexdigest() if size <= limits.MAX_PACKAGE_RECORD else ""
         elif match["file"] == "direct_url.json":
-            metadata.archive = _archive_hash(file.read(_MAX_METADATA))
+            metadata.archive = _archive_hash(file.read(limits.MAX_PACKAGE_METADATA))
         else:
-            metadata.headers = _text(file, _MAX_METADATA)
+            _read_headers(metadata, _text(file, limits.MAX_PACKAGE_METADATA))
+            lists.requirements += len(metadata.requires)
+        lists.check()
     elif _DEBIAN.fullmatch(name):
-        for paragraph in _text(file, _MAX_STATUS).split("\n\n"):
+        for paragraph in _text(file, limits.MAX_DEBIAN_STATUS).split("\n\n"):
             pairs = re.findall(r"^(Package|Version|Architecture|Status):(.*)$", paragraph, re.MULTILINE)
             fields = {key: value.strip(" ") for key, value in pairs}
             installed = fields.get("Status", "install ok installed").endswith(" installed")
             if installed and _is_package(fields.get("Package", ""), fields.get("Version", "")):
                 lists.debian.append(fields)
+                lists.check()
     elif name == _RELEASE:
         release = dict(
-            re.findall(r'^(ID|VERSION_ID)="?([a-z0-9._-]{1,64})"?$', _text(file, _MAX_METADATA), re.MULTILINE)
+            re.findall(
+                r'^(ID|VERSION_ID)="?([a-z0-9._-]{1,64})"?$', _text(file, limits.MAX_PACKAGE_METADATA), re.MULTILINE
+            )
         )
         lists.distribution = "-".join(release[key] for key in ("ID", "VERSION_ID") if key in release)
 
 
+def _read_headers(metadata: _PythonMetadata, text: str) -> None:
+    headers = email.parser.HeaderParser().parsestr(text)
+    name, version = str(headers["Name"] or ""), str(headers["Version"] or "")
+    if not _is_package(name, version):
+        return
+    metadata.name, metadata.version, metadata.license = name, version, _license(headers)
+    for value in headers.get_all("Requires-Dist", []):
+        requirement, _, marker = str(value).partition(";")
+        match = _REQUIRED.match(requirement)
+        if match and not _EXTRA.search(marker):
+            metadata.requires.append(canonicalize_name(match.group()))
+
+
 def _python_packages(lists: _Lists) -> Iterator[Package]:
-    packages = []
-    count = 0
-    urls: dict[tuple[str, str], str] = {}
-    for (site, _), metadata in lists.python.items():
-        headers = email.parser.HeaderParser().parsestr(metadata.headers)
-        name, version = str(headers["Name"] or ""), str(headers["Version"] or "")
-        if not _is_package(name, version):
-            continue
-        url = PackageURL("pypi", name=canonicalize_name(name), version=version)
-        urls[site, canonicalize_name(name)] = url.to_string()
-        package = Package(url, name, version, _license(headers), metadata.archive, metadata.record)
-        requirements = [str(value) for value in headers.get_all("Requires-Dist", [])]
-        names = [
-            canonicalize_name(match.group())
-            for requirement in requirements
-            if not _OPTIONAL.search(requirement) and (match := _REQUIRED.match(requirement))
-        ]
-        packages.append((site, package, names))
-        count += len(names)
-        if count > _MAX_DEPENDENCIES:
-            raise BuildFailed(f"the image's packages have more than {_MAX_DEPENDENCIES:,} requirements", _WITHOUT)
-    for site, package, names in packages:
-        # Python finds what a package requires in the same folder; what isn't there was for another platform.
-        requires = frozenset(urls[site, name] for name in names if (site, name) in urls)
-        yield replace(package, requires=requires)
+    installed = {place: metadata for place, metadata in lists.python.items() if metadata.name}
+    urls = {
+        (site, canonicalize_name(metadata.name)): _python_url(metadata).to_string()
+        for (site, _), metadata in installed.items()
+    }
+    for (site, _), metadata in installed.items():
+        # Python imports from the same folder. What isn't there is only required on another platform.
+        requires = frozenset(urls[site, name] for name in metadata.requires if (site, name) in urls)
+        yield Package(
+            url=_python_url(metadata),
+            name=metadata.name,
+            version=metadata.version,
+            license=metadata.license,
+            archive=metadata.archive,
+            record=metadata.record,
+            requires=requires,
+        )
+
+
+def _python_url(metadata: _PythonMetadata) -> PackageURL:
+    return PackageURL("pypi", name=canonicalize_name(metadata.name), version=metadata.version)
 
 
 def _debian_packages(lists: _Lists) -> Iterator[Package]:
@@ -229,7 +248,9 @@ def _license(headers: email.message.Message) -> str:
         str(headers["License"] or ""),
         *(value.rpartition(" :: ")[2] for value in classifiers if value.startswith("License :: ")),
     ]
-    usable = (text for text in candidates if 0 < len(text) <= _MAX_LICENSE and text.isprintable() and text.strip())
+    usable = (
+        text for text in candidates if 0 < len(text) <= limits.MAX_LICENSE and text.isprintable() and text.strip()
+    )
     return next((text for text in usable if text != "UNKNOWN"), "")
 
 
