@@ -142,10 +142,6 @@ class Images:
         return self.build(ROOT, "bridge", "--build-arg", f"BASE_IMAGE={base_image()}")
 
     @cached_property
-    def github(self) -> str:
-        return self.build(ROOT, "github", "--build-arg", f"BASE_IMAGE={base_image()}", "--target", "github")
-
-    @cached_property
     def tracking(self) -> str:
         return self.build(ROOT / "tracking", "tracking", "--build-arg", f"BASE_IMAGE={self.mlflow}")
 
