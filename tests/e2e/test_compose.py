@@ -266,7 +266,7 @@ def test_a_model_goes_its_way_with_the_ledger_in_a_volume(stack: Stack) -> None:
 
 
 def test_without_a_secret_for_the_webhook_no_bridge_starts_and_it_is_named(stack: Stack) -> None:
-    stack.run("rm", "--stop", "--force", "bridge")  # its port and its name are for the next tests, too
+    stack.run("rm", "--stop", "--force", "bridge")
     settings = {"MLFLOW_WEBHOOK_SECRET": ""}
     up = stack.call("--profile", "sqlite", "up", "--detach", "--no-build", "bridge", settings=settings)
     assert up.returncode != 0
@@ -276,6 +276,7 @@ def test_without_a_secret_for_the_webhook_no_bridge_starts_and_it_is_named(stack
 
 
 def test_a_model_goes_its_way_with_the_ledger_in_postgresql(stack: Stack) -> None:
+    stack.run("rm", "--stop", "--force", "bridge")  # its port and its name in the network are the other's now
     stack.run("--profile", "postgresql", "up", "--detach", "--no-build", "bridge-postgresql")
     goes_its_way(stack, 2)
     assert "webhook bridge was set anew" in stack.run("logs", "--no-log-prefix", "webhook")
