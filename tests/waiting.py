@@ -12,7 +12,7 @@ PATIENCE = 600.0
 Value = TypeVar("Value")
 
 
-def wait_until(condition: Callable[[], Value], *, seen: Callable[[], Any] = str, patience: float = PATIENCE) -> Value:
+def until(condition: Callable[[], Value], *, seen: Callable[[], Any] = str, patience: float = PATIENCE) -> Value:
     """Return the condition's first true value; fails after `patience` s with the last one and the text of `seen`."""
     deadline = time.monotonic() + patience
     while not (value := condition()):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.containers import images as images
-from tests.e2e.workshop import workshop as workshop
+from tests.e2e.workflow_stage import workflows as workflows
 from tests.loopback.stage import Stage, checkout, missing_for_images, remove_images, stage
 
 

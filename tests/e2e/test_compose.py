@@ -28,7 +28,7 @@ from bridge.settings import Settings, find_weaknesses, load
 from tests.e2e.containers import ROOT, Images, also_called
 from tests.loopback.servers import free_port
 from tests.loopback.stage import base_image
-from tests.waiting import wait_until
+from tests.waiting import until
 
 PROFILES = {
     "": set(),
@@ -150,7 +150,7 @@ def wait(stack: Stack, condition: Callable[[], bool]) -> None:
     def state() -> str:
         return "".join(stack.run("--profile", "*", *each) for each in (["ps", "--all"], ["logs", "--tail", "30"]))
 
-    wait_until(holds, seen=state)
+    until(holds, seen=state)
 
 
 def goes_its_way(stack: Stack, version: int) -> None:

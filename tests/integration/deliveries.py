@@ -182,12 +182,3 @@ def rows_of(database: str, query: str) -> list[tuple[Any, ...]]:
     engine = sa.create_engine(database.replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.NullPool)
     with engine.connect() as connection:
         return [tuple(row) for row in connection.execute(sa.text(query))]
-
-
-def until(done: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait until something is so; a `TimeoutError` where it never is."""
-    deadline = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        time.sleep(0.005)

@@ -18,9 +18,10 @@ from mlflow.webhooks.types import EVENT_TO_PAYLOAD_CLASS
 from bridge.core.events import EventKind
 from bridge.mlflow.client import MlflowApi
 from tests.integration.conftest import SECRET, TOKEN, Create
-from tests.integration.deliveries import VALID, post, rows, until
+from tests.integration.deliveries import VALID, post, rows
 from tests.loopback.github.server import LoopbackGitHub
 from tests.loopback.servers import BridgeServer, MlflowServer
+from tests.waiting import until
 
 _NOT_OUT = "select count(*) from dispatches where state not in ('sent', 'running')"
 """Counts what has not gone out; the follower may have found the run of what has."""
@@ -146,7 +147,7 @@ def test_what_was_accepted_goes_out_after_a_kill(
         bridge.kill()
     assert answers == [202] * 5
     with BridgeServer(settings, folder):
-        until(lambda: len(github.dispatches) == 5, 30)
+        until(lambda: len(github.dispatches) == 5)
         until(lambda: rows(folder, _NOT_OUT) == [(0,)])
 
 

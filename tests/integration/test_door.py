@@ -13,8 +13,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.integration.deliveries import VALID, post, rows, signed, until
+from tests.integration.deliveries import VALID, post, rows, signed
 from tests.loopback.servers import BridgeServer
+from tests.waiting import until
 
 SENDERS = 1_000
 BODY = 1024 * 1024

@@ -20,11 +20,12 @@ import pytest
 
 from bridge.mlflow.signature import sign
 from tests.integration.conftest import SECRET
-from tests.integration.deliveries import VALID, post, signed, until
+from tests.integration.deliveries import VALID, post, signed
 from tests.integration.test_hostile import LIMIT, memory
 from tests.loopback.github.server import LoopbackGitHub
 from tests.loopback.servers import BridgeServer
 from tests.postgres import Postgres
+from tests.waiting import until
 
 HOUR = 3600
 FOREVER = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
@@ -108,11 +109,11 @@ def test_a_full_disk_is_named_and_what_was_accepted_goes_out_once_there_is_room(
     assert sender.send().status_code == 202
     with full_disk(bridge):
         assert is_told_to_come_again(sender.refused())
-        until(lambda: get(bridge, "/ready").status_code == 503, 30)  # its write is small, and may still have room
+        until(lambda: get(bridge, "/ready").status_code == 503)  # its write is small, and may still have room
         assert get(bridge, "/health").status_code == 200
     assert any("disk" in reason and "DATABASE_URL" in reason for reason in said(bridge))
     until(sender.is_taken_again)
-    until(lambda: sender.accepted <= set(dispatched(github)), 30)
+    until(lambda: sender.accepted <= set(dispatched(github)))
     assert sorted(dispatched(github)) == sorted(sender.accepted)
     assert "Traceback" not in bridge.log.read_text()
 
@@ -175,7 +176,7 @@ def test_a_database_that_becomes_read_only_is_named_and_taken_up_again(
             assert any("read-only" in reason and "DATABASE_URL" in reason for reason in said(bridge))
             allow_writing(operator, allowed=True)
             until(sender.is_taken_again)
-            until(lambda: sender.accepted <= set(dispatched(github)), 30)
+            until(lambda: sender.accepted <= set(dispatched(github)))
             assert sorted(dispatched(github)) == sorted(sender.accepted)
 
 
@@ -193,7 +194,7 @@ def test_a_bridge_outlives_its_postgresql(
         assert any("DATABASE_URL" in reason for reason in said(bridge))
         server.start()
         until(sender.is_taken_again)
-        until(lambda: sender.accepted <= set(dispatched(github)), 30)
+        until(lambda: sender.accepted <= set(dispatched(github)))
         assert sorted(dispatched(github)) == sorted(sender.accepted)
         assert "Traceback" not in bridge.log.read_text()
 
@@ -252,7 +253,7 @@ def test_what_was_accepted_by_a_wrong_clock_goes_out_soon_after_it_is_set_right(
     with BridgeServer(quick, folder) as bridge:
         sender = Sender(bridge)
         assert sender.send().status_code == 202
-        until(lambda: set(dispatched(github)) == {delivery_id, *sender.accepted}, 30)
+        until(lambda: set(dispatched(github)) == {delivery_id, *sender.accepted})
 
 
 @pytest.mark.parametrize("announced", [True, False])

@@ -5,9 +5,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.deliveries import until
 from tests.loopback.github.faults import Fault, Faults
 from tests.loopback.github.server import LoopbackGitHub
+from tests.waiting import until
 
 DISPATCH = {"event_type": "mlflow-model-version", "client_payload": {"dispatch_id": "01J"}}
 

@@ -3,7 +3,6 @@
 import io
 import os
 import re
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from tests.loopback.github.runs import Run
 from tests.loopback.github.server import LoopbackGitHub
 from tests.loopback.runner.act import ActRunner, find_act
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(find_act() is None, reason="act is not installed")
 
@@ -159,7 +159,7 @@ def test_a_run_shows_its_steps_while_it_goes_and_the_next_one_waits(
     github: LoopbackGitHub, dispatch: Dispatch, tmp_path: Path
 ) -> None:
     slow, waiting = dispatch("slow"), dispatch("iris")
-    wait_until((tmp_path / "pids").exists)
+    until((tmp_path / "pids").exists)
     runs = {run.id: run for run in github.runs}
     assert (runs[slow.id].status, runs[waiting.id].status) == ("in_progress", "queued")
     states = [(job.status, [step.status for step in job.steps[1:3]]) for job in runs[slow.id].jobs[1:]]
@@ -171,7 +171,7 @@ def test_closing_ends_every_process_that_a_run_started(
 ) -> None:
     run = dispatch("slow")
     file = tmp_path / "pids"
-    pids = [int(pid) for pid in wait_until(lambda: read(file).split() if file.exists() else [])]
+    pids = [int(pid) for pid in until(lambda: read(file).split() if file.exists() else [])]
     assert len(pids) == 2
     assert all(map(lives, pids))
     github.close()
@@ -191,14 +191,6 @@ def test_an_action_without_a_stand_in_fails_the_run_before_it_starts_and_is_name
         run = github.wait(github.runs[0], TIMEOUT)
     assert run.conclusion == "startup_failure"
     assert "no stand-in for some/action@v1" in run.log
-
-
-def wait_until(condition: Callable[[], Found]) -> Found:
-    deadline = time.monotonic() + TIMEOUT
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return found
 
 
 def read(file: Path) -> str:

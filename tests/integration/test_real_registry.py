@@ -19,10 +19,10 @@ from bridge.image.settings import ImageSettings
 from bridge.image.steps.promote import Promotion, promote
 from bridge.image.steps.push import push, push_tested
 from bridge.image.workspace import Plan, Workspace
-from tests.labelled import labelled, put
+from tests.flaky_proxy import flaky_proxy
 from tests.loopback.registry import Registry
 from tests.loopback.stage import missing_for_images
-from tests.relay import relay
+from tests.tiny_images import push_tiny_image, tiny_image
 from tests.unit.image.memory import MemoryMlflow, version
 from tests.unit.image.steps.test_sbom import PLAN
 from tests.unit.image.test_naming import SAME_SIX_DIGITS
@@ -64,7 +64,7 @@ def test_the_right_password_reads_and_a_wrong_or_missing_one_is_told_with_its_me
 ) -> None:
     name = new_name(registry.host)
     sign_in(registry.host, registry)
-    put(name, "iris", "1", "models:/m-1")
+    push_tiny_image(name, "iris", "1", "models:/m-1")
     found = Repository(name, config).look("1")
     assert found
     assert found.labels[MODEL] == "iris"
@@ -81,7 +81,7 @@ def test_the_right_password_reads_and_a_wrong_or_missing_one_is_told_with_its_me
 def test_a_registry_that_fails_in_the_middle_of_a_push_leaves_no_tag_and_the_next_push_all(
     registry: Registry, config: Path
 ) -> None:
-    with relay(registry.host) as way, labelled("iris", "1", "models:/m-1", size=1_000_000) as tested:
+    with flaky_proxy(registry.host) as way, tiny_image("iris", "1", "models:/m-1", size=1_000_000) as tested:
         sign_in(way.host, registry)
         name = new_name(way.host)
         held = f"{registry.host}/{name.partition('/')[2]}"
@@ -98,7 +98,7 @@ def test_a_registry_that_fails_in_the_middle_of_a_push_leaves_no_tag_and_the_nex
 def test_a_version_that_is_there_is_not_pushed_again(registry: Registry, config: Path) -> None:
     sign_in(registry.host, registry)
     name = new_name(registry.host)
-    put(name, "iris", "1", "models:/m-1")
+    push_tiny_image(name, "iris", "1", "models:/m-1")
     before = registry.tags(name)
     there = image_to_keep(Repository(name, config), model="iris", version="1", source="models:/m-1")
     assert there
@@ -117,7 +117,7 @@ def test_a_model_that_is_named_as_anothers_slug_is_led_to_a_repository_of_its_ow
     sign_in(registry.host, registry)
     given = settings(registry, config)
     new, former = given.repositories("Iris Clf (EU)")
-    put(former, "Iris Clf (EU)", "1", "models:/m-1")
+    push_tiny_image(former, "Iris Clf (EU)", "1", "models:/m-1")
     assert repository_of(given, "Iris Clf (EU)").name == former
     for name in (new, former):
         attacker = repository_of(given, name.rpartition("/")[2]).name
@@ -125,7 +125,7 @@ def test_a_model_that_is_named_as_anothers_slug_is_led_to_a_repository_of_its_ow
     other = "Iris Clf (US)"
     first = repository_of(given, other).name
     assert first == given.repositories(other)[0]
-    put(first, other, "1", "models:/m-1")
+    push_tiny_image(first, other, "1", "models:/m-1")
     assert repository_of(given, first.rpartition("/")[2]).name != first
     assert repository_of(given, other).name == first
 
@@ -134,11 +134,11 @@ def test_of_two_models_that_share_a_former_name_neither_keeps_it(registry: Regis
     sign_in(registry.host, registry)
     given, (victim, attacker) = settings(registry, config), SAME_SIX_DIGITS
     new, former = given.repositories(victim)
-    put(former, victim, "1", "models:/m-1")
-    put(former, victim, "2", "models:/m-2")
+    push_tiny_image(former, victim, "1", "models:/m-1")
+    push_tiny_image(former, victim, "2", "models:/m-2")
     assert repository_of(given, victim).name == former
     assert repository_of(given, attacker).name == given.repositories(attacker)[0]
-    put(former, attacker, "3", "models:/m-3")
+    push_tiny_image(former, attacker, "3", "models:/m-3")
     assert repository_of(given, victim).name == new
     assert repository_of(given, attacker).name == given.repositories(attacker)[0]
 
@@ -146,7 +146,7 @@ def test_of_two_models_that_share_a_former_name_neither_keeps_it(registry: Regis
 def test_a_registry_that_lets_nobody_read_decides_for_no_repository(registry: Registry, config: Path) -> None:
     sign_in(registry.host, registry)
     given = settings(registry, config)
-    put(given.repositories("Iris Clf (EU)")[1], "Iris Clf (EU)", "1", "models:/m-1")
+    push_tiny_image(given.repositories("Iris Clf (EU)")[1], "Iris Clf (EU)", "1", "models:/m-1")
     (config / "config.json").write_text("{}")
     with pytest.raises(RegistryError):
         repository_of(given, "Iris Clf (EU)")
@@ -158,10 +158,10 @@ def test_an_image_with_copied_labels_that_was_pushed_before_ours_is_not_taken_fo
     sign_in(registry.host, registry)
     name, work = new_name(registry.host), Workspace(tmp_path / "work")
     monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
-    put(name, "iris", "1", "models:/m-1")
+    push_tiny_image(name, "iris", "1", "models:/m-1")
     planted = registry.tags(name)
     work.write_plan(plan(name))
-    with labelled("iris", "1", "models:/m-1") as tested:
+    with tiny_image("iris", "1", "models:/m-1") as tested:
         work.write_image_id(tested)
         push(ImageSettings(docker_config=config), work)
         assert not work.has_digest()
@@ -169,7 +169,7 @@ def test_an_image_with_copied_labels_that_was_pushed_before_ours_is_not_taken_fo
         assert registry.tags(name) == planted
     # What the registry holds is what was tested: pushed by this run, then found.
     work.write_plan(plan(name, "2"))
-    with labelled("iris", "2", "models:/m-2") as tested:
+    with tiny_image("iris", "2", "models:/m-2") as tested:
         work.write_image_id(tested)
         for _ in range(2):
             push(ImageSettings(docker_config=config), work)
@@ -182,9 +182,9 @@ def test_an_image_with_copied_labels_that_is_pushed_over_ours_is_not_written_int
     sign_in(registry.host, registry)
     given = settings(registry, config, model="iris", version="1")
     (name,) = given.repositories("iris")
-    put(name, "iris", "1", "models:/m-1")
+    push_tiny_image(name, "iris", "1", "models:/m-1")
     ours = registry.tags(name)["1"]
-    put(name, "iris", "1", "models:/m-1")
+    push_tiny_image(name, "iris", "1", "models:/m-1")
     assert registry.tags(name)["1"] != ours
     mlflow = MemoryMlflow(version("1"))
     monkeypatch.setattr(ImageSettings, "mlflow", lambda _: mlflow)
@@ -201,7 +201,7 @@ def test_ten_aliases_moved_in_a_burst_by_runs_that_overlap_end_where_mlflow_has_
     sign_in(registry.host, registry)
     name = new_name(registry.host)
     for number in "123":
-        put(name, "iris", number, f"models:/m-{number}")
+        push_tiny_image(name, "iris", number, f"models:/m-{number}")
     held = registry.tags(name)
     aliases = [f"alias-{number}" for number in range(10)]
     mlflow = Moving(aliases)
@@ -248,7 +248,7 @@ def test_two_runs_that_built_one_version_side_by_side_end_well_and_mlflow_has_th
     works = [Workspace(tmp_path / each) for each in ("first", "second")]
     for work in works:
         work.write_plan(plan(name))
-        with labelled("iris", "1", "models:/m-1") as tested:
+        with tiny_image("iris", "1", "models:/m-1") as tested:
             work.write_image_id(tested)
             push(given, work)
     assert [work.has_digest() for work in works] == [True, False]

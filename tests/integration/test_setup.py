@@ -15,10 +15,10 @@ from mlflow import MlflowClient
 
 from bridge.settings import Settings
 from tests.integration.conftest import REPOSITORY, TOKEN
-from tests.integration.deliveries import until
-from tests.integration.quickly import FakeRunner
+from tests.integration.fast_bridge import FakeRunner
 from tests.loopback.github.server import LoopbackGitHub
 from tests.loopback.servers import MlflowServer, free_port
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "setup.md").read_text()
@@ -57,7 +57,7 @@ class Newcomer:
         )
         self.open.callback(process.wait, 30)
         self.open.callback(process.terminate)
-        until(lambda: "Uvicorn running" in self.log.read_text(), 30)
+        until(lambda: "Uvicorn running" in self.log.read_text())
 
 
 def test_by_the_guide_alone_eight_commands_lead_from_a_clone_to_a_build_that_has_ended(

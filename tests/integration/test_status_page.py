@@ -14,12 +14,13 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from bridge.ledger import Ledger
-from tests.integration import scene
+from tests.integration import sample_ledger
 from tests.integration.conftest import REPOSITORY, TOKEN
-from tests.integration.deliveries import body, post, rows, until
-from tests.integration.quickly import WORKFLOW, FakeRunner, QuickBridge
+from tests.integration.deliveries import body, post, rows
+from tests.integration.fast_bridge import WORKFLOW, FakeRunner, QuickBridge
 from tests.loopback.github.server import LoopbackGitHub
 from tests.loopback.servers import BridgeServer
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "docs" / "status-page.png"
@@ -73,12 +74,12 @@ def page(context: Callable[..., BrowserContext]) -> Page:
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BridgeServer]:
-    """A bridge whose ledger tells the scene; nothing of it moves for as long as the tests take."""
-    folder = tmp_path_factory.mktemp("scene")
+    """A bridge whose ledger is the sample; nothing of it moves for as long as the tests take."""
+    folder = tmp_path_factory.mktemp("sample-ledger")
     ledger = Ledger(f"sqlite:///{folder}/mlflow-bridge.db")
 
     async def write() -> None:
-        await scene.write(ledger, time.time())
+        await sample_ledger.write(ledger, time.time())
         await ledger.close()
 
     with ThreadPoolExecutor() as aside:  # this thread may have the browser's event loop already
@@ -92,7 +93,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BridgeServer]:
             "ADMIN_PASSWORD": PASSWORD,
             "MLFLOW_TRACKING_URI": "https://mlflow.example.com",
             "RECONCILE_INTERVAL": "0",
-            "GITHUB_POLL_INTERVAL": str(scene.SECONDS),
+            "GITHUB_POLL_INTERVAL": str(sample_ledger.SECONDS),
         }
         with BridgeServer(env, folder) as bridge:
             yield bridge
@@ -132,7 +133,7 @@ class TestList:
     def test_every_version_has_its_state_in_words_its_image_and_its_links(self, told: BridgeServer, page: Page) -> None:
         page.goto(told.url)
         expect(page).to_have_title("Model images")
-        shown = {(each.model, each.version) for each in scene.STORY}
+        shown = {(each.model, each.version) for each in sample_ledger.STORY}
         assert page.locator("tbody tr").count() == len(shown)
         row = page.get_by_role("row", name="iris-clf version 42")
         expect(row.get_by_role("cell").first).to_have_text("✓ succeeded")

@@ -20,8 +20,8 @@ from tests.loopback.github.faults import Fault, Faults
 from tests.loopback.github.limits import Limits
 from tests.loopback.github.server import LoopbackGitHub
 from tests.loopback.servers import BridgeServer
+from tests.proof.image_runner import ImageRunner
 from tests.proof.mlflow import Mlflow
-from tests.proof.workshop import Workshop
 
 SETTLE = 120.0
 """DISPATCH_SETTLE as it is by default: what all other times are scaled by."""
@@ -115,8 +115,8 @@ class Crashes:
         self._database = database
         self._chance = Random(plan.seed)  # noqa: S311  repeatable is what is wanted
         self._mlflow_chance = Random(plan.seed + 1)  # noqa: S311  likewise
-        self._workshop = Workshop()
-        self._github = _github(plan, folder, self._workshop)
+        self._runner = ImageRunner()
+        self._github = _github(plan, folder, self._runner)
         self._replicas = replicas
         self._did = Counter[str]()
 
@@ -207,9 +207,9 @@ class Crashes:
             runs=len(payloads),
             repeated_runs=len(payloads) - len(deliveries),
             repeated_dispatches=len(payloads) - len({payload["dispatch_id"] for payload in payloads}),
-            versions=len(self._workshop.images),
-            builds=self._workshop.builds.total(),
-            unbuilt=len(wanted - self._workshop.images),
+            versions=len(self._runner.images),
+            builds=self._runner.builds.total(),
+            unbuilt=len(wanted - self._runner.images),
             undone=self._undone(),
             states=self._states(),
             tracebacks=sum(_tracebacks(bridge.log) for bridge in bridges),
@@ -218,7 +218,7 @@ class Crashes:
         )
 
 
-def _github(plan: Plan, folder: Path, workshop: Workshop) -> LoopbackGitHub:
+def _github(plan: Plan, folder: Path, runner: ImageRunner) -> LoopbackGitHub:
     tree = folder / "tree"
     (tree / ".github/workflows").mkdir(parents=True)
     shutil.copy(_WORKFLOW, tree / ".github/workflows")
@@ -227,7 +227,7 @@ def _github(plan: Plan, folder: Path, workshop: Workshop) -> LoopbackGitHub:
         tree=tree,
         token=TOKEN,
         folder=folder / "github",
-        runner=workshop,
+        runner=runner,
         limits=Limits(requests_an_hour=10**6, content_a_minute=10**6, content_an_hour=10**6),
         faults=Faults(seed=plan.seed, shares=SHARES, reads=plan.reads, late=plan.late, slow=_SLOW, scale=plan.scale),
     )

@@ -1,4 +1,4 @@
-"""The bridge with its long waits made short: `python -m tests.integration.quick serve`.
+"""The bridge with its long waits made short: `python -m tests.integration.short_waits serve`.
 
 QUICK_GRACE: the seconds that MLflow's own delivery has before the reconciler looks for it.
 """

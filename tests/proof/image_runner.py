@@ -6,7 +6,7 @@ from collections import Counter
 from tests.loopback.github.runs import Assignment, Conclusion, Report
 
 
-class Workshop:
+class ImageRunner:
     """Builds the image of a run's version where there is none."""
 
     def __init__(self) -> None:

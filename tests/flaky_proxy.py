@@ -15,7 +15,7 @@ _LAYER = re.compile(rb"PATCH /v2/\S+/blobs/uploads/")
 _MANIFEST = re.compile(rb"PUT /v2/\S+/manifests/")
 
 
-class Relay(socketserver.ThreadingTCPServer):
+class FlakyProxy(socketserver.ThreadingTCPServer):
     """Hands everything on to the registry, but for what it is told to cut off; counts what it cut.
 
     `layers`: how many uploads of a layer are still to be cut in their middle. `manifests`: whether whoever brings a
@@ -49,9 +49,9 @@ class Relay(socketserver.ThreadingTCPServer):
 
 
 @contextmanager
-def relay(behind: str) -> Iterator[Relay]:
+def flaky_proxy(behind: str) -> Iterator[FlakyProxy]:
     """Give a way to the registry at the host `behind`."""
-    with Relay(behind) as server:
+    with FlakyProxy(behind) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield server
@@ -60,7 +60,7 @@ def relay(behind: str) -> Iterator[Relay]:
 
 
 class _Connection(socketserver.BaseRequestHandler):
-    server: Relay
+    server: FlakyProxy
 
     def handle(self) -> None:
         with socket.create_connection(self.server.behind) as upstream:

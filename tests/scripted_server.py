@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 class Request(BaseHTTPRequestHandler):
     """One GET request, and the ways to answer it."""
 
-    server: "EvilServer"
+    server: "ScriptedServer"
 
     @property
     def folder(self) -> str | None:
@@ -38,7 +38,7 @@ class Request(BaseHTTPRequestHandler):
         pass
 
 
-class EvilServer(ThreadingHTTPServer):
+class ScriptedServer(ThreadingHTTPServer):
     """Use it as a context manager; without an `answer` it knows nothing (404)."""
 
     daemon_threads = True

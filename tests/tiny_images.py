@@ -11,7 +11,7 @@ from bridge.image.labels import MODEL, RECIPE, RECIPE_LABEL, SOURCE, VERSION
 
 
 @contextmanager
-def labelled(model: str, version: str, source: str, *, size: int = 1000) -> Iterator[str]:
+def tiny_image(model: str, version: str, source: str, *, size: int = 1000) -> Iterator[str]:
     """Give the id of an image with `size` random bytes in it; the engine forgets it in the end."""
     said = io.BytesIO()
     with tarfile.open(fileobj=said, mode="w") as archive:
@@ -33,8 +33,8 @@ def _quoted(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$") + '"'
 
 
-def put(name: str, model: str, version: str, source: str) -> None:
+def push_tiny_image(name: str, model: str, version: str, source: str) -> None:
     """Push a tiny image to the repository `name`, as whom Docker's configuration says."""
-    with labelled(model, version, source) as image:
+    with tiny_image(model, version, source) as image:
         subprocess.run(["docker", "tag", image, f"{name}:{version}"], check=True)
         subprocess.run(["docker", "push", "--quiet", f"{name}:{version}"], check=True, capture_output=True)

@@ -58,7 +58,7 @@ HTTPServer(("127.0.0.1", 8080), Answer).serve_forever()
 
 
 @dataclass(frozen=True)
-class Workshop:
+class WorkflowStage:
     """The running parts; `runner` executes runs, which all share one HOME and sign-in, as on one machine."""
 
     folder: Path
@@ -182,11 +182,11 @@ def annotations(run: Run, level: str) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+def workflows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkflowStage]:
     """One for all tests."""
     if lacking := missing_for_images():
         pytest.skip(lacking)
-    folder = tmp_path_factory.mktemp("workshop")
+    folder = tmp_path_factory.mktemp("workflow-stage")
     builder = folder / "bin" / "uvx"
     builder.parent.mkdir()
     calls = str(folder / "calls")
@@ -198,5 +198,5 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
         path = os.pathsep.join((str(builder.parent), str(Path(sys.executable).parent), os.environ["PATH"]))
         runner = new_runner(checkout(), folder, {"PATH": path})
         patch.setenv("DOCKER_CONFIG", str(folder / "docker"))
-        yield Workshop(folder, server, registry, runner)
+        yield WorkflowStage(folder, server, registry, runner)
         remove_images(registry.host)
