@@ -62,7 +62,7 @@ def test_the_workflow_hands_both_inputs_to_mlflows_builder(workflows: WorkflowSt
     tree = tree_with(tmp_path / "tree", env_manager="virtualenv", install_java="true")
     with workflows.github(tree=tree) as github:
         run = ended(github, by_hand(github, model="with-java", version=number, push=False))
-    assert run.conclusion == "success", run.log[-3000:]
+    assert run.conclusion == "success", run.failure
     assert workflows.builds[-1][-3:] == ["--env-manager", "virtualenv", "--install-java=true"]
 
 

@@ -166,7 +166,7 @@ def test_aliases_that_can_be_no_tags_leave_the_run_green_and_say_so(
             client.set_registered_model_alias("模型", alias, number)
     with new_runs(parts, 1) as runs:
         dispatch(parts, "模型", number)
-    assert runs[0].conclusion == "success", runs[0].log[-3000:]
+    assert runs[0].conclusion == "success", runs[0].failure
     name = repository(parts, "模型")
     assert name.startswith(f"{registry.host}/demo/model-")
     assert set(registry.tags(name)) == {"1", "champion"}

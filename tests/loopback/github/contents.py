@@ -14,20 +14,20 @@ _DOCUMENT = f"{DOCS}/repos/contents#get-repository-content"
 
 
 class Contents:
-    """Looks at the tree anew each time; every method raises `ApiError` 404 where there is nothing."""
+    """The tree as it is now; every method raises `ApiError` 404 if there is nothing."""
 
     def __init__(self, tree: Path) -> None:
         self._tree = tree.resolve()
 
     def raw(self, path: str, ref: str) -> bytes:
-        """Give a file's bytes."""
+        """Return a file's bytes."""
         file = self._find(path, ref)
         if not file.is_file():
             raise ApiError(415, "Unsupported 'Accept' header for a folder.", _DOCUMENT)
         return file.read_bytes()
 
     def described(self, path: str, ref: str) -> dict[str, Any] | list[dict[str, Any]]:
-        """Give what a folder holds, or a file with its text in base64."""
+        """Return the entries of a folder, or a file with its content in base64."""
         found = self._find(path, ref)
         if found.is_dir():
             return [self._entry(each) for each in sorted(found.iterdir())]

@@ -1,4 +1,4 @@
-"""The secrets of a run: the texts that would tell them, and the files that may hold them.
+"""The secrets of a run: the texts that reveal them, and private files.
 
 Source: actions/runner, `ValueEncoders` (what counts as a secret's value besides itself).
 """
@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 
 def masks(secrets: Iterable[str]) -> list[str]:
-    """Give every text that would tell a secret, longest first: itself, its lines, and its usual encodings."""
+    """Return every text that reveals a secret, longest first: itself, its lines, and its usual encodings."""
     found: set[str] = set()
     for secret in secrets:
         for value in (secret, *secret.splitlines()):
@@ -22,7 +22,7 @@ def masks(secrets: Iterable[str]) -> list[str]:
 
 
 class Masking:
-    """The secrets of a run, and every text in which they would show."""
+    """The secrets of a run, with their masks in `file`."""
 
     def __init__(self, secrets: Mapping[str, str], file: Path) -> None:
         self.secrets = secrets
@@ -32,20 +32,20 @@ class Masking:
         write_private(file, self._masks)
 
     def add(self, value: str) -> None:
-        """Take a value that a step asked to be masked."""
+        """Add a value from a step's `::add-mask::`."""
         self._values.append(value)
         self._masks = masks(self._values)
         write_private(self.file, self._masks)
 
     def masked(self, text: str) -> str:
-        """Give `text` with each mask replaced by three stars."""
+        """Return `text` with each mask replaced by three stars."""
         for mask in self._masks:
             text = text.replace(mask, "***")
         return text
 
 
 def write_private(file: Path, content: object) -> Path:
-    """Write JSON that its owner alone may read, in one step, so that a reader never finds half of it."""
+    """Write JSON with mode 0600, atomically; returns `file`."""
     draft = file.with_suffix(".draft")
     draft.touch(mode=0o600)
     draft.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
