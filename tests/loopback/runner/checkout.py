@@ -27,7 +27,7 @@ def head_sha(tree: Path) -> str:
 def copy(tree: Path, destination: Path, repository: str) -> None:
     """Create a git repository at `destination`: branch main, one commit of the files in `tree` that git doesn't ignore.
 
-    If `tree` is no git repository, all files are copied. `act` reads the repository's name from the remote `origin`;
+    If `tree` is no git repository, all files are copied but those in hidden folders other than .github. `act` reads the repository's name from the remote `origin`;
     nothing is fetched from there.
     """
     for name in _files(tree):
@@ -47,7 +47,8 @@ def _files(tree: Path) -> Iterator[Path]:
         listed = _git(tree, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate").stdout
         yield from (Path(name) for name in listed.split("\0") if name)
         return
-    for folder, _, names in os.walk(tree):
+    for folder, folders, names in os.walk(tree):
+        folders[:] = [name for name in folders if not name.startswith(".") or name == ".github"]  # not .venv
         yield from (Path(folder, name).relative_to(tree) for name in names)
 
 
