@@ -1,4 +1,4 @@
-"""The built package: what is in it, and that the wheel runs without the checkout. WHEEL names a wheel to test instead."""
+"""The built package: its files, and that the wheel runs without the checkout. WHEEL may name a wheel that was built."""
 
 import os
 import subprocess
@@ -86,7 +86,7 @@ def test_the_sdist_holds_everything_that_the_demo_needs(dist: Path) -> None:
 
 
 def test_the_command_of_the_wheel_prints_its_help(programs: Path, tmp_path: Path) -> None:
-    command = [programs / "mlflow-bridge", "--help"]
+    command = [str(programs / "mlflow-bridge"), "--help"]
     began = time.perf_counter()
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     print(f"mlflow-bridge --help took {time.perf_counter() - began:.2f} s")

@@ -27,8 +27,8 @@ def head_sha(tree: Path) -> str:
 def copy(tree: Path, destination: Path, repository: str) -> None:
     """Create a git repository at `destination`: branch main, one commit of the files in `tree` that git doesn't ignore.
 
-    If `tree` is no git repository, all files are copied but those in hidden folders other than .github. `act` reads the repository's name from the remote `origin`;
-    nothing is fetched from there.
+    If `tree` is no git repository, all files are copied but those in hidden folders other than .github. `act` reads the
+    repository's name from the remote `origin`; nothing is fetched from there.
     """
     for name in _files(tree):
         source, target = tree / name, destination / name
