@@ -17,7 +17,7 @@ import psycopg
 
 from tests.loopback.servers import free_port
 
-_SECONDS: Final = 30.0
+_SECONDS: Final = 600.0
 """How long the server may take to start or to stop."""
 
 

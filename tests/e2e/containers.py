@@ -3,7 +3,6 @@
 import json
 import secrets
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
@@ -15,14 +14,14 @@ import httpx
 import pytest
 
 from tests.loopback.stage import base_image, missing_for_images
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
-_SECONDS = 90.0
 
 
 def docker(*arguments: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
     """Run docker; the test fails where it ends with another status than this, where one is given."""
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False, timeout=600)
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False, timeout=3600)
     assert status in (None, done.returncode), f"docker {arguments[0]} ended with {done.returncode}: {done.stderr}"
     return done
 
@@ -51,22 +50,21 @@ class Container:
         done = docker("exec", self.name, *command, status=status)
         return done.stdout + done.stderr
 
-    def wait_until_healthy(self) -> float:
-        """Come back once HEALTHCHECK's own command succeeds in it; give the seconds. Fails after 90 of them."""
+    def wait_until_healthy(self) -> None:
+        """Wait until the command of HEALTHCHECK succeeds in it."""
         health = json.loads(docker("inspect", "--format", "{{json .Config.Healthcheck.Test}}", self.name).stdout)
         assert health[0] == "CMD"
-        began = time.monotonic()
-        while docker("exec", self.name, *health[1:], status=None).returncode:
-            assert self.state["Running"], self.logs
-            assert time.monotonic() < began + _SECONDS, self.logs
-            time.sleep(0.1)
-        return time.monotonic() - began
 
-    def stop(self) -> tuple[float, int]:
-        """Stop it as `docker stop` does; give the seconds that took and its exit status."""
-        began = time.monotonic()
+        def is_healthy() -> bool:
+            assert self.state["Running"], self.logs
+            return docker("exec", self.name, *health[1:], status=None).returncode == 0
+
+        until(is_healthy, seen=lambda: self.logs)
+
+    def stop(self) -> int:
+        """Return the exit status after `docker stop`: 137 if it didn't end within ten seconds."""
         docker("stop", self.name)
-        return time.monotonic() - began, int(self.state["ExitCode"])
+        return int(self.state["ExitCode"])
 
 
 @contextmanager
@@ -113,15 +111,16 @@ def also_called(image: str, name: str) -> Iterator[str]:
             docker("image", "rm", name)
 
 
-def answers(url: str) -> bool:
-    """Tell whether something answers there within 90 seconds."""
-    deadline = time.monotonic() + _SECONDS
-    while time.monotonic() < deadline:
+def wait_until_answers(url: str) -> None:
+    """Wait until a server answers there, with any status."""
+
+    def answers() -> bool:
         with suppress(httpx.HTTPError):
             httpx.get(url, timeout=5, trust_env=False)
             return True
-        time.sleep(0.1)
-    return False
+        return False
+
+    until(answers)
 
 
 def size(image: str) -> int:
@@ -233,6 +232,6 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
 
 
 __all__ = [
-    *("ROOT", "Container", "Images", "also_called", "answers", "container", "docker"),
-    *("images", "network", "size", "volume"),
+    *("ROOT", "Container", "Images", "also_called", "container", "docker"),
+    *("images", "network", "size", "volume", "wait_until_answers"),
 ]

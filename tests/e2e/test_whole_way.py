@@ -77,8 +77,8 @@ def new_runs(parts: Stage, count: int) -> Iterator[list[Run]]:
     before = len(parts.github.runs)
     found: list[Run] = []
     yield found
-    caused = reversed(parts.github.wait_for_runs(before + count, 60.0)[:count])
-    found.extend(parts.github.wait(each, _RUN) for each in caused)
+    caused = reversed(parts.github.wait_for_runs(before + count)[:count])
+    found.extend(parts.github.wait(each) for each in caused)
 
 
 def version(parts: Stage, name: str, number: str) -> ModelVersion:

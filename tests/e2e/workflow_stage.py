@@ -27,7 +27,6 @@ from tests.loopback.runner.checkout import copy
 from tests.loopback.servers import MlflowServer
 from tests.loopback.stage import REPOSITORY, base_image, checkout, missing_for_images, new_runner, remove_images
 
-_RUN = 600.0
 _PYTHON = ".".join(str(part) for part in sys.version_info[:3])
 _BUILDER = """\
 #!{python}
@@ -163,7 +162,7 @@ def dispatch(github: LoopbackGitHub, model: Mapping[str, Any], inputs: Mapping[s
 
 def ended(github: LoopbackGitHub, run: Run) -> Run:
     """Give the run once it is over."""
-    return github.wait(run, _RUN)
+    return github.wait(run)
 
 
 def steps(run: Run, job: str) -> dict[str, str | None]:

@@ -20,7 +20,7 @@ from tests.integration.fast_bridge import WORKFLOW, FakeRunner, QuickBridge
 from tests.integration.test_doctor import made_tree
 from tests.loopback.github.server import LoopbackGitHub
 from tests.loopback.servers import BridgeServer, MlflowServer
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 NEXT_SECRET = "sentinel-secret-after-the-rotation"
 ROOT = Path(__file__).parents[2]
@@ -53,7 +53,7 @@ def run(environment: dict[str, str], tmp_path: Path) -> Run:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE,
         )
         for secret in (SECRET, NEXT_SECRET, TOKEN):
             assert secret not in done.stdout + done.stderr

@@ -204,7 +204,7 @@ def test_a_bridge_that_was_down_finds_the_end_of_its_runs(
         until(lambda: states(bridge) == ["running"])
         bridge.kill()
     runner.go_on.set()
-    github.wait(github.runs[0], 10)
+    github.wait(github.runs[0])
     with bridge:
         until(lambda: states(bridge) == ["succeeded"])  # once the lease of the killed one is over
 

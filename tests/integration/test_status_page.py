@@ -20,11 +20,13 @@ from tests.integration.deliveries import body, post, rows
 from tests.integration.fast_bridge import WORKFLOW, FakeRunner, QuickBridge
 from tests.loopback.github.server import LoopbackGitHub
 from tests.loopback.servers import BridgeServer
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "docs" / "status-page.png"
 PASSWORD = "sentinel-pässword"
+expect.set_options(timeout=PATIENCE * 1000)
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 QUIET = [
     "--no-sandbox",
@@ -223,9 +225,9 @@ class TestLive:
         page.evaluate("window.mark = 'the same page'")
         register(quick, "iris")
         row = page.get_by_role("row", name="iris version 1")
-        expect(row).to_contain_text("running", timeout=10_000)
+        expect(row).to_contain_text("running")
         runner.go_on.set()
-        expect(row).to_contain_text("succeeded", timeout=10_000)
+        expect(row).to_contain_text("succeeded")
         expect(page.get_by_role("status").first).to_have_text("iris 1: succeeded")
         assert page.evaluate("window.mark") == "the same page"
 
@@ -236,11 +238,11 @@ class TestLive:
         register(quick, "iris")
         page.goto(quick.url)
         link = page.get_by_role("link", name="iris version 1")
-        expect(page.get_by_role("row", name="iris version 1")).to_contain_text("running", timeout=10_000)
+        expect(page.get_by_role("row", name="iris version 1")).to_contain_text("running")
         link.focus()
         runner.go_on.set()
         register(quick, "churn")
-        expect(page.get_by_role("row", name="iris version 1")).to_contain_text("succeeded", timeout=10_000)
+        expect(page.get_by_role("row", name="iris version 1")).to_contain_text("succeeded")
         expect(page.get_by_role("row", name="churn version 1")).to_be_visible()
         expect(link).to_be_focused()
 
@@ -251,9 +253,9 @@ class TestLive:
         page = context.new_page()
         page.goto(quick.url)
         context.set_offline(True)
-        expect(page.get_by_role("status").first).to_have_text("Not live: the bridge does not answer", timeout=10_000)
+        expect(page.get_by_role("status").first).to_have_text("Not live: the bridge does not answer")
         context.set_offline(False)
-        expect(page.get_by_role("status").first).to_have_text("Live again", timeout=10_000)
+        expect(page.get_by_role("status").first).to_have_text("Live again")
         context.close()
 
 
@@ -275,7 +277,7 @@ class TestReplay:
         runner.conclusions.clear()
         _tab_to(page, page.locator(".help").get_by_role("button", name="Replay"))
         page.keyboard.press("Enter")
-        expect(page.locator("#summary .badge")).to_have_text("✓ succeeded", timeout=10_000)
+        expect(page.locator("#summary .badge")).to_have_text("✓ succeeded")
         found = rows(quick.folder, "select state, delivery_id from dispatches order by id")
         assert [state for state, _ in found] == ["failed", "succeeded"]
         assert len({delivery_id for _, delivery_id in found}) == 1

@@ -3,12 +3,12 @@
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE
 from tracking import process
 
 PARENT = """
@@ -17,7 +17,7 @@ from tracking import process
 process.listen()
 sys.exit(process.run(sys.argv[2:], lambda: sys.argv[1] == "serves", 2.0))
 """
-DEAF = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+DEAF = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(3600)"
 POLITE = """
 import signal, sys, time
 def leave(*_):
@@ -25,7 +25,7 @@ def leave(*_):
     sys.exit()
 signal.signal(15, leave)
 print('up', flush=True)
-time.sleep(60)
+time.sleep(3600)
 """
 WITH_WORKER = """
 import signal, subprocess, sys, time
@@ -36,11 +36,10 @@ subprocess.Popen([sys.executable, "-c", sys.argv[1]]).wait()
 
 @dataclass(frozen=True)
 class Stopped:
-    """How it ended: its status, what it printed after the stop, and the seconds until all were gone."""
+    """How it ended: its status, and what it printed after the stop."""
 
     status: int
     said: bytes
-    seconds: float
 
 
 def stop(server: list[str], sign: signal.Signals, *, serves: bool) -> Stopped:
@@ -48,11 +47,10 @@ def stop(server: list[str], sign: signal.Signals, *, serves: bool) -> Stopped:
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == b"up\n"
-        began = time.monotonic()
         parent.send_signal(sign)
-        status = parent.wait(30)
+        status = parent.wait(PATIENCE)
         said = parent.stdout.read()  # to its end: the children, who have it too, are gone then
-        return Stopped(status, said, time.monotonic() - began)
+        return Stopped(status, said)
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
@@ -69,7 +67,6 @@ def test_a_stop_reaches_the_servers_workers_at_once() -> None:
 def test_what_does_not_end_is_killed_in_time(server: list[str]) -> None:
     done = stop(server, signal.SIGTERM, serves=True)
     assert (done.status, done.said) == (0, b"")
-    assert done.seconds < 15
 
 
 def test_one_that_does_not_serve_yet_is_not_waited_for() -> None:

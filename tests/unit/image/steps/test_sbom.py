@@ -78,9 +78,9 @@ def test_python_and_debian_packages_are_found_wherever_they_lie() -> None:
 
 def test_a_line_of_blanks_takes_no_longer_than_any_other() -> None:
     text = f"Package: blanks{' ' * 1_000_000}x\nVersion: 1\n\nPackage:   libc6   \nVersion: 2 \n"
-    started = time.monotonic()
+    started = time.process_time()
     packages, _ = contents(tar({"var/lib/dpkg/status": text}))
-    assert time.monotonic() - started < 5  # tens of minutes where each blank is looked at from each other
+    assert time.process_time() - started < 60  # a quadratic search takes tens of minutes
     assert packages == [Package("deb", "libc6", "2")]
 
 
