@@ -1,4 +1,4 @@
-"""Images built on the stand-in bases, and containers of them: at 127.0.0.1 alone, gone at the end."""
+"""The project's images on local base images, and containers of them, which are removed at the end."""
 
 import json
 import secrets
@@ -20,20 +20,20 @@ ROOT = Path(__file__).parents[2]
 
 
 def docker(*arguments: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
-    """Run docker; the test fails where it ends with another status than this, where one is given."""
+    """Run docker; fails unless it ends with this status, or with any for None."""
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False, timeout=3600)
     assert status in (None, done.returncode), f"docker {arguments[0]} ended with {done.returncode}: {done.stderr}"
     return done
 
 
 class Container:
-    """A container that was started."""
+    """A running container."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def url(self, port: int) -> str:
-        """Give the address at which this machine reaches the container's port."""
+        """Return the address of the container's port on this machine."""
         return f"http://{docker('port', self.name, str(port)).stdout.splitlines()[0]}"
 
     @property
@@ -46,7 +46,7 @@ class Container:
         return dict(json.loads(docker("inspect", "--format", "{{json .State}}", self.name).stdout))
 
     def run(self, *command: str, status: int | None = 0) -> str:
-        """Run a command in it; give what it printed."""
+        """Run a command in it; returns its output."""
         done = docker("exec", self.name, *command, status=status)
         return done.stdout + done.stderr
 
@@ -69,7 +69,7 @@ class Container:
 
 @contextmanager
 def container(image: str, *options: str, command: Sequence[str] = ()) -> Iterator[Container]:
-    """Start a container in the background; it is removed with its nameless volumes in the end."""
+    """Start a container, which is removed with its anonymous volumes at the end."""
     started = Container(docker("run", "--detach", *options, image, *command).stdout.strip())
     try:
         yield started
@@ -79,7 +79,7 @@ def container(image: str, *options: str, command: Sequence[str] = ()) -> Iterato
 
 @contextmanager
 def volume() -> Iterator[str]:
-    """Give the name of a volume."""
+    """Create a volume and yield its name."""
     name = docker("volume", "create").stdout.strip()
     try:
         yield name
@@ -89,7 +89,7 @@ def volume() -> Iterator[str]:
 
 @contextmanager
 def network() -> Iterator[str]:
-    """Give the name of a network in which containers know each other's names."""
+    """Create a network and yield its name."""
     name = f"mlflow-bridge-test-{secrets.token_hex(4)}"
     docker("network", "create", name)
     try:
@@ -100,14 +100,14 @@ def network() -> Iterator[str]:
 
 @contextmanager
 def also_called(image: str, name: str) -> Iterator[str]:
-    """Give an image another name; a name that is another's already is left to that."""
-    found = docker("image", "inspect", name, status=None).returncode == 0
-    if not found:
+    """Give an image another name until `with` is left, unless that name exists."""
+    exists = docker("image", "inspect", name, status=None).returncode == 0
+    if not exists:
         docker("tag", image, name)
     try:
         yield name
     finally:
-        if not found:
+        if not exists:
             docker("image", "rm", name)
 
 
@@ -124,12 +124,12 @@ def wait_until_answers(url: str) -> None:
 
 
 def size(image: str) -> int:
-    """Give an image's size in bytes, its base's included."""
+    """Return an image's size in bytes, with its base."""
     return int(docker("image", "inspect", "--format", "{{.Size}}", image).stdout)
 
 
 class Images:
-    """The project's images, each built when it is first asked for, under names that no other run of the tests has."""
+    """The project's images, built at their first use, with unique names."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -146,7 +146,7 @@ class Images:
 
     @cached_property
     def mlflow(self) -> str:
-        """What stands in for MLflow's own image: its locked version on the stand-in for Python's."""
+        """In place of MLflow's own image: its locked version on Python's."""
         return self._python("mlflow", base_image(), f"mlflow=={version('mlflow')}")
 
     @cached_property
@@ -158,7 +158,7 @@ class Images:
 
     @cached_property
     def postgres(self) -> str:
-        """What stands in for PostgreSQL's own image: Debian's, started by the same variables."""
+        """In place of PostgreSQL's own image: Debian's, with the same variables."""
         context = self._folder / "postgres"
         context.mkdir()
         (context / "Dockerfile").write_text(_POSTGRES.format(base=base_image()))
@@ -166,27 +166,31 @@ class Images:
         return self.build(context, "postgres")
 
     def name(self, name: str) -> str:
-        """Give the name of an image that is to be built by other means, and gone in the end, too."""
+        """Return the name for an image that something else builds, and that is removed at the end, too."""
         tag = f"{self._name}/{name}"
         self._built.append(tag)
         return tag
 
     def build(self, context: Path, name: str, *options: str) -> str:
-        """Build an image; give its name."""
+        """Build an image; returns its name."""
         tag = self.name(name)
         docker("build", "--quiet", "--tag", tag, *options, str(context))
         return tag
 
     def remove(self) -> None:
-        """Take the images' names away; what is cached of them stays."""
+        """Remove the images; their build cache stays."""
         for tag in self._built:
             docker("image", "rm", "--force", tag, status=None)
 
     def _python(self, name: str, base: str, requirement: str, last: str = "") -> str:
-        """Build an image with a package at the versions that the tests themselves run with."""
+        """Build an image with a package at the versions in this environment."""
         context = self._folder / name
         context.mkdir()
-        locked = {f"{each.name}=={each.version}" for each in distributions() if each.name != "mlflow-actions-bridge"}
+        locked = {
+            f"{package.name}=={package.version}"
+            for package in distributions()
+            if package.name != "mlflow-actions-bridge"
+        }
         (context / "locked.txt").write_text("\n".join(sorted(locked)))
         (context / "Dockerfile").write_text(
             f"FROM {base}\nCOPY locked.txt /\n"
@@ -222,13 +226,13 @@ exec "$programs/postgres" -D $data -c listen_addresses='*'
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
-    """The project's images, built on this machine's stand-ins."""
-    if lacking := missing_for_images():
-        pytest.skip(lacking)
+    """The project's images."""
+    if missing := missing_for_images():
+        pytest.skip(missing)
     with ExitStack() as stack:
-        found = Images(tmp_path_factory.mktemp("images"))
-        stack.callback(found.remove)
-        yield found
+        images = Images(tmp_path_factory.mktemp("images"))
+        stack.callback(images.remove)
+        yield images
 
 
 __all__ = [

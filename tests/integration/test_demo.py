@@ -1,4 +1,4 @@
-"""The demo on a machine without Docker: as far as it can go, and what is missing for the rest."""
+"""The demo on a machine without Docker."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ COMMAND = [sys.executable, "-m", "tests.loopback.demo"]
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """A PATH without any program but git, a wide terminal, and a folder of its own for what is temporary."""
+    """A PATH with git alone, a wide terminal, and a folder for temporary files."""
     (folder / "tmp").mkdir()
     (folder / "bin").mkdir()
     (folder / "bin/git").symlink_to(str(shutil.which("git")))
@@ -34,7 +34,7 @@ def test_without_docker_it_shows_the_dispatches_the_runs_and_the_dockerfile(tmp_
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_kept_up_it_says_where_everything_is_until_it_is_interrupted(tmp_path: Path) -> None:
+def test_with_keep_it_shows_where_everything_is_until_it_is_interrupted(tmp_path: Path) -> None:
     with (
         tempfile.TemporaryFile("w+") as output,
         subprocess.Popen(

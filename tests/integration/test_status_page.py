@@ -135,7 +135,7 @@ class TestList:
     def test_every_version_has_its_state_in_words_its_image_and_its_links(self, told: BridgeServer, page: Page) -> None:
         page.goto(told.url)
         expect(page).to_have_title("Model images")
-        shown = {(each.model, each.version) for each in sample_ledger.STORY}
+        shown = {(each.model, each.version) for each in sample_ledger.SAMPLES}
         assert page.locator("tbody tr").count() == len(shown)
         row = page.get_by_role("row", name="iris-clf version 42")
         expect(row.get_by_role("cell").first).to_have_text("✓ succeeded")

@@ -67,7 +67,7 @@ class Plan:
 
     @property
     def scale(self) -> float:
-        """Give how long one of GitHub's seconds lasts."""
+        """The length of one of GitHub's seconds."""
         return self.settle / SETTLE
 
 
@@ -101,7 +101,7 @@ class Findings:
 
     @property
     def holds(self) -> bool:
-        """Tell whether nothing was lost, built twice, taken twice or left undone."""
+        """Whether nothing was lost, built twice, accepted twice or left undone."""
         taken_twice = self.repeated_runs - self.repeated_dispatches
         return not (self.lost or self.builds != self.versions or self.unbuilt or taken_twice or self.undone)
 

@@ -33,7 +33,7 @@ class Event:
 
     @property
     def content(self) -> bytes:
-        """Give the body."""
+        """Return the body."""
         told = {"name": self.model, "version": self.version}
         if self.alias:
             return body("model_version_alias.created", told | {"alias": self.alias})
@@ -66,14 +66,14 @@ class Mlflow:
             self._futures.append(self._pool.submit(self._deliver, event, began + moment, first))
 
     def finish(self) -> None:
-        """Come back once every delivery is answered or given up."""
+        """Wait until every delivery is answered or given up."""
         for future in self._futures:
             future.result()
         self._pool.shutdown()
         self._client.close()
 
     def _event(self) -> Event:
-        """Give a new version's event, or one of an alias for the newest version."""
+        """Return the event of a new version, or of an alias for the newest version."""
         delivery_id = str(UUID(int=self._chance.getrandbits(128), version=4))
         alias = self._chance.choice((None, None, "champion")) if self._versions else None
         self._versions += alias is None

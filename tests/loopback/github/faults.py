@@ -137,7 +137,7 @@ class CuttableProtocol(H11Protocol):
     """uvicorn's protocol, with which the app can reset the connection of a request."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Give each request of the connection a function `cut`."""
+        """Add a function `cut` to the state of each request."""
         super().connection_made(transport)
 
         def cut() -> None:
