@@ -11,7 +11,7 @@ IN_MLFLOW := blinker click colorama flask itsdangerous jinja2 markupsafe python-
 	check docs format lock clean
 
 help: ## Show the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 setup: $(BIN)/.ready ## Create .venv with the locked dependencies
 

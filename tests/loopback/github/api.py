@@ -85,7 +85,7 @@ def _add_events(app: FastAPI, repository: "LoopbackGitHub", gate: Gate) -> None:
     @app.post("/repos/{owner}/{name}/actions/workflows/{workflow}/dispatches", dependencies=[actions])
     def workflow_dispatch(request: Request, workflow: str, body: Body) -> Response:
         views = _views(request, repository)
-        run = repository.workflow_dispatch(_workflow(repository, views, workflow), body)
+        run = repository.workflow_dispatch(_workflow(repository, workflow), body)
         newest = request.headers.get("x-github-api-version") == VERSIONS[-1]
         if not newest and body.get("return_run_details") is not True:
             return Response(status_code=204)
@@ -158,10 +158,9 @@ def _run(repository: "LoopbackGitHub", run_id: str) -> Run:
     raise ApiError(404, "Not Found")
 
 
-def _workflow(repository: "LoopbackGitHub", views: Views, file_or_id: str) -> Workflow:
-    """Find a workflow by the name of its file or by its id."""
+def _workflow(repository: "LoopbackGitHub", file: str) -> Workflow:
     for workflow in repository.workflows:
-        if file_or_id in (workflow.path.rpartition("/")[2], str(views.workflow(workflow)["id"])):
+        if workflow.path.rpartition("/")[2] == file:
             return workflow
     raise ApiError(404, "Not Found")
 
