@@ -107,5 +107,5 @@ def check_downloads(mlflow: AnyMlflow, by: str, folder: Path, *, host: bool) -> 
         done = run_step(step, mlflow.url, model, folder)
         assert done.returncode == 0, done.stdout + done.stderr
     model_folder = folder / "mlflow-bridge/model"
-    found = {str(file.relative_to(model_folder)): file for file in model_folder.rglob("*") if file.is_file()}
-    assert {path: file.read_bytes() for path, file in found.items()} == FILES
+    files = {str(file.relative_to(model_folder)): file for file in model_folder.rglob("*") if file.is_file()}
+    assert {path: file.read_bytes() for path, file in files.items()} == FILES

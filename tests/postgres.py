@@ -28,16 +28,16 @@ class PostgresMissing(Exception):
 def binary(name: str) -> str:
     """Return the path of one of PostgreSQL's programs, of the newest version; raises `PostgresMissing`."""
     debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: float(path.parts[-3]))
-    found = shutil.which(name) or (str(debian[-1]) if debian else None)
-    if found is None:
+    program = shutil.which(name) or (str(debian[-1]) if debian else None)
+    if program is None:
         raise PostgresMissing(f"{name} is not on the PATH nor in /usr/lib/postgresql: install PostgreSQL's server")
-    return found
+    return program
 
 
 class Postgres:
     """A running server once `with` is entered. Many databases may be made in it.
 
-    Not `durable`, it is quicker and loses data in a crash of the machine (never in one of its own).
+    If not `durable`, it is faster and loses data in a crash of the machine, but not in its own.
     """
 
     def __init__(self, *, durable: bool = True) -> None:

@@ -12,11 +12,11 @@ PATIENCE = 600.0
 Value = TypeVar("Value")
 
 
-def until(condition: Callable[[], Value], *, seen: Callable[[], Any] = str, patience: float = PATIENCE) -> Value:
-    """Return the condition's first true value; fails after `patience` s with the last one and the text of `seen`."""
+def until(condition: Callable[[], Value], *, show: Callable[[], Any] = str, patience: float = PATIENCE) -> Value:
+    """Return the condition's first true value; fails after `patience` s with the last one and the text of `show`."""
     deadline = time.monotonic() + patience
     while not (value := condition()):
         if time.monotonic() > deadline:
-            pytest.fail(f"still {value!r} after {patience:g} s {seen()}".strip())
+            pytest.fail(f"still {value!r} after {patience:g} s {show()}".strip())
         time.sleep(0.02)
     return value

@@ -59,7 +59,7 @@ class Container:
             assert self.state["Running"], self.logs
             return docker("exec", self.name, *health[1:], status=None).returncode == 0
 
-        until(is_healthy, seen=lambda: self.logs)
+        until(is_healthy, show=lambda: self.logs)
 
     def stop(self) -> int:
         """Return the exit status after `docker stop`: 137 if it didn't end within ten seconds."""

@@ -150,7 +150,7 @@ def wait(stack: Stack, condition: Callable[[], bool]) -> None:
     def state() -> str:
         return "".join(stack.run("--profile", "*", *each) for each in (["ps", "--all"], ["logs", "--tail", "30"]))
 
-    until(holds, seen=state)
+    until(holds, show=state)
 
 
 def goes_its_way(stack: Stack, version: int) -> None:

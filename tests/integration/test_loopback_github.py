@@ -106,8 +106,8 @@ def test_a_run_knows_what_github_would_tell_it_and_nothing_of_the_host(
     finished: Callable[[str], Run], github: LoopbackGitHub, tmp_path: Path
 ) -> None:
     run = finished("iris")
-    told = f"run={run.id} sha={run.head_sha} repository=octo/models actor=octo ref=refs/heads/main"
-    assert told in run.log
+    expected = f"run={run.id} sha={run.head_sha} repository=octo/models actor=octo ref=refs/heads/main"
+    assert expected in run.log
     assert f"api={github.url} server={github.url} stage=demo 'quoted' $HOME event=repository_dispatch" in run.log
     assert f"home={tmp_path}/runner/home docker={tmp_path}/runner/docker host=unset" in run.log
     assert re.search(r" \.github/workflows/called\.yml +\| \d+ \+", run.log), "the commit in LOCAL_TREE has all files"

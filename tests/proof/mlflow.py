@@ -24,7 +24,7 @@ _TIMEOUT = 3.0
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened in MLflow, and the delivery that tells of it."""
+    """A change in MLflow, and its delivery."""
 
     delivery_id: str
     model: str
@@ -34,11 +34,11 @@ class Event:
     @property
     def content(self) -> bytes:
         """Return the body."""
-        told = {"name": self.model, "version": self.version}
+        data = {"name": self.model, "version": self.version}
         if self.alias:
-            return body("model_version_alias.created", told | {"alias": self.alias})
+            return body("model_version_alias.created", data | {"alias": self.alias})
         more: dict[str, object] = {"source": f"models:/m-{self.version}", "run_id": None, "tags": {}, "description": ""}
-        return body("model_version.created", told | more)
+        return body("model_version.created", data | more)
 
 
 class Mlflow:

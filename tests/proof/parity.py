@@ -145,7 +145,7 @@ WITH = {
     "xgboost": (f"mlflow=={mlflow.version.VERSION}", "scikit-learn", "xgboost"),
     "lightgbm": (f"mlflow=={mlflow.version.VERSION}", "scikit-learn", "lightgbm"),
 }
-"""What the Python that makes a model has, where the one that this runs under lacks it."""
+"""Packages for the Python that creates a model, if they are missing in this one."""
 
 
 def save(name: str, folder: Path) -> Path:
@@ -178,7 +178,7 @@ def agree(name: str, folder: Path) -> tuple[bool, str]:
 
 
 def prove(names: Iterable[str]) -> bool:
-    """Print a table of the models of those names, and tell whether both images of each agree."""
+    """Print a table of the models of those names, and return whether both images of each agree."""
     os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))  # uv stands there
     print("\n| model | same answers | |\n| --- | --- | --- |")
     found: list[bool] = []

@@ -28,19 +28,19 @@ class Contents:
 
     def described(self, path: str, ref: str) -> dict[str, Any] | list[dict[str, Any]]:
         """Return the entries of a folder, or a file with its content in base64."""
-        found = self._find(path, ref)
-        if found.is_dir():
-            return [self._entry(each) for each in sorted(found.iterdir())]
-        content = base64.encodebytes(found.read_bytes()).decode()
-        return {**self._entry(found), "encoding": "base64", "content": content}
+        file = self._find(path, ref)
+        if file.is_dir():
+            return [self._entry(entry) for entry in sorted(file.iterdir())]
+        content = base64.encodebytes(file.read_bytes()).decode()
+        return {**self._entry(file), "encoding": "base64", "content": content}
 
     def _find(self, path: str, ref: str) -> Path:
         if ref.removeprefix("refs/heads/") != "main":
             raise ApiError(404, f"No commit found for the ref {ref}", _DOCUMENT)
-        found = (self._tree / path).resolve()
-        if not found.is_relative_to(self._tree) or not found.exists():
+        place = (self._tree / path).resolve()
+        if not place.is_relative_to(self._tree) or not place.exists():
             raise ApiError(404, "Not Found", _DOCUMENT)
-        return found
+        return place
 
     def _entry(self, path: Path) -> dict[str, Any]:
         name = path.relative_to(self._tree).as_posix()

@@ -19,7 +19,7 @@ from bridge.core.errors import BridgeError
 Status = Literal["queued", "pending", "in_progress", "completed"]
 Conclusion = Literal["success", "failure", "cancelled", "skipped", "startup_failure"]
 Clock = Callable[[], datetime]
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 
 PATIENCE = 1800.0
 """Seconds that no run takes unless it hangs."""
@@ -192,16 +192,16 @@ class RunQueue:
             if self._runs[run_id].status == "completed":
                 self._update(run_id, status="queued", conclusion=None, jobs=())
 
-    def wait_for(self, find: Callable[[tuple[Run, ...]], Found | None], timeout: float = PATIENCE) -> Found:
+    def wait_for(self, find: Callable[[tuple[Run, ...]], Value | None], timeout: float = PATIENCE) -> Value:
         """Return the first true value of `find` for the runs; raises `RunNotCompleted` after `timeout` s."""
         deadline = time.monotonic() + timeout
         with self._changed:
-            while not (found := find(self.runs)):
+            while not (value := find(self.runs)):
                 if not self._changed.wait(deadline - time.monotonic()):
                     states = ", ".join(f"{run.title}: {run.conclusion or run.status}" for run in self.runs) or "no runs"
                     failures = "".join(f"\n{run.failure}" for run in self.runs if run.status == "in_progress")
                     raise RunNotCompleted(f"waited {timeout:g} s in vain for runs; there are {states}{failures}")
-        return found
+        return value
 
     def close(self) -> None:
         """Cancel the run in progress, wait for its end, and start no other."""

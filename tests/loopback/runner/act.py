@@ -37,8 +37,8 @@ class ActionMissing(BridgeError):
 def find_act() -> Path | None:
     """Return `act`, from beside this Python or from the PATH, or None."""
     beside = Path(sys.executable).with_name("act")
-    found = str(beside) if beside.is_file() else shutil.which("act")
-    return Path(found) if found else None
+    program = str(beside) if beside.is_file() else shutil.which("act")
+    return Path(program) if program else None
 
 
 class ActRunner:
@@ -155,7 +155,7 @@ class ActRunner:
         ]
 
     def _stand_ins(self, tree: Path, workflow: str) -> Mapping[str, Path]:
-        found, missing = third_party.stand_ins(third_party.used(tree, workflow), self._actions)
+        replacements, missing = third_party.stand_ins(third_party.used(tree, workflow), self._actions)
         # act checks the run's own repository out itself.
         missing = [action for action in missing if action.repository != third_party.CHECKOUT]
         if missing:
@@ -163,7 +163,7 @@ class ActRunner:
                 f"no local replacement for {', '.join(map(str, missing))}",
                 f"add {self._actions}/<owner>/<repo>/action.yml",
             )
-        return found
+        return replacements
 
 
 def _conclusion(status: int, progress: Progress, cancelled: threading.Event) -> Conclusion:

@@ -27,16 +27,16 @@ def used(tree: Path, workflow: str) -> set[Action]:
 
     Docker actions (`docker://`) are not included: they need no repository.
     """
-    found: set[Action] = set()
-    _collect(tree, tree / workflow, found, set())
-    return found
+    actions: set[Action] = set()
+    _collect(tree, tree / workflow, actions, set())
+    return actions
 
 
 def stand_ins(actions: set[Action], folder: Path) -> tuple[dict[str, Path], list[Action]]:
     """Return the replacement in `folder/<owner>/<repo>` by `owner/repo@ref`, and the actions without one."""
     replaced = {action for action in actions if _has_stand_in(action, folder)}
-    found = {f"{action.repository}@{action.ref}": folder / action.repository for action in replaced}
-    return found, sorted(actions - replaced)
+    replacements = {f"{action.repository}@{action.ref}": folder / action.repository for action in replaced}
+    return replacements, sorted(actions - replaced)
 
 
 def _has_stand_in(action: Action, folder: Path) -> bool:
@@ -44,7 +44,7 @@ def _has_stand_in(action: Action, folder: Path) -> bool:
     return any((place / name).is_file() for name in ("action.yml", "action.yaml"))
 
 
-def _collect(tree: Path, file: Path, found: set[Action], seen: set[Path]) -> None:
+def _collect(tree: Path, file: Path, actions: set[Action], seen: set[Path]) -> None:
     if file in seen or not file.is_file():
         return
     seen.add(file)
@@ -53,11 +53,11 @@ def _collect(tree: Path, file: Path, found: set[Action], seen: set[Path]) -> Non
             # The called workflow checks the bridge out to .bridge, and uses its actions there.
             place = tree / uses.removeprefix("./").removeprefix(".bridge/")
             for candidate in (place, place / "action.yml", place / "action.yaml"):
-                _collect(tree, candidate, found, seen)
+                _collect(tree, candidate, actions, seen)
         elif "@" in uses and not uses.startswith("docker:"):
             name, _, ref = uses.rpartition("@")
             owner, repository, *path = name.split("/")
-            found.add(Action(f"{owner}/{repository}", "/".join(path), ref))
+            actions.add(Action(f"{owner}/{repository}", "/".join(path), ref))
 
 
 def _uses(document: Any) -> Iterator[str]:

@@ -12,13 +12,13 @@ from urllib.parse import quote
 
 def masks(secrets: Iterable[str]) -> list[str]:
     """Return every text that reveals a secret, longest first: itself, its lines, and its usual encodings."""
-    found: set[str] = set()
+    texts: set[str] = set()
     for secret in secrets:
         for value in (secret, *secret.splitlines()):
             raw = value.encode()
-            found.update((value, value.strip(), quote(value, safe=""), json.dumps(value)[1:-1]))
-            found.update(base64.b64encode(raw[shift:]).decode() for shift in range(min(3, len(raw))))
-    return sorted(found - {""}, key=len, reverse=True)
+            texts.update((value, value.strip(), quote(value, safe=""), json.dumps(value)[1:-1]))
+            texts.update(base64.b64encode(raw[shift:]).decode() for shift in range(min(3, len(raw))))
+    return sorted(texts - {""}, key=len, reverse=True)
 
 
 class Masking:

@@ -36,12 +36,12 @@ def _descendants(pid: int) -> list[tuple[int, str]]:
     for entry in Path("/proc").glob("[0-9]*"):
         parent, started = _origin(int(entry.name))
         children.setdefault(parent, []).append((int(entry.name), started))
-    found, waiting = [], [pid]
+    descendants, waiting = [], [pid]
     while waiting:
         below = children.get(waiting.pop(), [])
-        found += below
+        descendants += below
         waiting += [child for child, _ in below]
-    return found
+    return descendants
 
 
 def _origin(pid: int) -> tuple[int, str]:

@@ -19,7 +19,7 @@ def samples(bridge: Bridge) -> dict[str, float]:
 
 
 def wait_for(bridge: Bridge, name: str, value: float) -> None:
-    until(lambda: samples(bridge).get(name) == value, seen=lambda: samples(bridge))
+    until(lambda: samples(bridge).get(name) == value, show=lambda: samples(bridge))
 
 
 def test_deliveries_are_counted_by_what_they_were_answered(bridge: Bridge) -> None:
