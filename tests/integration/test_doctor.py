@@ -20,6 +20,7 @@ from tests.integration.conftest import REPOSITORY, SECRET, TOKEN
 from tests.loopback.github.apps import App
 from tests.loopback.github.server import PERMISSIONS, LoopbackGitHub
 from tests.loopback.servers import BridgeServer, MlflowServer, free_port
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 EVENTS = ["model_version.created", "model_version_alias.created"]
@@ -157,7 +158,9 @@ def doctor(environment: dict[str, str], bridge: BridgeServer, tmp_path: Path) ->
         env = environment | {"PORT": bridge.url.rpartition(":")[2], "PATH": os.environ["PATH"]} | wrong
         env.pop(without, None)
         command = [*within, sys.executable, "-m", "bridge", "doctor", "--json", "--url", f"{bridge.url}/webhook"]
-        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
         assert done.stderr == ""
         for secret in (SECRET, TOKEN):
             assert secret not in done.stdout
@@ -289,7 +292,7 @@ def test_no_webhook_is_created_to_an_address_that_mlflow_refuses(
     known = list(mlflow_api.webhooks())
     env = environment | {"PATH": os.environ["PATH"], "MLFLOW_TRACKING_URI": strict.url}
     command = [sys.executable, "-m", "bridge", "webhook", "create", url]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == 1
     assert f"{url}/webhook" in done.stderr
     assert hint in done.stderr

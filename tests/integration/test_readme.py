@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 RUN_ELSEWHERE = {
     "make demo": "tests/e2e/test_demo.py",
-    ".venv/bin/mlflow-bridge demo --keep": "tests/integration/test_demo.py",
+    "make demo KEEP=1": "tests/integration/test_demo.py",
     ".venv/bin/mlflow-bridge workflow init": "tests/integration/test_setup.py",
     ".venv/bin/mlflow-bridge serve": "tests/integration/test_setup.py",
     ".venv/bin/mlflow-bridge webhook create": "tests/integration/test_setup.py",

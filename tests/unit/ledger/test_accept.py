@@ -11,6 +11,7 @@ from bridge.core.events import LONGEST_NAME, Event, EventKind
 from bridge.core.routing import DispatchMethod
 from bridge.ledger import Accepted, Delivery, Dispatch, Duplicate, Ledger, LedgerUnavailable, Unstorable
 from tests.unit.ledger.rows import NOW, delivery, dispatch, pending, rows, state
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -101,7 +102,7 @@ async def test_closing_writes_what_waits_for_a_commit_first(ledger: Ledger) -> N
     closing = asyncio.create_task(ledger.close())
     await asyncio.sleep(0.1)
     commits.open.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         outcomes = await asyncio.gather(first, *later, return_exceptions=True)
         await closing
     assert outcomes.count(Accepted()) == 19

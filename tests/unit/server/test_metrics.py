@@ -1,5 +1,4 @@
 import asyncio
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -8,6 +7,7 @@ import respx
 from bridge.ledger import Figures, Ledger, LedgerUnavailable
 from tests.unit.server.conftest import Bridge
 from tests.unit.server.test_webhook import CREATED
+from tests.waiting import until
 
 
 def samples(bridge: Bridge) -> dict[str, float]:
@@ -19,10 +19,7 @@ def samples(bridge: Bridge) -> dict[str, float]:
 
 
 def wait_for(bridge: Bridge, name: str, value: float) -> None:
-    until = time.monotonic() + 5
-    while samples(bridge).get(name) != value:
-        assert time.monotonic() < until, samples(bridge)
-        time.sleep(0.02)
+    until(lambda: samples(bridge).get(name) == value, show=lambda: samples(bridge))
 
 
 def test_deliveries_are_counted_by_what_they_were_answered(bridge: Bridge) -> None:
@@ -46,7 +43,7 @@ def test_a_dispatch_is_counted_by_its_state_and_timed_once_github_has_taken_it(
     found = samples(bridge)
     assert found['mlflow_bridge_dispatches{state="pending"}'] == 0
     assert found["mlflow_bridge_delivery_to_dispatch_seconds_count"] == 1
-    assert 0 <= found["mlflow_bridge_delivery_to_dispatch_seconds_sum"] < 5
+    assert found["mlflow_bridge_delivery_to_dispatch_seconds_sum"] >= 0
     assert found["mlflow_bridge_github_requests_remaining"] == 7
     assert found["mlflow_bridge_oldest_pending_seconds"] == 0
 

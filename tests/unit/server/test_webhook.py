@@ -22,6 +22,7 @@ from bridge.server.bodies import BUDGET
 from bridge.server.deadline import MAX_HEADERS
 from bridge.server.webhook_answers import RETRY_AFTER
 from tests.unit.server.conftest import PREVIOUS, SECRET, TOKEN, Bridge, settings
+from tests.waiting import until
 
 VERSION: dict[str, object] = {"name": "iris", "version": "7", "source": "models:/m-1", "run_id": None, "tags": {}}
 ALIAS = {"name": "iris", "version": "7", "alias": "champion"}
@@ -259,9 +260,14 @@ def test_no_answer_and_no_log_line_holds_a_secret_or_signature(
         bridge.post(NO_EVENT),
         bridge.post(CREATED, timestamp="1", signature=signature),
     ]
-    time.sleep(0.2)  # the dispatcher's own line
-    told = "".join(answer.text + str(answer.headers) for answer in answers) + "".join(capsys.readouterr())
-    assert "dispatch delayed" in told
+    told = "".join(answer.text + str(answer.headers) for answer in answers)
+
+    def dispatcher_has_logged() -> bool:
+        nonlocal told
+        told += "".join(capsys.readouterr())
+        return "dispatch delayed" in told
+
+    until(dispatcher_has_logged)
     for secret in (SECRET, PREVIOUS, TOKEN, signature.removeprefix("v1,")):
         assert secret not in told
 

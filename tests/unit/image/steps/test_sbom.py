@@ -97,9 +97,9 @@ def test_a_line_that_is_made_to_be_slow_takes_no_longer_than_any_other() -> None
     files = {"var/lib/dpkg/status": f"Package: a{' ' * 1_000_000}x\nVersion: 1\n\nPackage:   libc6   \nVersion: 2 \n"}
     for value in (";" * 200_000, "a" * 200_000, "a;" + "extr" * 50_000):
         files |= metadata(f"a{len(files)}", "1", headers=f"Requires-Dist: {value}\nLicense: {value}\n")
-    started = time.monotonic()
+    started = time.process_time()
     packages = contents(tar(files))
-    assert time.monotonic() - started < 5  # minutes if the time grows with the square of the line
+    assert time.process_time() - started < 60  # many minutes if the time grows with the square of the line
     assert len(packages) == 4
 
 
