@@ -13,7 +13,7 @@ import httpx
 
 from tests.loopback.servers import MlflowServer
 from tests.scripted_server import ScriptedServer
-from tests.unit.image.programs import Programs
+from tests.unit.image.fake_programs import Programs
 
 TOKEN = "sentinel-token-of-mlflow"
 FILES = {

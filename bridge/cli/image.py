@@ -47,8 +47,9 @@ def sign_in(
     failed: Annotated[bool, typer.Option("--failed", help="The registry did not take user and password.")] = False,
 ) -> None:
     """Choose how to sign in to the registry, or say all that is missing for it."""
-    from bridge.image.steps.login import AccessSettings, sign_in_failed
+    from bridge.image.registry.credentials import AccessSettings
     from bridge.image.steps.login import sign_in as run
+    from bridge.image.steps.login import sign_in_failed
 
     with _step("sign-in"):
         if failed:
@@ -60,8 +61,8 @@ def sign_in(
 @image.command("make-repository")
 def make_repository() -> None:
     """Make the model's repository where Amazon ECR has none."""
-    from bridge.image.steps.login import AccessSettings
-    from bridge.image.steps.login import make_repository as run
+    from bridge.image.registry.credentials import AccessSettings
+    from bridge.image.steps.login import create_repository as run
 
     with _step("make-repository") as (_, workspace):
         run(AccessSettings(), workspace.plan().repository)

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
+from bridge.core import limits
 from bridge.image.builders.layered.requirements import DESCRIPTION
 from bridge.image.errors import DirectArtifacts, UnsafeMetadata
 from bridge.image.metadata import MLMODEL, PYTHON_ENV, ModelMetadata, read
@@ -20,16 +21,7 @@ from bridge.mlflow.threads import run_in_daemon_thread
 
 _UNSAFE_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\\#?%]")
 """Control characters, and characters that can't be requested: MLflow decodes a path twice, and refuses `#` and `\\`."""
-_MAX_NAME = 255
-"""Bytes; the maximum on Linux's file systems."""
-_MAX_PATH = 1024
-"""Bytes below the model, which also limits nested folders; the maximum length of a key in S3."""
-_MAX_URI = 4096
-_MAX_FILES = 100_000
-_MAX_FOLDERS = 5_000
 _LISTING_SECONDS = 300.0
-_MAX_METADATA = 4_000_000
-"""Bytes; the signature of a table with some ten thousand columns is the longest that is usual."""
 _AT_ONCE = 8
 """Files that are downloaded in parallel."""
 _PAUSES = (1.0, 4.0, 10.0)
@@ -47,7 +39,7 @@ class ModelArtifacts:
         self._mlflow = mlflow
 
     def sizes(self) -> dict[str, int]:
-        """Give each file's bytes by its path, without downloading any.
+        """Return each file's size in bytes by its path, without downloading any.
 
         Raises `UnsafeMetadata` if a name or the number of files is not allowed, `MlflowError` if MLflow fails or
         takes longer than five minutes.
@@ -56,8 +48,8 @@ class ModelArtifacts:
             return asyncio.run(asyncio.wait_for(run_in_daemon_thread(self._list), _LISTING_SECONDS))
         except TimeoutError as error:
             raise MlflowError(
-                f"MLflow took longer than {_LISTING_SECONDS:.0f} s to list the model's files: "
-                "log the model with fewer files and folders"
+                f"MLflow took longer than {_LISTING_SECONDS:.0f} s to list the model's files",
+                "log the model with fewer files and folders",
             ) from error
 
     def _list(self) -> dict[str, int]:
@@ -72,21 +64,22 @@ class ModelArtifacts:
                 path = f"{folder}/{entry.name}" if folder else entry.name
                 _check_name(entry.name, path)
                 if entry.name in names:
-                    raise UnsafeMetadata(f"MLflow lists {path!r} twice among the model's files: log the model again")
+                    raise UnsafeMetadata(f"MLflow lists {path!r} twice among the model's files", "log the model again")
                 names.add(entry.name)
                 if entry.is_dir:
                     folders.append(path)
                 else:
                     sizes[path] = entry.size
-            if len(sizes) > _MAX_FILES or listed + len(folders) > _MAX_FOLDERS:
+            if len(sizes) > limits.MAX_MODEL_FILES or listed + len(folders) > limits.MAX_MODEL_FOLDERS:
                 raise UnsafeMetadata(
-                    f"the model has more than {_MAX_FILES:,} files or {_MAX_FOLDERS:,} folders (the last one read is "
-                    f"{folder!r}): log the model with fewer"
+                    f"the model has more than {limits.MAX_MODEL_FILES:,} files or {limits.MAX_MODEL_FOLDERS:,} folders "
+                    f"(the last one read is {folder!r})",
+                    "log the model with fewer",
                 )
         return sizes
 
     def describe(self, to: Path) -> dict[str, int]:
-        """Download what the model says it needs into the folder `to`; give all its files' bytes, as `sizes` does."""
+        """Download the model's metadata files into the folder `to`; return the sizes of all files, as `sizes` does."""
         sizes = self.sizes()
         needed = {name: sizes[name] for name in DESCRIPTION if name in sizes}
         for name, size in needed.items():
@@ -110,8 +103,8 @@ class ModelArtifacts:
             _with_retries(lambda: self._mlflow.download_artifact(self._at(path), file, size))
         except OSError as error:
             raise MlflowError(
-                f"the model's file {path[:200]!r} can't be written ({error.strerror}): check that the runner's disk "
-                "has space, and log the model again if the name is too long"
+                f"the model's file {path[:200]!r} can't be written ({error.strerror})",
+                "check that the runner's disk has space, and log the model again if the name is too long",
             ) from error
 
     def _at(self, path: str) -> str:
@@ -119,13 +112,14 @@ class ModelArtifacts:
 
 
 def _path_below_the_proxy(uri: str, server: str) -> str:
-    """Give the path of an artifact URI, without the host, which is checked here and never used.
+    """Return the path of an artifact URI, without the host, which is checked here and never used.
 
     MLflow's own client sends its credentials to any host in that URI (mlflow_artifacts_repo.py).
     """
-    if len(uri) > _MAX_URI:
+    if len(uri) > limits.MAX_ARTIFACT_URI:
         raise DirectArtifacts(
-            f"the address of the model's artifacts has more than {_MAX_URI:,} characters: log the model again"
+            f"the address of the model's artifacts has more than {limits.MAX_ARTIFACT_URI:,} characters",
+            "log the model again",
         )
     try:
         parts = urlsplit(uri)
@@ -135,22 +129,24 @@ def _path_below_the_proxy(uri: str, server: str) -> str:
             path = decoded
     except (ValueError, httpx.InvalidURL) as error:
         raise DirectArtifacts(
-            f"the model's artifacts are at {uri[:80]!r}, which is not a valid address: log the model again"
+            f"the model's artifacts are at {uri[:80]!r}, which is not a valid address", "log the model again"
         ) from error
     if parts.scheme != "mlflow-artifacts":
         raise DirectArtifacts(
-            f"the model's artifacts are at {parts.scheme or 'a path'}:, which a runner can't sign in to: start MLflow "
-            "with --artifacts-destination, so that new models go through its proxy, and log the model again"
+            f"the model's artifacts are at {parts.scheme or 'a path'}:, outside MLflow's artifact proxy",
+            "start MLflow with --artifacts-destination, so that new models go through its proxy, and log the model "
+            "again",
         )
     if host != httpx.URL(server):
         raise DirectArtifacts(
             f"the model's artifacts are on the host {parts.netloc.rpartition('@')[2][:80]!r}, but MLflow's credentials "
-            f"are only sent to {server}: register the model from an address without a host, or set MLFLOW_TRACKING_URI "
-            "to that host if it is the same MLflow"
+            f"are only sent to {server}",
+            "register the model from an address without a host, or set MLFLOW_TRACKING_URI to that host if it is the "
+            "same MLflow",
         )
     if parts.query or parts.fragment:
         raise DirectArtifacts(
-            f"the model's artifacts are at {uri[:80]!r}, which has a query or a fragment: log the model again"
+            f"the model's artifacts are at {uri[:80]!r}, which has a query or a fragment", "log the model again"
         )
     names = [name for name in path.split("/") if name]
     for name in names:
@@ -161,11 +157,12 @@ def _path_below_the_proxy(uri: str, server: str) -> str:
 def _check_name(name: str, path: str) -> None:
     """Raise `UnsafeMetadata` unless `name`, the last in `path`, means the same to MLflow and to the file system."""
     if name in ("", ".", "..") or "/" in name or _UNSAFE_NAME.search(name):
-        raise UnsafeMetadata(f"the model has a file or folder {path[:200]!r}, a name that can't be used: rename it")
-    if len(name.encode()) > _MAX_NAME or len(path.encode()) > _MAX_PATH:
+        raise UnsafeMetadata(f"the model has a file or folder {path[:200]!r}, a name that can't be used", "rename it")
+    if len(name.encode()) > limits.MAX_FILE_NAME or len(path.encode()) > limits.MAX_FILE_PATH:
         raise UnsafeMetadata(
-            f"the model has a file or folder {path[:200]!r}, whose name has more than {_MAX_NAME} bytes or whose path "
-            f"has more than {_MAX_PATH:,}: rename it"
+            f"the model has a file or folder {path[:200]!r}, whose name has more than {limits.MAX_FILE_NAME} bytes or "
+            f"whose path has more than {limits.MAX_FILE_PATH:,}",
+            "rename it",
         )
 
 
@@ -185,7 +182,7 @@ def metadata_in(folder: Path, *, java: bool = False) -> ModelMetadata:
         texts = [_read_small(folder / name) for name in (MLMODEL, PYTHON_ENV)]
     except (OSError, UnicodeDecodeError) as error:
         raise UnsafeMetadata(
-            f"the model has no readable {MLMODEL} with a {PYTHON_ENV} beside it: log it with a newer MLflow"
+            f"the model has no readable {MLMODEL} and {PYTHON_ENV}", "log it with a newer MLflow"
         ) from error
     return read(*texts, java=java)
 
@@ -196,5 +193,7 @@ def _read_small(file: Path) -> str:
 
 
 def _check_metadata_size(name: str, size: int) -> None:
-    if size > _MAX_METADATA:
-        raise UnsafeMetadata(f"{name} has more than {_MAX_METADATA:,} bytes: log the model with less in it")
+    if size > limits.MAX_METADATA:
+        raise UnsafeMetadata(
+            f"{name} has more than {limits.MAX_METADATA:,} bytes", "log the model with fewer columns or less metadata"
+        )

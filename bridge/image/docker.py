@@ -13,7 +13,7 @@ from tempfile import TemporaryFile
 from bridge.image import sandbox
 from bridge.image.actions import untrusted_output
 from bridge.image.errors import BuildFailed, RegistryError, SmokeTestFailed, UnsupportedModel
-from bridge.image.registry.diagnosis import hint
+from bridge.image.registry.diagnosis import Diagnosis, diagnose
 
 RUN = "MLFLOW_BRIDGE_RUN"
 """The variable by which `clean-up` recognises the programs that this job's steps have started."""
@@ -155,8 +155,9 @@ def push(tag: str) -> str:
                 said.append(line.strip())
     if process.returncode:
         last = " ".join(said)[-300:]
-        advice = hint(last, tag.split("/")[0]) or "check that the sign-in may write there, then run the job again"
-        raise RegistryError(f"{tag}: the push failed ({last}): {advice}")
+        unknown = Diagnosis("the push failed", "check that the sign-in may write there, then re-run the job")
+        found = diagnose(last, tag.split("/")[0]) or unknown
+        raise RegistryError(f"{tag}: {found.message} ({last})", found.hint)
     return _digest(tag, said)
 
 

@@ -1,4 +1,4 @@
-"""What can stop a step on the runner. The message becomes the run's one annotation."""
+"""What can stop a step on the runner. Message and hint become the run's one annotation."""
 
 from bridge.core.errors import BridgeError
 
@@ -12,11 +12,16 @@ class InvalidInput(BridgeError):
 
 
 class UnsafeMetadata(BridgeError):
-    """The model's own files say something that must not reach a build."""
+    """The model's own files contain something that must not reach any build."""
 
 
 class UnsupportedModel(BridgeError):
-    """The model is fine, but this builder can't make an image of it."""
+    """The model's files are safe, but no image can be built from them, or not by this builder."""
+
+    def __init__(self, message: str, hint: str = "", *, mlflow_can_build: bool = False) -> None:
+        """Only with `mlflow_can_build` may MLflow's own builder be used instead of the layered one."""
+        super().__init__(message, hint)
+        self.mlflow_can_build = mlflow_can_build
 
 
 class DirectArtifacts(BridgeError):
@@ -32,12 +37,16 @@ class ImageConflict(BridgeError):
 
 
 class RegistryError(BridgeError):
-    """The registry did not do what was asked of it."""
+    """The registry refused a request, failed, or did not answer."""
 
 
 class BuildFailed(BridgeError):
     """The image could not be built."""
 
 
+class ImageTooLarge(BridgeError):
+    """The image exceeds the input `size-limit`."""
+
+
 class SmokeTestFailed(BridgeError):
-    """The built image does not serve its model."""
+    """The built image doesn't serve its model."""

@@ -6,35 +6,31 @@ text that is accepted here means the same to both.
 
 import yaml
 
+from bridge.core import limits
 from bridge.image.errors import UnsafeMetadata
 
-_MAX_NODES = 20_000
-"""Scalars, lists and maps in one file; MLflow stores signatures and examples as text, so it needs a few hundred."""
-_MAX_DEPTH = 50
-_MAX_NUMBER = 100
-"""Characters of a scalar that isn't text, such as a number or a date."""
 _TAG = "tag:yaml.org,2002:"
 _PLAIN = {f"{_TAG}{kind}" for kind in ("bool", "float", "int", "null", "str", "timestamp")}
 
 
 def mapping(file: str, text: str) -> dict[object, object]:
-    """Give the map in `text`, the content of the model's file called `file`.
+    """Return the map in `text`, the content of the model's file called `file`.
 
     Raises `UnsafeMetadata`, which names the file, if `text` isn't one map of plain values within the limits.
     """
     try:
         if problem := _problem(text):
-            raise UnsafeMetadata(f"{file} {problem}: log the model without it")
+            raise UnsafeMetadata(f"{file} {problem}", "log the model without it")
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ArithmeticError, RecursionError, TypeError, ValueError) as error:
-        raise UnsafeMetadata(f"{file} can't be read as YAML: log the model again") from error
+        raise UnsafeMetadata(f"{file} can't be read as YAML", "log the model again") from error
     if not isinstance(value, dict):
-        raise UnsafeMetadata(f"{file} is not a YAML map: log the model again")
+        raise UnsafeMetadata(f"{file} is not a YAML map", "log the model again")
     return value
 
 
 def _problem(text: str) -> str:
-    """Say what is not allowed in `text`, before anything is constructed from it; empty if everything is."""
+    """Return what is not allowed in `text`, before anything is constructed from it; empty if all is allowed."""
     resolver = yaml.resolver.Resolver()
     nodes = depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
@@ -52,10 +48,10 @@ def _problem(text: str) -> str:
             tag = resolver.resolve(yaml.ScalarNode, event.value, event.implicit)  # type: ignore[no-untyped-call]
             if tag not in _PLAIN:
                 return "has a merge key or another special value"
-            if tag != f"{_TAG}str" and len(event.value) > _MAX_NUMBER:
+            if tag != f"{_TAG}str" and len(event.value) > limits.MAX_YAML_NUMBER:
                 return f"has a number or date of {len(event.value):,} characters"
         else:
             depth += 1
-        if nodes > _MAX_NODES or depth > _MAX_DEPTH:
-            return f"has more than {_MAX_NODES:,} values, or more than {_MAX_DEPTH} nested levels"
+        if nodes > limits.MAX_YAML_VALUES or depth > limits.MAX_YAML_DEPTH:
+            return f"has more than {limits.MAX_YAML_VALUES:,} values or {limits.MAX_YAML_DEPTH} nested levels"
     return ""

@@ -32,7 +32,7 @@ def repository_of(settings: ImageSettings, model: str) -> Repository:
 def holds_only(repository: Repository, model: str) -> bool:
     """Tell whether there are versions, and the labels of all of them name `model`. Raises `RegistryError`."""
     with ThreadPoolExecutor(_THREADS) as pool:
-        images = list(pool.map(repository.look, version_tags(repository.tags())))
+        images = list(pool.map(repository.inspect, version_tags(repository.tags())))
     return {image.labels.get(MODEL) for image in images if image} == {model}
 
 
@@ -48,7 +48,7 @@ def image_to_keep(
 
     Raises `ImageConflict` if the tag holds an image that must not be overwritten, and `RegistryError`.
     """
-    found = repository.look(version)
+    found = repository.inspect(version)
     verdict = judge(found.labels if found else None, model=model, version=version, source=source)
     image = f"{repository.name}:{version}"
     if verdict is Verdict.FOREIGN:

@@ -5,12 +5,10 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from bridge.image.builders.environment import Environment
 from bridge.image.errors import MissingSetting
 from bridge.image.naming import former_slug, repository, slug
+from bridge.image.registry.credentials import GHCR
 from bridge.mlflow.client import MlflowApi
-
-GHCR = "ghcr.io"
 
 
 class ImageSettings(BaseSettings):
@@ -85,10 +83,6 @@ class ImageSettings(BaseSettings):
         signer = self.bridge_repository
         other = f" --signer-repo {signer}" if signer and signer != self.github_repository else ""
         return f"--repo {self.github_repository}{other}"
-
-    def environment(self) -> Environment:
-        """Give what MLflow's builder is told of the environment. Raises `InvalidInput`."""
-        return Environment.read(self.env_manager, install_java=self.install_java)
 
     def repositories(self, model: str) -> list[str]:
         """Give the image's name without a tag; before `resolve` has decided, both the new and any former one.

@@ -210,7 +210,7 @@ def test_a_model_that_layers_cannot_hold_is_built_by_mlflows_own_builder_and_the
     with workflows.github(tree=tree) as github:
         run = ended(github, by_hand(github, model="whole", version=number))
     assert run.conclusion == "success", run.failure
-    reason = "python_env.yaml asks for more than its requirements.txt"
+    reason = "python_env.yaml requires more than its requirements.txt"
     assert annotations(run, "notice") == [f"{reason}, which builder layered does without"]
     assert "mlflow models build-docker, MLflow " in run.log
     assert "| Made by | <code>mlflow&#45;build&#45;docker&#47;1</code> |" in run.summary
@@ -221,7 +221,7 @@ def test_with_a_package_index_set_such_a_model_is_refused_with_the_mend(workflow
     run = ended(given.github, by_hand(given.github, model="never", version=number))
     assert steps(run, "resolve")["Resolve the version"] == "failure"
     assert annotations(run, "error") == [
-        "python_env.yaml asks for more than its requirements.txt, which `builder: layered` does without, and the "
+        "python_env.yaml requires more than its requirements.txt, which `builder: layered` does without, and the "
         "secrets PIP_INDEX_URL and PIP_EXTRA_INDEX_URL and the secret CA_CERTIFICATES only that one knows: leave that "
         "out, so that MLflow's own builder makes this image, or log the model without"
     ]

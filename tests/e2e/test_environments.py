@@ -9,7 +9,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from bridge.image.builders.environment import Environment
+from bridge.image.builders.choice import Builder
 from bridge.image.docker import build_with_mlflow
 from bridge.image.errors import BuildFailed
 from tests.e2e.workflow_stage import WorkflowStage, annotations, by_hand, ended, jobs, tree_with
@@ -33,7 +33,7 @@ def dockerfile(monkeypatch: pytest.MonkeyPatch, folder: Path, env_manager: str, 
     docker.write_text(DOCKER.format(folder=folder))
     docker.chmod(0o755)
     monkeypatch.setenv("PATH", f"{docker.parent}:{Path(sys.executable).parent}", prepend=":")
-    options = Environment.read(env_manager, install_java=java).options()
+    options = Builder(env_manager=env_manager, install_java=java).mlflow_options()
     with pytest.raises(BuildFailed):
         build_with_mlflow(model, "any", mlflow_version=mlflow.__version__, python_version=PYTHON, options=options)
     return (folder / "Dockerfile").read_text()
@@ -69,11 +69,11 @@ def test_the_workflow_hands_both_inputs_to_mlflows_builder(workflows: WorkflowSt
 @pytest.mark.parametrize(
     ("env_manager", "java", "said"),
     [
-        ("uv", "false", "env-manager 'uv' is not one of local, virtualenv, conda: use one of them"),
+        ("uv", "false", "env-manager 'uv' is not supported: use one of local, virtualenv, conda"),
         (
             "local",
             "true",
-            "install-java needs MLflow's ubuntu image, which env-manager local does without: "
+            "install-java needs MLflow's ubuntu image, which env-manager local doesn't use: "
             "set env-manager to virtualenv or conda",
         ),
     ],

@@ -92,7 +92,7 @@ def test_a_model_of_the_worst_name_becomes_one_image_of_its_own_and_no_more(
     name = f"{workflows.registry.host}/demo/{slug(NAME)}"
     tags = workflows.registry.tags(name)
     assert tags == dict.fromkeys(["1", "champion"], tags["1"])
-    image = Repository(name, workflows.docker_config).look("1")
+    image = Repository(name, workflows.docker_config).inspect("1")
     assert image
     assert image.labels[MODEL] == NAME
     assert len(annotations(run, "notice")) == len(ALIASES) - 1

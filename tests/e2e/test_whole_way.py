@@ -211,7 +211,7 @@ def test_a_line_feed_in_the_python_version_is_refused_before_anything_is_built(
     assert runs[0].conclusion == "failure"
     assert _steps(runs[0], "resolve")["Resolve the version"] == "failure"
     assert annotations(runs[0], "error") == [
-        "python_env.yaml says python: '3.11.7\\nRUN touch /owned', which is no plain release such as 3.8.0: "
+        "python_env.yaml has python: '3.11.7\\nRUN touch /owned', which is not a plain release such as 3.8.0: "
         "log the model again with a released version"
     ]
     assert version(parts, "evil", "1").tags["image.status"] == "failed"
@@ -222,7 +222,7 @@ def test_artifacts_outside_mlflows_proxy_are_refused_with_the_mend(parts: Stage,
     with new_runs(parts, 1) as runs:
         client.create_model_version("direct", "s3://bucket/model")
     assert [said.split(": start MLflow")[0] for said in annotations(runs[0], "error")] == [
-        "the model's artifacts are at s3:, which a runner can't sign in to"
+        "the model's artifacts are at s3:, outside MLflow's artifact proxy"
     ]
 
 

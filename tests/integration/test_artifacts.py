@@ -1,4 +1,4 @@
-"""Listings and files with which a tracking server, or anyone who can write to its store, could block or break a run."""
+"""Listings and files by which a tracking server, or anyone who can write to its store, could block or break a run."""
 
 import gzip
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bridge.core import limits
 from bridge.core.errors import BridgeError
 from bridge.image import artifacts as module
 from bridge.image.artifacts import ModelArtifacts, metadata_in
@@ -46,7 +47,7 @@ def holding(*files: dict[str, Any], content: Answer = lambda request: request.se
 
 
 def download(answer: Answer, to: Path) -> ScriptedServer:
-    """List and download the model as the steps do, and give the server with what it was asked."""
+    """List and download the model as the steps do, and return the server with the requests that it got."""
     with ScriptedServer(answer) as server, MlflowApi(server.url, token="t") as mlflow:
         model = ModelArtifacts(f"mlflow-artifacts:/{ROOT}", mlflow)
         model.describe(to / "description")
@@ -119,12 +120,11 @@ def test_folders_inside_each_other_have_an_end(tmp_path: Path) -> None:
         download(lambda request: request.list(folder("a" * 50)), tmp_path)
 
 
-@pytest.mark.parametrize(("name", "limit"), [("_MAX_FOLDERS", 20), ("_MAX_FILES", 20)])
+@pytest.mark.parametrize(("name", "kind"), [("MAX_MODEL_FOLDERS", folder), ("MAX_MODEL_FILES", file)])
 def test_files_and_folders_beside_each_other_have_an_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, limit: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: Callable[[str], dict[str, Any]]
 ) -> None:
-    monkeypatch.setattr(module, name, limit)
-    kind = folder if name == "_MAX_FOLDERS" else file
+    monkeypatch.setattr(limits, name, 20)
     with pytest.raises(UnsafeMetadata):
         download(lambda request: request.list(*(kind(str(number)) for number in range(3)), folder("more")), tmp_path)
 

@@ -1,4 +1,4 @@
-"""ECR's calls over HTTP, to moto's server: what they send, and what immutability answers."""
+"""ECR's requests over HTTP to moto's server, and what it answers to a moved tag."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ from bridge.image.registry.credentials import ecr_host
 from bridge.image.registry.ecr import Ecr, EcrRepository, alias_filters
 from tests.loopback.servers import Server, free_port
 
-ACCOUNT = "123456789012"  # the one that moto's server takes all callers for
+ACCOUNT = "123456789012"  # moto's server assigns all callers to it
 REGISTRY = f"{ACCOUNT}.dkr.ecr.eu-central-1.amazonaws.com"
 
 
@@ -41,7 +41,7 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
 
 @pytest.fixture
 def environment(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What configure-aws-credentials leaves to the steps after it, and where the API is."""
+    """Set what configure-aws-credentials sets for later steps, and the API's address."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_ECR", moto.url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
@@ -73,7 +73,7 @@ def put(client: Any, name: str, tag: str, content: str) -> None:
 
 
 def moved(client: Any, name: str, tag: str) -> bool:
-    """Tag one image, then another; tell whether ECR took the second."""
+    """Tag one image, then another; return whether ECR accepted the second."""
     put(client, name, tag, f"{tag} first")
     try:
         put(client, name, tag, f"{tag} second")
@@ -85,7 +85,7 @@ def moved(client: Any, name: str, tag: str) -> bool:
     return True
 
 
-def test_the_host_tells_the_account_and_region_whose_token_fits_it(environment: None) -> None:
+def test_a_token_of_the_hosts_account_and_region_fits_the_host(environment: None) -> None:
     host = ecr_host(REGISTRY)
     assert host
     client = get_session().create_client("ecr", region_name=host.region)
@@ -94,38 +94,36 @@ def test_the_host_tells_the_account_and_region_whose_token_fits_it(environment: 
     assert base64.b64decode(token["authorizationToken"]).startswith(b"AWS:")
 
 
-def test_a_missing_repository_is_made_once_with_scan_on_push(ecr: Ecr, name: str) -> None:
+def test_a_missing_repository_is_created_once_with_scan_on_push(ecr: Ecr, client: Any, name: str) -> None:
     assert ecr.describe(name) is None
-    assert ecr.ensure(name) == (EcrRepository(name, "MUTABLE", scan_on_push=True), True)
-    assert ecr.ensure(name) == (EcrRepository(name, "MUTABLE", scan_on_push=True), False)
+    assert ecr.ensure(name) == (EcrRepository("MUTABLE"), True)
+    assert ecr.ensure(name) == (EcrRepository("MUTABLE"), False)
+    (repository,) = client.describe_repositories(repositoryNames=[name])["repositories"]
+    assert repository["imageScanningConfiguration"]["scanOnPush"] is True
 
 
-def test_runs_that_make_the_same_repository_at_once_all_get_it(ecr: Ecr, name: str) -> None:
+def test_runs_that_create_the_same_repository_at_once_all_get_it(ecr: Ecr, name: str) -> None:
     with ThreadPoolExecutor(8) as pool:
-        found = [each.result() for each in [pool.submit(ecr.ensure, name) for _ in range(8)]]
-    assert {repository for repository, _ in found} == {EcrRepository(name, "MUTABLE", scan_on_push=True)}
-    assert sum(made for _, made in found) == 1
+        results = list(pool.map(ecr.ensure, [name] * 8))
+    assert {repository for repository, _ in results} == {EcrRepository("MUTABLE")}
+    assert sum(created for _, created in results) == 1
 
 
 @pytest.mark.parametrize("mutability", ["MUTABLE", "IMMUTABLE"])
-def test_a_repository_that_somebody_made_keeps_its_setting_and_answers_by_it(
-    ecr: Ecr, client: Any, name: str, mutability: str
-) -> None:
+def test_an_existing_repository_keeps_its_setting(ecr: Ecr, client: Any, name: str, mutability: str) -> None:
     client.create_repository(repositoryName=name, imageTagMutability=mutability)
-    found, made = ecr.ensure(name, ["champion"])
-    assert found == EcrRepository(name, mutability)
-    assert not made
-    assert moved(client, name, "champion") is found.moves("champion")
+    assert ecr.ensure(name, ["champion"]) == (EcrRepository(mutability), False)
+    assert moved(client, name, "champion") is (mutability == "MUTABLE")
 
 
-def test_with_alias_filters_their_tags_move_and_a_versions_does_not(ecr: Ecr, client: Any, name: str) -> None:
-    found, _ = ecr.ensure(name, alias_filters("champion* challenger"))
-    assert found == EcrRepository(name, "IMMUTABLE_WITH_EXCLUSION", ("champion*", "challenger"), scan_on_push=True)
+def test_with_alias_filters_their_tags_can_be_moved_and_a_versions_tag_cannot(ecr: Ecr, client: Any, name: str) -> None:
+    created, _ = ecr.ensure(name, alias_filters("champion* challenger"))
+    assert created == EcrRepository("IMMUTABLE_WITH_EXCLUSION", ("champion*", "challenger"))
     for tag, moves in {"champion": True, "champion-eu": True, "challenger": True, "7": False, "shadow": False}.items():
-        assert moved(client, name, tag) is found.moves(tag) is moves, tag
+        assert moved(client, name, tag) is moves, tag
 
 
-def test_a_repository_of_the_callers_own_account_is_not_taken_for_the_hosts(client: Any, name: str) -> None:
+def test_a_repository_of_the_callers_own_account_is_not_the_hosts(client: Any, name: str) -> None:
     host = ecr_host("210987654321.dkr.ecr.eu-central-1.amazonaws.com")
     assert host
     client.create_repository(repositoryName=name)
@@ -134,8 +132,8 @@ def test_a_repository_of_the_callers_own_account_is_not_taken_for_the_hosts(clie
 
 def test_an_api_that_does_not_answer_is_our_error(environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_ECR", f"http://127.0.0.1:{free_port()}")
-    monkeypatch.setattr("bridge.image.registry.ecr._ATTEMPTS", 1)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     host = ecr_host(REGISTRY)
     assert host
-    with pytest.raises(RegistryError, match="ECR can't be asked"):
+    with pytest.raises(RegistryError, match="ECR did not answer"):
         Ecr.connect(host).ensure("demo/iris")

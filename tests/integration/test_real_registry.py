@@ -23,7 +23,7 @@ from tests.flaky_proxy import flaky_proxy
 from tests.loopback.registry import Registry
 from tests.loopback.stage import missing_for_images
 from tests.tiny_images import push_tiny_image, tiny_image
-from tests.unit.image.memory import MemoryMlflow, version
+from tests.unit.image.in_memory import MemoryMlflow, version
 from tests.unit.image.steps.test_sbom import PLAN
 from tests.unit.image.test_naming import SAME_SIX_DIGITS
 
@@ -59,23 +59,21 @@ def new_name(host: str) -> str:
     return f"{host}/demo/iris-{uuid4().hex[:8]}"
 
 
-def test_the_right_password_reads_and_a_wrong_or_missing_one_is_told_with_its_mend(
-    registry: Registry, config: Path
-) -> None:
+def test_the_right_password_reads_and_a_wrong_or_missing_one_is_an_error(registry: Registry, config: Path) -> None:
     name = new_name(registry.host)
     sign_in(registry.host, registry)
     push_tiny_image(name, "iris", "1", "models:/m-1")
-    found = Repository(name, config).look("1")
-    assert found
-    assert found.labels[MODEL] == "iris"
+    image = Repository(name, config).inspect("1")
+    assert image
+    assert image.labels[MODEL] == "iris"
     (config / "config.json").write_text("{}")
-    with pytest.raises(RegistryError, match="check the registry's user and password"):
-        Repository(name, config).look("1")
+    with pytest.raises(RegistryError, match="user and password"):
+        Repository(name, config).inspect("1")
     with pytest.raises(subprocess.CalledProcessError):
         sign_in(registry.host, registry, "wrong")
-    with pytest.raises(RegistryError, match="check the registry's user and password"):
-        Repository(name, config).tag(found.digest, "champion")
-    assert registry.tags(name) == {"1": found.digest}
+    with pytest.raises(RegistryError, match="user and password"):
+        Repository(name, config).tag(image.digest, "champion")
+    assert registry.tags(name) == {"1": image.digest}
 
 
 def test_a_registry_that_fails_in_the_middle_of_a_push_leaves_no_tag_and_the_next_push_all(
@@ -95,7 +93,7 @@ def test_a_registry_that_fails_in_the_middle_of_a_push_leaves_no_tag_and_the_nex
     assert registry.tags(held) == {"1": digest}
 
 
-def test_a_version_that_is_there_is_not_pushed_again(registry: Registry, config: Path) -> None:
+def test_the_image_of_a_version_is_kept(registry: Registry, config: Path) -> None:
     sign_in(registry.host, registry)
     name = new_name(registry.host)
     push_tiny_image(name, "iris", "1", "models:/m-1")
@@ -106,53 +104,51 @@ def test_a_version_that_is_there_is_not_pushed_again(registry: Registry, config:
     assert registry.tags(name) == before
 
 
-def settings(registry: Registry, config: Path, **values: Any) -> ImageSettings:
+def new_settings(registry: Registry, config: Path, **values: Any) -> ImageSettings:
     values |= {"docker_registry": registry.host, "docker_config": config}
     return ImageSettings(docker_namespace=f"demo-{uuid4().hex[:8]}", **values)
 
 
-def test_a_model_that_is_named_as_anothers_slug_is_led_to_a_repository_of_its_own(
-    registry: Registry, config: Path
-) -> None:
+def test_a_model_that_is_named_as_anothers_slug_gets_another_repository(registry: Registry, config: Path) -> None:
     sign_in(registry.host, registry)
-    given = settings(registry, config)
-    new, former = given.repositories("Iris Clf (EU)")
+    settings = new_settings(registry, config)
+    new, former = settings.repositories("Iris Clf (EU)")
     push_tiny_image(former, "Iris Clf (EU)", "1", "models:/m-1")
-    assert repository_of(given, "Iris Clf (EU)").name == former
+    assert repository_of(settings, "Iris Clf (EU)").name == former
     for name in (new, former):
-        attacker = repository_of(given, name.rpartition("/")[2]).name
+        attacker = repository_of(settings, name.rpartition("/")[2]).name
         assert attacker not in (new, former)
     other = "Iris Clf (US)"
-    first = repository_of(given, other).name
-    assert first == given.repositories(other)[0]
+    first = repository_of(settings, other).name
+    assert first == settings.repositories(other)[0]
     push_tiny_image(first, other, "1", "models:/m-1")
-    assert repository_of(given, first.rpartition("/")[2]).name != first
-    assert repository_of(given, other).name == first
+    assert repository_of(settings, first.rpartition("/")[2]).name != first
+    assert repository_of(settings, other).name == first
 
 
 def test_of_two_models_that_share_a_former_name_neither_keeps_it(registry: Registry, config: Path) -> None:
     sign_in(registry.host, registry)
-    given, (victim, attacker) = settings(registry, config), SAME_SIX_DIGITS
-    new, former = given.repositories(victim)
+    settings, (victim, attacker) = new_settings(registry, config), SAME_SIX_DIGITS
+    new, former = settings.repositories(victim)
     push_tiny_image(former, victim, "1", "models:/m-1")
     push_tiny_image(former, victim, "2", "models:/m-2")
-    assert repository_of(given, victim).name == former
-    assert repository_of(given, attacker).name == given.repositories(attacker)[0]
+    assert repository_of(settings, victim).name == former
+    assert repository_of(settings, attacker).name == settings.repositories(attacker)[0]
     push_tiny_image(former, attacker, "3", "models:/m-3")
-    assert repository_of(given, victim).name == new
-    assert repository_of(given, attacker).name == given.repositories(attacker)[0]
+    assert repository_of(settings, victim).name == new
+    assert repository_of(settings, attacker).name == settings.repositories(attacker)[0]
 
 
-def test_a_registry_that_lets_nobody_read_decides_for_no_repository(registry: Registry, config: Path) -> None:
+def test_if_nobody_may_read_the_registry_no_repository_is_chosen(registry: Registry, config: Path) -> None:
     sign_in(registry.host, registry)
-    given = settings(registry, config)
-    push_tiny_image(given.repositories("Iris Clf (EU)")[1], "Iris Clf (EU)", "1", "models:/m-1")
+    settings = new_settings(registry, config)
+    push_tiny_image(settings.repositories("Iris Clf (EU)")[1], "Iris Clf (EU)", "1", "models:/m-1")
     (config / "config.json").write_text("{}")
     with pytest.raises(RegistryError):
-        repository_of(given, "Iris Clf (EU)")
+        repository_of(settings, "Iris Clf (EU)")
 
 
-def test_an_image_with_copied_labels_that_was_pushed_before_ours_is_not_taken_for_it(
+def test_an_image_with_copied_labels_that_was_pushed_before_ours_is_not_used(
     registry: Registry, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sign_in(registry.host, registry)
@@ -167,7 +163,7 @@ def test_an_image_with_copied_labels_that_was_pushed_before_ours_is_not_taken_fo
         assert not work.has_digest()
         assert not (tmp_path / "outputs").exists()
         assert registry.tags(name) == planted
-    # What the registry holds is what was tested: pushed by this run, then found.
+    # The registry has the tested image: pushed by this run, then found by it.
     work.write_plan(plan(name, "2"))
     with tiny_image("iris", "2", "models:/m-2") as tested:
         work.write_image_id(tested)
@@ -180,8 +176,8 @@ def test_an_image_with_copied_labels_that_is_pushed_over_ours_is_not_written_int
     registry: Registry, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sign_in(registry.host, registry)
-    given = settings(registry, config, model="iris", version="1")
-    (name,) = given.repositories("iris")
+    settings = new_settings(registry, config, model="iris", version="1")
+    (name,) = settings.repositories("iris")
     push_tiny_image(name, "iris", "1", "models:/m-1")
     ours = registry.tags(name)["1"]
     push_tiny_image(name, "iris", "1", "models:/m-1")
@@ -189,9 +185,9 @@ def test_an_image_with_copied_labels_that_is_pushed_over_ours_is_not_written_int
     mlflow = MemoryMlflow(version("1"))
     monkeypatch.setattr(ImageSettings, "mlflow", lambda _: mlflow)
     for digest in (ours, ""):
-        promote(given.model_copy(update={"digest": digest}))
+        promote(settings.model_copy(update={"digest": digest}))
     assert mlflow.written == []
-    promote(given.model_copy(update={"digest": registry.tags(name)["1"]}))
+    promote(settings.model_copy(update={"digest": registry.tags(name)["1"]}))
     assert ("image.uri", f"{name}@{registry.tags(name)['1']}") in mlflow.written
 
 
@@ -202,7 +198,7 @@ def test_ten_aliases_moved_in_a_burst_by_runs_that_overlap_end_where_mlflow_has_
     name = new_name(registry.host)
     for number in "123":
         push_tiny_image(name, "iris", number, f"models:/m-{number}")
-    held = registry.tags(name)
+    versions = registry.tags(name)
     aliases = [f"alias-{number}" for number in range(10)]
     mlflow = Moving(aliases)
 
@@ -211,10 +207,10 @@ def test_ten_aliases_moved_in_a_burst_by_runs_that_overlap_end_where_mlflow_has_
         return Promotion(mlflow, Repository(name, config), "iris").settle().remarks
 
     with ThreadPoolExecutor(5) as pool:
-        remarks = [remark for each in [pool.submit(run, number) for number in range(10)] for remark in each.result()]
+        remarks = [remark for result in pool.map(run, range(10)) for remark in result]
     assert remarks == []
-    wanted = {alias: held[number] for alias, number in mlflow.by_alias.items()}
-    assert registry.tags(name) == {**held, **wanted}
+    aliased = {alias: versions[number] for alias, number in mlflow.by_alias.items()}
+    assert registry.tags(name) == {**versions, **aliased}
     assert json.dumps(sorted(mlflow.by_alias)) == json.dumps(aliases)
 
 
@@ -239,20 +235,20 @@ def test_two_runs_that_built_one_version_side_by_side_end_well_and_mlflow_has_th
     registry: Registry, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sign_in(registry.host, registry)
-    given = settings(registry, config, model="iris", version="1")
-    (name,) = given.repositories("iris")
+    settings = new_settings(registry, config, model="iris", version="1")
+    (name,) = settings.repositories("iris")
     mlflow = MemoryMlflow(version("1"))
     mlflow.by_alias = {"champion": "1"}
     monkeypatch.setattr(ImageSettings, "mlflow", lambda _: mlflow)
     monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
-    works = [Workspace(tmp_path / each) for each in ("first", "second")]
+    works = [Workspace(tmp_path / run) for run in ("first", "second")]
     for work in works:
         work.write_plan(plan(name))
         with tiny_image("iris", "1", "models:/m-1") as tested:
             work.write_image_id(tested)
-            push(given, work)
+            push(settings, work)
     assert [work.has_digest() for work in works] == [True, False]
     for digest in (works[0].digest(), ""):
-        promote(given.model_copy(update={"digest": digest}))
+        promote(settings.model_copy(update={"digest": digest}))
     assert registry.tags(name) == dict.fromkeys(["1", "champion"], works[0].digest())
     assert [value for key, value in mlflow.written if key == "image.uri"] == [f"{name}@{works[0].digest()}"]

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bridge.image.registry.credentials import SignIn, SignInMethod
-from bridge.image.steps.login import AccessSettings, outputs
+from bridge.image.registry.credentials import AccessSettings, SignIn, SignInMethod
 
 from .test_workflows import ACTIONS, ROOT, read
 
@@ -78,7 +77,7 @@ def test_every_uv_is_the_one_that_is_locked_here(path: Path) -> None:
 
 def test_the_sign_in_takes_from_the_choice_just_what_it_gives() -> None:
     taken = set(re.findall(r"steps\.choose\.outputs\.([\w-]+)", SIGN_IN.read_text()))
-    assert taken == set(outputs(SignIn(SignInMethod.NONE)))
+    assert taken == set(SignIn(SignInMethod.NONE).outputs())
 
 
 def test_every_way_has_its_steps_and_no_step_waits_for_another() -> None:

@@ -3,15 +3,13 @@
 import re
 import subprocess
 import sys
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bridge.core.errors import BridgeError
-from bridge.image.registry.credentials import Given, SignIn, SignInMethod, choose
-from bridge.image.steps.login import AccessSettings
+from bridge.image.registry.credentials import AccessSettings, SignIn, SignInMethod, choose_sign_in
 
 from .test_workflows import ROOT, read
 
@@ -44,7 +42,7 @@ def job(path: Path) -> dict[str, Any]:
     return image
 
 
-def given(path: Path) -> Given:
+def given(path: Path) -> AccessSettings:
     """Say what a repository gives that was set up as the example's head says."""
     variables = {key.lower(): value for key, value in listed(path, "Variables").items()}
     permitted = job(path)["permissions"].get("id-token") == "write"
@@ -53,12 +51,12 @@ def given(path: Path) -> Given:
         "has_aws_keys": "AWS_ACCESS_KEY_ID" in job(path)["secrets"],
         "actions_id_token_request_url": "https://token.example" if permitted else "",
     }
-    return AccessSettings.model_validate(variables | others).given()  # nothing of this machine's environment
+    return AccessSettings.model_validate(variables | others)  # nothing of this machine's environment
 
 
-def chosen(given: Given) -> SignIn | None:
+def chosen(given: AccessSettings) -> SignIn | None:
     try:
-        return choose(given)
+        return choose_sign_in(given)
     except BridgeError:
         return None
 
@@ -77,19 +75,20 @@ def test_every_way_of_signing_in_without_a_stored_aws_key_has_an_example() -> No
 
 @pytest.mark.parametrize("path", CALLERS, ids=name)
 def test_set_up_as_its_head_says_an_example_signs_in(path: Path) -> None:
-    found = choose(given(path))
-    assert found.way is WAYS[path.stem]
+    found = choose_sign_in(given(path))
+    assert found.method is WAYS[path.stem]
 
 
 @pytest.mark.parametrize("path", CALLERS, ids=name)
 def test_an_example_asks_for_nothing_that_its_registry_does_without(path: Path) -> None:
     full = given(path)
-    empty = Given(full.registry)
-    asked = {field.name for field in fields(Given) if getattr(full, field.name) != getattr(empty, field.name)}
+    empty = AccessSettings.model_validate({"docker_registry": full.docker_registry})
+    asked = {field for field in AccessSettings.model_fields if getattr(full, field) != getattr(empty, field)}
     spare = {
         field
-        for field in asked - {"namespace"}
-        if (without := chosen(replace(full, **{field: getattr(empty, field)}))) and without.way is WAYS[path.stem]
+        for field in asked - {"docker_namespace"}
+        if (without := chosen(full.model_copy(update={field: getattr(empty, field)})))
+        and without.method is WAYS[path.stem]
     }
     assert spare == set()
 

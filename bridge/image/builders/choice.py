@@ -1,96 +1,195 @@
-"""Which of the two builders makes the image, and what is asked of it that only `builder: layered` knows; pure."""
+"""Which builder builds the image and with which inputs, all checked before anything is built."""
 
 import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
 
-from bridge.image.errors import InvalidInput
+from pydantic import SecretStr
+
+from bridge.image import actions
+from bridge.image.errors import ImageTooLarge, InvalidInput
 from bridge.image.settings import ImageSettings
 
 MLFLOW = "mlflow"
 LAYERED = "layered"
 BUILDERS = (MLFLOW, LAYERED)
 INPUTS = ("builder", "base-image", "platforms", "smoke-test")
-"""What a payload may say; never anything that decides about secrets."""
+"""The inputs that a payload may set; none of them decides about secrets."""
+ENV_MANAGERS = ("local", "virtualenv", "conda")
+"""What `mlflow models build-docker` supports for images; it refuses `uv`."""
 
 _PLATFORM = re.compile(r"linux/[a-z0-9]{1,20}(?:/v[0-9]{1,2})?")
 _MACHINES = {"x86_64": "linux/amd64", "amd64": "linux/amd64", "aarch64": "linux/arm64", "arm64": "linux/arm64"}
-"""Platforms by what the kernel calls its machine (`uname -m`)."""
+"""Platforms by the kernel's name of the machine (`uname -m`)."""
+_SIZE = re.compile(r"([1-9][0-9]{0,5}(?:\.[0-9]{1,3})?) ?(MB|GB)")
+_BYTES = {"MB": 10**6, "GB": 10**9}
+_ADDRESS = re.compile(r"https?://[^\s/]+\S*")
+_CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 
 
 @dataclass(frozen=True)
 class Builder:
-    """The builder and what it is told. `asked` names the inputs and secrets that MLflow's own doesn't know."""
+    """The builder and its inputs. `asked` names the inputs and secrets that only `builder: layered` supports."""
 
     name: str = MLFLOW
     base_image: str = ""
     wheels_only: bool = False
     asked: tuple[str, ...] = ()
+    env_manager: str = ENV_MANAGERS[0]
+    """How MLflow's builder installs the model's packages."""
+    install_java: bool = False
+    """Only MLflow's ubuntu image, which every `env_manager` but `local` uses, has Java."""
 
     @property
     def layered(self) -> bool:
-        """Tell whether it is ours."""
+        """Whether the image is built in layers."""
         return self.name == LAYERED
+
+    @property
+    def needs_root(self) -> bool:
+        """Whether the container must run as root, because its Python (of pyenv or conda) is below /root."""
+        return not self.layered and self.env_manager != "local"
+
+    def mlflow_options(self) -> list[str]:
+        """Return the options of `mlflow models build-docker`."""
+        java = [] if self.env_manager == "local" else [f"--install-java={str(self.install_java).lower()}"]
+        return ["--env-manager", self.env_manager, *java]
 
     @classmethod
     def read(
         cls, settings: ImageSettings, inputs: Mapping[str, str] | None = None, machine: str = platform.machine()
     ) -> "Builder":
-        """Take a payload's `inputs` first, then the workflow's. Raises `InvalidInput`, which names what is wrong.
+        """Read a payload's `inputs`, and the workflow's for what they don't set. Raises `InvalidInput`.
 
-        What `resolve` has found stands above both, so that all jobs of a run make the same.
+        What `resolve` has decided overrides both, so that all jobs of a run use the same builder.
         """
-        said = {
+        # 1. The builder.
+        payload = {name: value for name, value in (inputs or {}).items() if value}
+        values = {
             "builder": settings.builder or MLFLOW,
             "base-image": settings.base_image,
             "platforms": settings.platforms,
-        } | {name: value for name, value in (inputs or {}).items() if value}
-        if said["builder"] not in BUILDERS:
-            known = ", ".join(BUILDERS)
-            raise InvalidInput(f"builder {said['builder'][:40]!r} is not one of {known}: use one of them")
-        if settings.has_package_index and (inputs or {}).get("base-image"):
+        } | payload
+        if values["builder"] not in BUILDERS:
             raise InvalidInput(
-                "base-image comes with the payload, and its programs would run beside the secrets PIP_INDEX_URL and "
-                "PIP_EXTRA_INDEX_URL: take it out of the route, and set the workflow's own input base-image"
+                f"builder {values['builder'][:40]!r} is not supported", f"use one of {', '.join(BUILDERS)}"
             )
-        name = said["builder"] if settings.layered is None else LAYERED if settings.layered else MLFLOW
-        asked = tuple(_asked(settings, said))
+        name = values["builder"] if settings.layered is None else LAYERED if settings.layered else MLFLOW
+
+        # 2. The inputs and secrets that only the layered builder supports.
+        if settings.has_package_index and "base-image" in payload:
+            # The image's programs would run in the step that has the secrets.
+            raise InvalidInput(
+                "base-image is set by the payload while the secrets PIP_INDEX_URL or PIP_EXTRA_INDEX_URL are set",
+                "remove it from the route, and set the workflow's own input base-image",
+            )
+        layered_only = {
+            "base-image": values["base-image"],
+            "platforms": values["platforms"],
+            "build-from-source": settings.build_from_source,
+            "the secrets PIP_INDEX_URL and PIP_EXTRA_INDEX_URL": settings.has_package_index,
+            "the secret CA_CERTIFICATES": settings.has_ca_certificates,
+        }
+        asked = tuple(label for label, value in layered_only.items() if value)
         if name == MLFLOW and asked:
             raise InvalidInput(
-                f"builder is mlflow, and only layered knows {' and '.join(asked)}: "
-                "set builder to layered, or leave that out"
+                f"builder mlflow does not support {' and '.join(asked)}", "set builder to layered, or remove them"
             )
-        _check_platform(said["platforms"], machine)
-        wheels_only = settings.has_package_index and not settings.build_from_source
-        return cls(name, said["base-image"], wheels_only, asked)
+        _check_platform(values["platforms"], machine)
 
-
-def _asked(settings: ImageSettings, said: Mapping[str, str]) -> Iterator[str]:
-    yield from (name for name in ("base-image", "platforms") if said[name])
-    if settings.build_from_source:
-        yield "build-from-source"
-    if settings.has_package_index:
-        yield "the secrets PIP_INDEX_URL and PIP_EXTRA_INDEX_URL"
-    if settings.has_ca_certificates:
-        yield "the secret CA_CERTIFICATES"
+        # 3. The inputs of MLflow's builder.
+        env_manager = settings.env_manager or ENV_MANAGERS[0]
+        if env_manager not in ENV_MANAGERS:
+            raise InvalidInput(
+                f"env-manager {env_manager[:40]!r} is not supported", f"use one of {', '.join(ENV_MANAGERS)}"
+            )
+        if settings.install_java and env_manager == "local":
+            raise InvalidInput(
+                "install-java needs MLflow's ubuntu image, which env-manager local doesn't use",
+                "set env-manager to virtualenv or conda",
+            )
+        return cls(
+            name=name,
+            base_image=values["base-image"],
+            wheels_only=settings.has_package_index and not settings.build_from_source,
+            asked=asked,
+            env_manager=env_manager,
+            install_java=settings.install_java,
+        )
 
 
 def _check_platform(text: str, machine: str) -> None:
-    """An image is made on a machine of its own kind: what runs meanwhile are the model's packages."""
+    """An image is built on a machine of its own platform, because the model's packages run meanwhile."""
     if not text:
         return
-    platforms = [each.strip() for each in text.split(",")]
-    if not all(_PLATFORM.fullmatch(each) for each in platforms):
-        raise InvalidInput(f"platforms {text[:80]!r} is no platform: give linux/amd64 or linux/arm64")
+    platforms = [name.strip() for name in text.split(",")]
+    if not all(_PLATFORM.fullmatch(name) for name in platforms):
+        raise InvalidInput(f"platforms {text[:80]!r} is not a platform", "use linux/amd64 or linux/arm64")
     if len(platforms) > 1:
         raise InvalidInput(
-            f"platforms {text[:80]!r} names several, and an image is made for one: "
-            "give the one that it is to run on, and runs-on a runner of that kind"
+            f"platforms {text[:80]!r} has several platforms, but an image is built for one",
+            "set the one that it will run on, and runs-on to a runner of that platform",
         )
-    own = _MACHINES.get(machine, f"linux/{machine}")
-    if platforms[0] != own:
+    runner = _MACHINES.get(machine, f"linux/{machine}")
+    if platforms[0] != runner:
         raise InvalidInput(
-            f"platforms is {platforms[0]} and this runner is {own}: give runs-on a runner of that kind, "
-            "such as ubuntu-24.04-arm for linux/arm64"
+            f"platforms is {platforms[0]} but this runner is {runner}",
+            "set runs-on to a runner of that platform, such as ubuntu-24.04-arm for linux/arm64",
         )
+
+
+def size_limit(text: str) -> int | None:
+    """Read the input `size-limit`; return bytes, or None if there is no limit. Raises `InvalidInput`."""
+    if not text:
+        return None
+    if not (match := _SIZE.fullmatch(text)):
+        raise InvalidInput(f"size-limit {text[:40]!r} is not a size", "set a number with MB or GB, such as 2.5 GB")
+    return round(float(match[1]) * _BYTES[match[2]])
+
+
+def check_size(image: str, size: int, limit: int | None) -> None:
+    """Raise `ImageTooLarge` if `size`, in bytes, exceeds the limit."""
+    if limit is not None and size > limit:
+        raise ImageTooLarge(
+            f"{image} has {size / 1e9:.2f} GB, which is more than size-limit allows ({limit / 1e9:.2f} GB)",
+            "log the model with fewer requirements, or raise the limit",
+        )
+
+
+def build_secrets(settings: ImageSettings) -> dict[str, str]:
+    """Return the secrets that are set, by the names that a layered build has for them, and mask their passwords.
+
+    Raises `InvalidInput`, which shows no value.
+    """
+    index = _addresses("PIP_INDEX_URL", settings.pip_index_url)
+    extra = _addresses("PIP_EXTRA_INDEX_URL", settings.pip_extra_index_url)
+    if len(index) > 1:
+        raise InvalidInput("PIP_INDEX_URL has more than one address", "move the others to PIP_EXTRA_INDEX_URL")
+    certificates = settings.ca_certificates.get_secret_value() if settings.ca_certificates else ""
+    if certificates and _CERTIFICATE not in certificates:
+        raise InvalidInput("CA_CERTIFICATES has no certificate", f"use PEM, which has the line {_CERTIFICATE}")
+    secrets = {"index-url": "\n".join(index), "extra-index-urls": "\n".join(extra), "ca": certificates}
+    return {name: value for name, value in secrets.items() if value}
+
+
+def _addresses(name: str, secret: SecretStr | None) -> list[str]:
+    addresses = secret.get_secret_value().split() if secret else []
+    try:
+        passwords = [password for address in addresses if (password := urlsplit(address).password)]
+    except ValueError as error:
+        raise _no_index(name) from error
+    if not all(_ADDRESS.fullmatch(address) for address in addresses):
+        raise _no_index(name)
+    # GitHub masks a secret as a whole, so the password in it has to be masked too, as it is sent and as it is written.
+    for password in {*passwords, *map(unquote, passwords)}:
+        actions.mask(password)
+    return addresses
+
+
+def _no_index(name: str) -> InvalidInput:
+    return InvalidInput(
+        f"{name} has something that is not the address of a package index",
+        "use addresses such as https://user:password@pypi.example.com/simple, separated by blanks",
+    )

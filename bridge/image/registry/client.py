@@ -1,4 +1,4 @@
-"""The container registry, asked and told through `skopeo`."""
+"""A client of the container registry, by the program `skopeo`."""
 
 import ipaddress
 import json
@@ -13,7 +13,7 @@ from typing import Any
 from bridge.core.text import read_json
 from bridge.image.errors import RegistryError
 from bridge.image.registry.credentials import ecr_host
-from bridge.image.registry.diagnosis import hint, is_immutable
+from bridge.image.registry.diagnosis import Diagnosis, diagnose, is_immutable
 
 _ABSENT = re.compile(
     r"manifest unknown|name unknown|(artifact|repository) \S+ not found|is not found|does not exist"
@@ -26,20 +26,24 @@ _TRANSIENT = re.compile(
     r"|connection re(?:set|fused)|broken pipe|i/o timeout|handshake timeout|temporary failure",
     re.I,
 )
-"""What the next try may not meet."""
+"""Failures that a retry may not meet."""
 _ADDRESS = re.compile(r"https?://[^\s\"\\]+")
-"""An address that was asked, as skopeo quotes it: the model's name is in it, as a path or encoded in a query."""
+"""A requested URL, as skopeo quotes it: the model's name is in it, as a path or encoded in a query."""
 _DOCKER_HUB = "https://index.docker.io/v1/"
-"""The key under which Docker keeps a sign-in to docker.io."""
+"""The key under which Docker stores a sign-in to docker.io."""
+_FAILED = Diagnosis("the registry failed", "re-run the job later")
+_DENIED = Diagnosis(
+    "the registry denied access", "check the registry's user and password, and that they may use this repository"
+)
 
 
 class TagImmutable(RegistryError):
-    """The registry doesn't let this tag be moved."""
+    """The registry doesn't allow this tag to be moved."""
 
 
 @dataclass(frozen=True)
 class RegistryImage:
-    """What a tag holds: the manifest's digest, and the labels."""
+    """The image of a tag: the manifest's digest, and the labels."""
 
     digest: str
     labels: dict[str, str] = field(default_factory=dict)
@@ -47,7 +51,7 @@ class RegistryImage:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What stands behind a digest: the configuration's digest (of an index, its own), and the bytes to pull."""
+    """The manifest of a digest: its configuration's digest (of an index, its own), and the bytes to pull."""
 
     config: str
     size: int
@@ -55,19 +59,19 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Repository:
-    """One repository (`registry/namespace/name`); signed in to as Docker's config.json says."""
+    """One repository (`registry/namespace/name`), with the sign-in in Docker's config.json."""
 
     name: str
     docker_config: Path | None = None
     pauses: tuple[float, ...] = (1.0, 4.0)
-    """Seconds before each further try, where the registry failed; never where it refused."""
+    """Seconds before each retry. Only failures are retried, never refusals."""
     architecture: str = "amd64"
-    """Which image of an index is meant, wherever this runs; MLflow builds for amd64 alone."""
+    """Which image of an index is read, wherever this runs; MLflow builds only for amd64."""
     timeout: float = 300.0
     """Seconds for one call of skopeo."""
 
-    def look(self, tag: str) -> RegistryImage | None:
-        """Give what `tag` holds, or None where it holds nothing. Raises `RegistryError`.
+    def inspect(self, tag: str) -> RegistryImage | None:
+        """Return the image of `tag`, or None if there is none. Raises `RegistryError`.
 
         GHCR and Docker Hub answer "denied" for a repository that nobody has pushed to yet. So with a sign-in, a refusal
         means that nothing is there, but only if the registry also refuses to list the repository's tags: if they can be
@@ -75,44 +79,46 @@ class Repository:
         model is at risk, because no other model's name leads to this repository.
         """
         try:
-            said = self._skopeo("inspect", "--no-tags", *self._tls("--tls-verify"), f"docker://{self.name}:{tag}")
+            answer = self._skopeo("inspect", "--no-tags", *self._tls("--tls-verify"), f"docker://{self.name}:{tag}")
         except _RepositoryRefused:
-            if self._can_be_listed():
+            if self._list() is not None:
                 raise
             return None
         except _Absent:
             return None
-        found = json.loads(said)
-        return RegistryImage(digest=found["Digest"], labels=found.get("Labels") or {})
+        image = json.loads(answer)
+        return RegistryImage(digest=image["Digest"], labels=image.get("Labels") or {})
 
     def manifest(self, digest: str) -> Manifest:
-        """Read what stands behind a digest; of an index, such as an image with attestations, its first image.
+        """Read the manifest of a digest; of an index, such as an image with attestations, its first image.
 
         Raises `RegistryError`, also if that isn't the manifest of an image: anyone who can push can put anything there.
         """
         try:
-            said = self._raw(digest)
-            if "manifests" not in said:
-                return _manifest(said)
-            first = next(each for each in said["manifests"] if each.get("platform", {}).get("os") != "unknown")
+            manifest = self._raw(digest)
+            if "manifests" not in manifest:
+                return _manifest(manifest)
+            entries = manifest["manifests"]
+            first = next(entry for entry in entries if entry.get("platform", {}).get("os") != "unknown")
             return replace(_manifest(self._raw(first["digest"])), config=digest)
         except (KeyError, TypeError, AttributeError, StopIteration) as error:
             raise self._no_manifest(digest) from error
 
-    def _raw(self, digest: str, *which: str) -> Any:
-        said = self._skopeo("inspect", "--raw", *which, *self._tls("--tls-verify"), f"docker://{self.name}@{digest}")
+    def _raw(self, digest: str, *options: str) -> Any:
+        options = ("--raw", *options, *self._tls("--tls-verify"))
+        answer = self._skopeo("inspect", *options, f"docker://{self.name}@{digest}")
         try:
-            return read_json(said)
+            return read_json(answer)
         except ValueError as error:
             raise self._no_manifest(digest) from error
 
     def _no_manifest(self, digest: str) -> RegistryError:
         return RegistryError(
-            f"{self.name}@{digest} is not the manifest of an image: delete it, then run the workflow again"
+            f"{self.name}@{digest} is not the manifest of an image", "delete it, then re-run the workflow"
         )
 
     def tag(self, digest: str, tag: str) -> None:
-        """Make `tag` hold the image `digest`, unchanged. Raises `TagImmutable`, and `RegistryError` for all else."""
+        """Set `tag` to the image `digest`, unchanged. Raises `TagImmutable`, else `RegistryError`."""
         self._skopeo(
             "copy", "--quiet", "--all", "--preserve-digests",
             *self._tls("--src-tls-verify", "--dest-tls-verify"),
@@ -120,22 +126,18 @@ class Repository:
         )  # fmt: skip
 
     def tags(self) -> list[str]:
-        """Give the repository's tags, none if there is no repository. Raises `RegistryError`.
+        """Return the repository's tags, none if there is no repository. Raises `RegistryError`.
 
-        With a sign-in, a refusal means that there is no repository, as for `look`.
+        With a sign-in, a refusal means that there is no repository, as for `inspect`.
         """
-        try:
-            said = self._skopeo("list-tags", *self._tls("--tls-verify"), f"docker://{self.name}")
-        except (_Absent, _RepositoryRefused):
-            return []
-        return list(json.loads(said).get("Tags") or [])
+        return self._list() or []
 
-    def _can_be_listed(self) -> bool:
+    def _list(self) -> list[str] | None:
         try:
-            self._skopeo("list-tags", *self._tls("--tls-verify"), f"docker://{self.name}")
+            answer = self._skopeo("list-tags", *self._tls("--tls-verify"), f"docker://{self.name}")
         except (_Absent, _RepositoryRefused):
-            return False
-        return True
+            return None
+        return list(json.loads(answer).get("Tags") or [])
 
     def _skopeo(self, verb: str, *arguments: str) -> str:
         for pause in self.pauses:
@@ -151,64 +153,62 @@ class Repository:
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=self.timeout, check=False)
         except FileNotFoundError as error:
-            raise RegistryError(
-                "skopeo is not on this runner, so the registry can't be asked: install skopeo there"
-            ) from error
+            raise RegistryError("skopeo is not installed on this runner", "install skopeo") from error
         except subprocess.TimeoutExpired as error:
             raise RegistryError(
-                f"{self.name}: the registry did not answer within {self.timeout:.0f} s: run the job again"
+                f"{self.name}: the registry did not answer within {self.timeout:.0f} s", "re-run the job"
             ) from error
         if done.returncode:
-            raise self._failure(verb, done.stderr)
+            raise self._error(verb, done.stderr)
         return done.stdout
 
-    def _failure(self, verb: str, stderr: str) -> RegistryError:
+    def _error(self, verb: str, stderr: str) -> RegistryError:
         # Without the name, which may contain any of the words that are searched for: a model can be called "denied".
-        said = " ".join(stderr.split()).replace(self.name, "the repository")
-        said = _ADDRESS.sub("its address", said)[-400:]
+        answer = " ".join(stderr.split()).replace(self.name, "the repository")
+        answer = _ADDRESS.sub("its address", answer)[-400:]
         host = self.name.split("/")[0]
-        if verb != "copy" and _ABSENT.search(said):
-            return _Absent(f"{self.name}: nothing there ({said})")
-        if is_immutable(said):
-            return TagImmutable(f"{self.name}: the registry lets no tag be moved ({said}): allow it for aliases there")
-        if _TRANSIENT.search(said):
-            advice = hint(said, host) or "run the job again when it is well"
-            return _Transient(f"{self.name}: the registry failed ({said}): {advice}")
-        advice = hint(said, host) or _CHECK
-        if _REFUSED.search(said) or advice is not _CHECK:
-            kind = _RepositoryRefused if verb != "copy" and self._means_absent(said, host) else RegistryError
-            return kind(f"{self.name}: the registry refused ({said}): {advice}")
-        return RegistryError(f"{self.name}: the registry failed ({said}): run the job again when it is well")
+        known = diagnose(answer, host)
+        if verb != "copy" and _ABSENT.search(answer):
+            return _Absent(f"{self.name}: not found ({answer})")
+        if is_immutable(answer):
+            return TagImmutable(
+                f"{self.name}: the registry doesn't allow tags to be moved ({answer})",
+                "exclude alias tags from tag immutability",
+            )
+        if _TRANSIENT.search(answer):
+            return _Transient(*self._text(known or _FAILED, answer))
+        refused = _REFUSED.search(answer)
+        if not refused:
+            return RegistryError(*self._text(known or _FAILED, answer))
+        # ECR has words of its own for what doesn't exist, so its refusals are refusals.
+        may_be_absent = verb != "copy" and self._signed_in() and not ecr_host(host)
+        return (_RepositoryRefused if may_be_absent else RegistryError)(*self._text(known or _DENIED, answer))
 
-    def _means_absent(self, said: str, host: str) -> bool:
-        """Tell whether a refusal is the answer for what nobody has pushed yet; ECR has words of its own for that."""
-        return bool(_REFUSED.search(said)) and self._signed_in() and not ecr_host(host)
+    def _text(self, diagnosis: Diagnosis, answer: str) -> tuple[str, str]:
+        return f"{self.name}: {diagnosis.message} ({answer})", diagnosis.hint
 
     def _config(self) -> Path:
-        named = os.environ.get("DOCKER_CONFIG") or os.path.join(os.path.expanduser("~"), ".docker")  # noqa: PTH111, PTH118  no error without HOME
-        return (self.docker_config or Path(named)) / "config.json"
+        default = os.environ.get("DOCKER_CONFIG") or os.path.join(os.path.expanduser("~"), ".docker")  # noqa: PTH111, PTH118  no error without HOME
+        return (self.docker_config or Path(default)) / "config.json"
 
     def _signed_in(self) -> bool:
         file, host = self._config(), self.name.split("/")[0]
-        held = json.loads(file.read_text(encoding="utf-8")).get("auths", {}) if file.is_file() else {}
-        return host in held or (host == "docker.io" and _DOCKER_HUB in held)
+        sign_ins = json.loads(file.read_text(encoding="utf-8")).get("auths", {}) if file.is_file() else {}
+        return host in sign_ins or (host == "docker.io" and _DOCKER_HUB in sign_ins)
 
     def _authfile(self) -> list[str]:
-        """Name Docker's own file, for older releases of skopeo don't know DOCKER_CONFIG."""
+        """Name Docker's own file, because older releases of skopeo don't read DOCKER_CONFIG."""
         file = self._config()
         return ["--authfile", str(file)] if file.is_file() else []
 
     def _tls(self, *flags: str) -> list[str]:
-        """Speak plain HTTP to a registry on this machine, as Docker does, and to no other."""
+        """Use plain HTTP for a registry on this machine, as Docker does, and for no other."""
         return [f"{flag}=false" for flag in flags] if _is_local(self.name.split("/")[0]) else []
 
 
-def _manifest(said: Any) -> Manifest:
-    parts = [said["config"], *said["layers"]]
+def _manifest(manifest: Any) -> Manifest:
+    parts = [manifest["config"], *manifest["layers"]]
     return Manifest(config=parts[0]["digest"], size=sum(part["size"] for part in parts))
-
-
-_CHECK = "check the registry's user and password, and that they may read and write this repository"
 
 
 def _is_local(host: str) -> bool:
@@ -220,11 +220,11 @@ def _is_local(host: str) -> bool:
 
 
 class _Transient(RegistryError):
-    """The registry failed in a way that may be over at once."""
+    """The registry failed in a way that is usually short."""
 
 
 class _Absent(RegistryError):
-    """The registry holds nothing of that name."""
+    """The registry has no such repository or tag."""
 
 
 class _RepositoryRefused(RegistryError):

@@ -1,42 +1,57 @@
-"""Which way of signing in fits the registry's host, and what it needs; pure.
+"""Which way of signing in fits the registry's host, and what it needs: a table with one row per kind of registry.
 
-OIDC comes first wherever the registry knows it, for then nobody keeps a key that lives for years. The steps that sign
-in are in .github/actions/sign-in.
+OIDC comes first wherever the registry supports it, because then no long-lived key is stored anywhere. The steps that
+sign in are in .github/actions/sign-in.
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bridge.image.errors import MissingSetting
 
-DOCKER_HUB = "docker.io"
 GHCR = "ghcr.io"
-ECR_PUBLIC = "public.ecr.aws"
-_ECR_PUBLIC_REGION = "us-east-1"
-"""The only region of ECR Public's API that hands out authorization tokens ("Public registries" in ECR's guide)."""
+_GITHUB = "https://github.com"
 
-_ECR = re.compile(
-    r"(?P<account>[0-9]{12})\.dkr\.ecr\.(?P<region>[a-z]+(?:-[a-z]+)+-[0-9]+)\."
-    r"(?P<suffix>amazonaws\.com|amazonaws\.com\.cn|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov|cloud\.adc-e\.uk"
-    r"|csp\.hci\.ic\.gov)"
-)
-"""Hosts of private registries; the suffixes are the DNS suffixes of AWS's partitions."""
-_ECR_OTHER = re.compile(
-    r"(?P<account>[0-9]{12})\.(?:dkr-ecr|dkr-ecr-fips|dkr\.ecr-fips)\.(?P<region>[a-z]+(?:-[a-z]+)+-[0-9]+)\..+"
-)
-"""Dual-stack and FIPS hosts of the same registries: amazon-ecr-login signs in to none of them."""
-_GOOGLE = re.compile(r"[a-z0-9-]+-docker\.pkg\.dev|(?:(?:us|eu|asia)\.)?gcr\.io")
-_AZURE = re.compile(r"(?P<name>[a-z0-9]{5,50}(?:-[a-z0-9]+)?)\.azurecr\.(?P<cloud>io|cn|us)")
-_AZURE_CLOUDS = {"io": "azurecloud", "cn": "azurechinacloud", "us": "azureusgovernment"}
-"""What azure/login calls the cloud of a registry's domain."""
-_HUB_OTHER = frozenset({"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "hub.docker.com"})
 
-_ID_TOKEN = "the permission (id-token: write) of the job that calls this workflow"  # noqa: S105  no secret
-_USERNAME = "the variable DOCKER_USERNAME"
-_PASSWORD = "the secret DOCKER_REGISTRY_PASSWORD"  # noqa: S105  the secret's name
-_AWS_KEYS = "the secrets AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+class AccessSettings(BaseSettings):
+    """The environment of the steps that sign in. Of a secret, it holds only whether it is set.
+
+    A field's description says what a person sets; the message about missing settings consists of these descriptions.
+    """
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, extra="ignore")
+
+    docker_registry: str = GHCR
+    docker_namespace: str = Field(default="", description="the variable DOCKER_NAMESPACE")
+    docker_username: str = Field(default="", description="the variable DOCKER_USERNAME")
+    has_password: bool = Field(default=False, description="the secret DOCKER_REGISTRY_PASSWORD")
+    has_aws_keys: bool = Field(default=False, description="the secrets AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    aws_role_to_assume: str = Field(default="", description="the variable AWS_ROLE_TO_ASSUME")
+    google_workload_identity_provider: str = Field(
+        default="", description="the variable GOOGLE_WORKLOAD_IDENTITY_PROVIDER"
+    )
+    google_service_account: str = Field(default="", description="the variable GOOGLE_SERVICE_ACCOUNT")
+    azure_client_id: str = Field(default="", description="the variable AZURE_CLIENT_ID")
+    azure_tenant_id: str = Field(default="", description="the variable AZURE_TENANT_ID")
+    azure_subscription_id: str = Field(default="", description="the variable AZURE_SUBSCRIPTION_ID")
+    actions_id_token_request_url: str = Field(
+        default="", description="the permission 'id-token: write' of the calling job"
+    )
+    """The runner sets it if the job may request an OIDC token."""
+    has_mlflow: bool = Field(default=True, description="the variable or secret MLFLOW_TRACKING_URI")
+    """Not needed to sign in, but one message names everything that is missing."""
+    github_server_url: str = _GITHUB
+    ecr_alias_filters: str = ""
+
+    @property
+    def on_enterprise_server(self) -> bool:
+        """Whether this is not github.com, the only GitHub whose tokens GHCR accepts."""
+        return self.github_server_url != _GITHUB
 
 
 class SignInMethod(StrEnum):
@@ -52,191 +67,193 @@ class SignInMethod(StrEnum):
 
 
 @dataclass(frozen=True)
+class SignIn:
+    """The chosen method, and what its steps need to know. Nothing in here is a secret."""
+
+    method: SignInMethod
+    username: str = ""
+    account: str = ""
+    """AWS account of a private ECR registry."""
+    region: str = ""
+    registry_type: str = ""
+    """`private` or `public` for ECR, as amazon-ecr-login calls it; else empty."""
+    audience: str = ""
+    """Audience of the OIDC token for AWS."""
+    name: str = ""
+    """Name of an Azure registry."""
+    environment: str = ""
+    """Azure's cloud, as azure/login calls it."""
+
+    def outputs(self) -> dict[str, str]:
+        """Return the outputs of the step, by name."""
+        values = asdict(self)
+        return {"way": str(values.pop("method"))} | {name.replace("_", "-"): value for name, value in values.items()}
+
+
+@dataclass(frozen=True)
+class _Option:
+    """One way to sign in. The names are fields of `AccessSettings`."""
+
+    method: SignInMethod
+    needs: tuple[str, ...] = ()
+    """All of them must be set."""
+    unless: tuple[str, ...] = ()
+    """None of them may be set."""
+    username: str = ""
+    """The user if DOCKER_USERNAME isn't set."""
+
+
+@dataclass(frozen=True)
+class _Registry:
+    """One kind of registry: the pattern of its hosts, and the ways to sign in, the preferred one first."""
+
+    host: str
+    options: tuple[_Option, ...] = ()
+    needs: tuple[str, ...] = ()
+    """Fields that must be set whichever option is used."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """What a field holds for this registry, for the message that it is missing."""
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    """Values of `SignIn`, beside the pattern's groups."""
+    use_host: str = ""
+    """If such hosts are refused: the host to use instead, in which `{…}` stands for a group of the pattern."""
+
+
+_PASSWORD = _Option(SignInMethod.PASSWORD, needs=("docker_username", "has_password"))
+_ID_TOKEN = "actions_id_token_request_url"  # noqa: S105  the name of a field
+_AWS = (
+    _Option(SignInMethod.AWS_ROLE, needs=("aws_role_to_assume", _ID_TOKEN)),
+    _Option(SignInMethod.AWS_KEYS, needs=("has_aws_keys",)),
+)
+_GOOGLE = (
+    _Option(
+        SignInMethod.GOOGLE_IDENTITY, needs=("google_workload_identity_provider", "google_service_account", _ID_TOKEN)
+    ),
+    _Option(SignInMethod.PASSWORD, needs=("has_password",), username="_json_key"),
+)
+_AZURE = (
+    _Option(
+        SignInMethod.AZURE_IDENTITY, needs=("azure_client_id", "azure_tenant_id", "azure_subscription_id", _ID_TOKEN)
+    ),
+    _PASSWORD,
+)
+_ECR_ACCOUNT = r"(?P<account>[0-9]{12})\."
+_AWS_REGION = r"(?P<region>[a-z]+(?:-[a-z]+)+-[0-9]+)\."
+_AZURE_NAME = r"(?P<name>[a-z0-9]{5,50}(?:-[a-z0-9]+)?)\.azurecr\."
+_SERVICE_ACCOUNT_KEY = {"has_password": "a service account's key"}
+
+_REGISTRIES = (
+    _Registry(
+        r"ghcr\.io",
+        (_Option(SignInMethod.RUN_TOKEN, unless=("has_password", "on_enterprise_server")), _PASSWORD),
+    ),
+    _Registry(r"docker\.io", (_PASSWORD,)),
+    _Registry(
+        # Images are not pulled by these hosts.
+        r"index\.docker\.io|registry-1\.docker\.io|registry\.hub\.docker\.com|hub\.docker\.com",
+        use_host="docker.io",
+    ),
+    _Registry(
+        # The DNS suffixes of AWS's partitions.
+        rf"{_ECR_ACCOUNT}dkr\.ecr\.{_AWS_REGION}(?:amazonaws\.com|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov"
+        r"|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)",
+        _AWS,
+        outputs={"registry_type": "private", "audience": "sts.amazonaws.com"},
+    ),
+    _Registry(
+        rf"{_ECR_ACCOUNT}dkr\.ecr\.{_AWS_REGION}amazonaws\.com\.cn",
+        _AWS,
+        outputs={"registry_type": "private", "audience": "sts.amazonaws.com.cn"},
+    ),
+    _Registry(
+        # Dual-stack and FIPS hosts of the same registries: amazon-ecr-login can't sign in to them.
+        rf"{_ECR_ACCOUNT}(?:dkr-ecr|dkr-ecr-fips|dkr\.ecr-fips)\.{_AWS_REGION}.+",
+        use_host="{account}.dkr.ecr.{region}.amazonaws.com",
+    ),
+    _Registry(
+        r"public\.ecr\.aws",
+        _AWS,
+        needs=("docker_namespace",),
+        notes={"docker_namespace": "the registry's alias"},
+        # Only this region's API issues tokens for ECR Public ("Public registries" in ECR's guide).
+        outputs={"registry_type": "public", "region": "us-east-1", "audience": "sts.amazonaws.com"},
+    ),
+    _Registry(
+        r"[a-z0-9-]+-docker\.pkg\.dev",
+        _GOOGLE,
+        needs=("docker_namespace",),
+        notes={"docker_namespace": "project/repository", **_SERVICE_ACCOUNT_KEY},
+    ),
+    _Registry(
+        r"(?:(?:us|eu|asia)\.)?gcr\.io",
+        _GOOGLE,
+        needs=("docker_namespace",),
+        notes={"docker_namespace": "project", **_SERVICE_ACCOUNT_KEY},
+    ),
+    _Registry(rf"{_AZURE_NAME}io", _AZURE, outputs={"environment": "azurecloud"}),
+    _Registry(rf"{_AZURE_NAME}cn", _AZURE, outputs={"environment": "azurechinacloud"}),
+    _Registry(rf"{_AZURE_NAME}us", _AZURE, outputs={"environment": "azureusgovernment"}),
+    # Any other registry; one in a private network may allow everybody to read and write.
+    _Registry(r"(?s:.*)", (_Option(SignInMethod.NONE, unless=("docker_username", "has_password")), _PASSWORD)),
+)
+"""The first row whose pattern matches the whole host counts."""
+
+
+def choose_sign_in(access: AccessSettings) -> SignIn:
+    """Return the first way to sign in that has all it needs.
+
+    Raises `MissingSetting`, which names all that is missing.
+    """
+    registry, groups = _registry(access.docker_registry)
+    options = [
+        (option, _missing(access, option.needs, registry))
+        for option in registry.options
+        if not any(getattr(access, name) for name in option.unless)
+    ]
+    chosen = next((option for option, missing in options if not missing), None)
+    missing = []
+    if registry.use_host:
+        missing = [f"the variable DOCKER_REGISTRY to {registry.use_host.format(**groups)}"]
+    elif chosen is None:
+        missing = [" (or ".join(", ".join(names) for _, names in options) + ")" * (len(options) - 1)]
+    missing += _missing(access, (*registry.needs, "has_mlflow"), registry)
+    if missing or chosen is None:
+        raise MissingSetting(
+            f"{access.docker_registry}: the sign-in is not configured",
+            f"set {', and '.join(missing)} (see docs/registries.md)",
+        )
+    if chosen.method is SignInMethod.PASSWORD:
+        return SignIn(chosen.method, username=access.docker_username or chosen.username)
+    return SignIn(chosen.method, **registry.outputs, **groups)
+
+
+def _registry(host: str) -> tuple[_Registry, dict[str, str]]:
+    """Return the row for `host`, and the groups of its pattern."""
+    return next(
+        (registry, match.groupdict()) for registry in _REGISTRIES if (match := re.fullmatch(registry.host, host))
+    )
+
+
+def _missing(access: AccessSettings, names: Iterable[str], registry: _Registry) -> list[str]:
+    return [
+        f"{AccessSettings.model_fields[name].description}"
+        + (f" ({note})" if (note := registry.notes.get(name)) else "")
+        for name in names
+        if not getattr(access, name)
+    ]
+
+
+@dataclass(frozen=True)
 class EcrHost:
-    """What the host of an ECR registry tells; `account` is empty for ECR Public."""
+    """Account and region of an ECR registry; the account is empty for ECR Public."""
 
     account: str
     region: str
-    audience: str = "sts.amazonaws.com"
-    """Whom GitHub's OIDC token is for; China's partition has an audience of its own."""
-
-    @property
-    def registry_type(self) -> str:
-        """`private` or `public`, as amazon-ecr-login calls it."""
-        return "private" if self.account else "public"
 
 
-@dataclass(frozen=True)
-class Given:
-    """What the repository's variables and secrets give; of a secret, only whether it is set."""
-
-    registry: str
-    namespace: str = ""
-    username: str = ""
-    password: bool = False
-    aws_role: str = ""
-    aws_keys: bool = False
-    google_provider: str = ""
-    google_service_account: str = ""
-    azure_client: str = ""
-    azure_tenant: str = ""
-    azure_subscription: str = ""
-    id_token: bool = False
-    """Whether this job may ask GitHub for an OIDC token."""
-    github_com: bool = True
-    """Whether the run is one of github.com's, whose own token GHCR takes."""
-
-
-@dataclass(frozen=True)
-class SignIn:
-    """The way to sign in, and what its step must be told. Nothing in here is a secret."""
-
-    way: SignInMethod
-    username: str = ""
-    account: str = ""
-    region: str = ""
-    registry_type: str = ""
-    """`private` or `public` for ECR, else empty."""
-    audience: str = ""
-    """Whom the OIDC token for AWS is for."""
-    name: str = ""
-    """The registry's own name at Azure."""
-    environment: str = ""
-    """Azure's cloud."""
-
-
-def choose(given: Given, *, besides: tuple[str, ...] = ()) -> SignIn:
-    """Give the way that fits the host. Raises `MissingSetting`, which names all that is missing, `besides` included."""
-    sign_in, missing = _kind(given.registry)(given)
-    missing = [*missing, *besides]
-    if missing:
-        raise MissingSetting(
-            f"{given.registry}: the set-up of this repository is not complete: set {', and '.join(missing)} "
-            "(docs/registries.md says what for)"
-        )
-    return sign_in
-
-
-def ecr_host(registry: str) -> EcrHost | None:
-    """Give account and region of an ECR registry's host; None for any other registry's."""
-    if registry == ECR_PUBLIC:
-        return EcrHost("", _ECR_PUBLIC_REGION)
-    found = _ECR.fullmatch(registry)
-    if not found:
+def ecr_host(host: str) -> EcrHost | None:
+    """Return account and region of an ECR registry's host; None for any other host."""
+    registry, groups = _registry(host)
+    if "registry_type" not in registry.outputs:
         return None
-    audience = "sts.amazonaws.com.cn" if found["suffix"].endswith(".cn") else "sts.amazonaws.com"
-    return EcrHost(found["account"], found["region"], audience)
-
-
-_Choice = tuple[SignIn, list[str]]
-"""A way, and what is missing for it."""
-
-
-def _kind(registry: str) -> Callable[[Given], _Choice]:
-    if registry == GHCR:
-        return _ghcr
-    if registry == DOCKER_HUB:
-        return _docker_hub
-    if registry in _HUB_OTHER:
-        return _hub_other
-    if ecr_host(registry):
-        return _ecr
-    if _ECR_OTHER.fullmatch(registry):
-        return _ecr_other
-    if _GOOGLE.fullmatch(registry):
-        return _google
-    return _azure if _AZURE.fullmatch(registry) else _other
-
-
-def _ghcr(given: Given) -> _Choice:
-    if given.github_com and not given.password:
-        return SignIn(SignInMethod.RUN_TOKEN), []
-    return _with_password(given)
-
-
-def _docker_hub(given: Given) -> _Choice:
-    sign_in, missing = _with_password(given)
-    return sign_in, missing + ([] if given.namespace or given.username else ["the variable DOCKER_NAMESPACE"])
-
-
-def _hub_other(given: Given) -> _Choice:
-    return SignIn(SignInMethod.NONE), [
-        f"the variable DOCKER_REGISTRY to {DOCKER_HUB}, by which images are pulled, not to {given.registry}"
-    ]
-
-
-def _ecr(given: Given) -> _Choice:
-    host = ecr_host(given.registry)
-    assert host  # noqa: S101  _kind has asked
-    way = SignInMethod.AWS_ROLE if given.aws_role and given.id_token else SignInMethod.AWS_KEYS
-    sign_in = SignIn(
-        way, account=host.account, region=host.region, registry_type=host.registry_type, audience=host.audience
-    )
-    missing = [] if given.namespace or host.account else ["the variable DOCKER_NAMESPACE (the registry's alias)"]
-    if way is SignInMethod.AWS_ROLE or given.aws_keys:
-        return sign_in, missing
-    if given.aws_role:
-        return sign_in, [f"{_ID_TOKEN} (or {_AWS_KEYS})", *missing]
-    role = "the variable AWS_ROLE_TO_ASSUME" + ("" if given.id_token else f" with {_ID_TOKEN}")
-    return sign_in, [f"{role} (or {_AWS_KEYS})", *missing]
-
-
-def _ecr_other(given: Given) -> _Choice:
-    found = _ECR_OTHER.fullmatch(given.registry)
-    assert found  # noqa: S101  _kind has asked
-    plain = f"{found['account']}.dkr.ecr.{found['region']}.amazonaws.com"
-    return SignIn(SignInMethod.NONE), [f"the variable DOCKER_REGISTRY to the registry's first host, such as {plain}"]
-
-
-def _google(given: Given) -> _Choice:
-    missing = [] if given.namespace else [f"the variable DOCKER_NAMESPACE ({_google_namespace(given.registry)})"]
-    identity = {
-        "the variable GOOGLE_WORKLOAD_IDENTITY_PROVIDER": bool(given.google_provider),
-        "the variable GOOGLE_SERVICE_ACCOUNT": bool(given.google_service_account),
-        _ID_TOKEN: given.id_token,
-    }
-    if all(identity.values()):
-        return SignIn(SignInMethod.GOOGLE_IDENTITY), missing
-    if given.password:
-        return SignIn(SignInMethod.PASSWORD, username=given.username or "_json_key"), missing
-    lacking = [name for name, there in identity.items() if not there]
-    return SignIn(SignInMethod.GOOGLE_IDENTITY), [
-        _either(lacking, f"{_PASSWORD}, with a service account's key"),
-        *missing,
-    ]
-
-
-def _google_namespace(registry: str) -> str:
-    return "project" if registry.endswith("gcr.io") else "project/repository"
-
-
-def _azure(given: Given) -> _Choice:
-    found = _AZURE.fullmatch(given.registry)
-    assert found  # noqa: S101  _kind has asked
-    identity = {
-        "the variable AZURE_CLIENT_ID": bool(given.azure_client),
-        "the variable AZURE_TENANT_ID": bool(given.azure_tenant),
-        "the variable AZURE_SUBSCRIPTION_ID": bool(given.azure_subscription),
-        _ID_TOKEN: given.id_token,
-    }
-    sign_in = SignIn(SignInMethod.AZURE_IDENTITY, name=found["name"], environment=_AZURE_CLOUDS[found["cloud"]])
-    lacking = [name for name, there in identity.items() if not there]
-    if not lacking:
-        return sign_in, []
-    if given.password and given.username:
-        return _with_password(given)
-    return sign_in, [_either(lacking, f"{_USERNAME} and {_PASSWORD}")]
-
-
-def _other(given: Given) -> _Choice:
-    """Sign in where there is a user or a password; a registry on one's own network may ask for neither."""
-    return _with_password(given) if given.password or given.username else (SignIn(SignInMethod.NONE), [])
-
-
-def _with_password(given: Given) -> _Choice:
-    needed = {_USERNAME: bool(given.username), _PASSWORD: given.password}
-    return SignIn(SignInMethod.PASSWORD, username=given.username), [name for name, there in needed.items() if not there]
-
-
-def _either(lacking: list[str], fallback: str) -> str:
-    return f"{', '.join(lacking)} (or {fallback})"
+    return EcrHost(groups.get("account", ""), groups.get("region") or registry.outputs["region"])

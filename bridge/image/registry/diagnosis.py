@@ -1,6 +1,16 @@
-"""What a registry's refusal means, and its mend; pure. The words are those that docker, skopeo and BuildKit print."""
+"""What a registry's refusal means, and what to do: a table of the words that docker, skopeo and BuildKit print."""
 
 import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What happened, and what to do, as in an error."""
+
+    message: str
+    hint: str
+
 
 _IMMUTABLE = re.compile(
     r"\b(?:is|as|are) immutable\b|\btag immutability\b|\bImageTagAlreadyExists|"
@@ -9,76 +19,93 @@ _IMMUTABLE = re.compile(
 )
 """ECR ("because the tag is immutable"), Harbor ("configured as immutable"), Google, and Azure's locks."""
 
-_MENDS: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
-    (host, re.compile(words, re.I), hint)
-    for host, words, hint in (
-        (
-            r"ghcr\.io",
-            r"permission_denied: (?:write|read)_package|installation not allowed to",
-            "the package was made elsewhere, or grants this repository no access: give this repository the role Write "
-            'under "Manage Actions access" in the package\'s settings, and the calling job (packages: write)',
-        ),
-        (
-            r"ghcr\.io",
-            r"permission_denied|token provided does not match expected scopes|\bdenied\b|\b403\b",
-            "the calling job must have the permission (packages: write)",
-        ),
-        (
-            r".*",
-            r"toomanyrequests|\bpull rate limit\b|you have reached your .*rate limit",
-            "Docker Hub's pull limit for this runner's address is used up: run the job again in an hour, sign the "
-            "runner in to Docker Hub, or take base images from a mirror",
-        ),
-        (
-            r".*",
-            r"authorization token has expired|security token included in the request is expired|ExpiredToken",
-            "the sign-in to AWS has expired: run the failed jobs again, for each job signs in anew",
-        ),
-        (
-            r".*\.dkr\.ecr\..*",
-            r"repository with name .* does not exist",
-            "make the repository, or allow the role ecr:CreateRepository so that this workflow can",
-        ),
-        (
-            r".*\.dkr\.ecr\..*|public\.ecr\.aws",
-            r"not authorized to perform|\bdenied\b|\b403\b",
-            "allow the role to push (docs/registries.md has the policy)",
-        ),
-        (r"docker\.io", r"incorrect username or password", "check DOCKER_USERNAME and DOCKER_REGISTRY_PASSWORD"),
-        (
-            r"docker\.io",
-            r"insufficient scopes|\bdenied\b|\bunauthorized\b",
-            "DOCKER_NAMESPACE must be the account of DOCKER_USERNAME or an organisation that it may push to, and the "
-            "access token in DOCKER_REGISTRY_PASSWORD must be one that may write",
-        ),
-        (
-            r".*(?:pkg\.dev|gcr\.io)",
-            r"repository .* not found|name unknown",
-            "make the Artifact Registry repository that DOCKER_NAMESPACE (project/repository) names",
-        ),
-        (
-            r".*(?:pkg\.dev|gcr\.io)",
-            r"permission .* denied|\bdenied\b|\bunauthenticated\b|\b403\b",
-            "grant the service account roles/artifactregistry.writer on that repository",
-        ),
-        (
-            r".*\.azurecr\..*",
-            r"unauthorized|insufficient_scope|\bdenied\b|\b40[13]\b",
-            "grant the identity the role AcrPush on that registry",
-        ),
-    )
+_GHCR = r"ghcr\.io"
+_HUB = r"docker\.io"
+_ECR = r".*\.dkr\.ecr\..*"
+_GOOGLE = r".*(?:pkg\.dev|gcr\.io)"
+_AZURE = r".*\.azurecr\..*"
+
+_KNOWN = (
+    (
+        _GHCR,
+        r"permission_denied: (?:write|read)_package|installation not allowed to",
+        "the package grants this repository no access",
+        'give this repository the role Write under "Manage Actions access" in the package\'s settings, and the calling '
+        "job the permission 'packages: write'",
+    ),
+    (
+        _GHCR,
+        r"permission_denied|token provided does not match expected scopes|\bdenied\b|\b403\b",
+        "GHCR denied access",
+        "give the calling job the permission 'packages: write'",
+    ),
+    (
+        r".*",
+        r"toomanyrequests|\bpull rate limit\b|you have reached your .*rate limit",
+        "Docker Hub's pull limit for this runner's address is exceeded",
+        "re-run the job in an hour, sign the runner in to Docker Hub, or take base images from a mirror",
+    ),
+    (
+        r".*",
+        r"authorization token has expired|security token included in the request is expired|ExpiredToken",
+        "the sign-in to AWS has expired",
+        "re-run the failed jobs: each job signs in again",
+    ),
+    (
+        _ECR,
+        r"repository with name .* does not exist",
+        "the repository doesn't exist",
+        "create it, or allow the role ecr:CreateRepository so that this workflow can",
+    ),
+    (
+        rf"{_ECR}|public\.ecr\.aws",
+        r"not authorized to perform|\bdenied\b|\b403\b",
+        "ECR denied access",
+        "allow the role to push (docs/registries.md has the policy)",
+    ),
+    (
+        _HUB,
+        r"incorrect username or password",
+        "Docker Hub refused the sign-in",
+        "check DOCKER_USERNAME and DOCKER_REGISTRY_PASSWORD",
+    ),
+    (
+        _HUB,
+        r"insufficient scopes|\bdenied\b|\bunauthorized\b",
+        "Docker Hub denied access",
+        "set DOCKER_NAMESPACE to the account of DOCKER_USERNAME or to an organisation that it may push to, and "
+        "DOCKER_REGISTRY_PASSWORD to an access token that may write",
+    ),
+    (
+        _GOOGLE,
+        r"repository .* not found|name unknown",
+        "the Artifact Registry repository doesn't exist",
+        "create the one that DOCKER_NAMESPACE (project/repository) names",
+    ),
+    (
+        _GOOGLE,
+        r"permission .* denied|\bdenied\b|\bunauthenticated\b|\b403\b",
+        "Google's registry denied access",
+        "grant the service account roles/artifactregistry.writer on that repository",
+    ),
+    (
+        _AZURE,
+        r"unauthorized|insufficient_scope|\bdenied\b|\b40[13]\b",
+        "Azure's registry denied access",
+        "grant the identity the role AcrPush on that registry",
+    ),
 )
-"""Host, words and mend; the first that fits both counts."""
+"""Pattern of the host, pattern of the words, message and hint; the first row that matches counts."""
 
 
-def is_immutable(said: str) -> bool:
-    """Tell whether a registry refused because the tag may not be moved."""
-    return bool(_IMMUTABLE.search(said))
+def is_immutable(answer: str) -> bool:
+    """Whether a registry refused because the tag may not be moved."""
+    return bool(_IMMUTABLE.search(answer))
 
 
-def hint(said: str, registry: str) -> str | None:
-    """Give what to do about a refusal that `registry` (its host) is known for; None for any other."""
-    for host, words, advice in _MENDS:
-        if re.fullmatch(host, registry) and words.search(said):
-            return advice
+def diagnose(answer: str, host: str) -> Diagnosis | None:
+    """Return what an answer of the registry at `host` means; None if it is unknown."""
+    for host_pattern, words, message, hint in _KNOWN:
+        if re.fullmatch(host_pattern, host) and re.search(words, answer, re.I):
+            return Diagnosis(message, hint)
     return None

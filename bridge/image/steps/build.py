@@ -5,9 +5,8 @@ from datetime import UTC, datetime
 
 from bridge.image import actions, docker
 from bridge.image import labels as identity
+from bridge.image.builders.choice import build_secrets, check_size, size_limit
 from bridge.image.builders.layered import assemble as layered
-from bridge.image.builders.package_index import build_secrets
-from bridge.image.builders.size import check_size, size_limit
 from bridge.image.settings import ImageSettings
 from bridge.image.workspace import Plan, Workspace
 
@@ -33,7 +32,7 @@ def _by_mlflow(plan: Plan, settings: ImageSettings, workspace: Workspace, now: d
         unlabelled,
         mlflow_version=plan.metadata.mlflow_version,
         python_version=plan.metadata.python_version,
-        options=settings.environment().options(),
+        options=plan.builder.mlflow_options(),
     )
     docker.add_labels(unlabelled, labels(plan, settings, now), tag=plan.tag)
     return docker.image_id(plan.tag)

@@ -39,7 +39,7 @@ def download(settings: ImageSettings, workspace: Workspace) -> None:
             write_status(mlflow, version, BUILDING, [repository.name], settings.run_url)
         artifacts = ModelArtifacts(mlflow.artifact_uri(version.name, version.version), mlflow)
         _download(artifacts, settings, workspace, builder, repository.name)
-    metadata = metadata_in(workspace.model, java=settings.environment().install_java)
+    metadata = metadata_in(workspace.model, java=settings.install_java)
     workspace.write_plan(
         Plan(
             model=version.name,
@@ -68,7 +68,7 @@ def _download(
     if settings.previous and not holds(f"{repository}@{settings.previous}"):
         # What was there before is not this job's, so its clean-up leaves it.
         workspace.write_pulled(f"{repository}@{settings.previous}")
-    images, java = LayeredRepository(repository, settings.docker_config), settings.environment().install_java
+    images, java = LayeredRepository(repository, settings.docker_config), settings.install_java
     with ThreadPoolExecutor(1) as pool:
         pulled = pool.submit(fetch, artifacts, builder, images, settings.previous, java=java)
         artifacts.download(workspace.model, sizes)

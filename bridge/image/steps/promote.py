@@ -105,7 +105,7 @@ class Promotion:
 
         Raises `ImageConflict` if the version's image isn't this model's, and `RegistryError`.
         """
-        found = self.repository.look(version)
+        found = self.repository.inspect(version)
         if found is None:
             return None
         source = self.mlflow.version(self.model, version).source or ""
@@ -150,7 +150,7 @@ class Promotion:
 
     def _tag(self, tag: str, image: RegistryImage) -> None:
         """Make `tag` hold `image`. Raises `ImageConflict` if its image isn't this model's."""
-        there = self.repository.look(tag)
+        there = self.repository.inspect(tag)
         if there and there.labels.get(MODEL) != self.model:
             raise self._conflict(tag)
         if not there or there.digest != image.digest:

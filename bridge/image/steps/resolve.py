@@ -8,11 +8,9 @@ from pathlib import Path
 from bridge.core.errors import BridgeError
 from bridge.image import actions, docker
 from bridge.image.artifacts import ModelArtifacts, metadata_in
-from bridge.image.builders.choice import MLFLOW, Builder
+from bridge.image.builders.choice import MLFLOW, Builder, size_limit
 from bridge.image.builders.layered.assemble import plan as plan_in_layers
-from bridge.image.builders.layered.requirements import INSTEAD
-from bridge.image.builders.size import size_limit
-from bridge.image.errors import DiskTooSmall, UnsafeMetadata, UnsupportedModel
+from bridge.image.errors import DiskTooSmall, UnsupportedModel
 from bridge.image.labels import LAYERED_RECIPE, MODEL, RECIPE_LABEL
 from bridge.image.metadata import ModelMetadata
 from bridge.image.naming import slug
@@ -36,7 +34,6 @@ def resolve(settings: ImageSettings) -> None:
     """
     target = Target.read(settings)
     size_limit(settings.size_limit)
-    settings.environment()
     builder = Builder.read(settings, target.inputs)
     with settings.mlflow() as mlflow:
         version = target.find(mlflow)
@@ -72,7 +69,7 @@ def earlier_image(repository: Repository, version: ModelVersion) -> str:
     number = int(version.version)
     for each in range(number - 1, max(number - 1 - _EARLIER, 0), -1):
         try:
-            found = repository.look(str(each))
+            found = repository.inspect(str(each))
         except BridgeError as error:
             actions.say(f"no earlier image is built upon: {error}")
             return ""
@@ -89,7 +86,7 @@ def _check_source(mlflow: MlflowApi, version: ModelVersion, settings: ImageSetti
     artifacts = ModelArtifacts(mlflow.artifact_uri(version.name, version.version), mlflow)
     with tempfile.TemporaryDirectory() as folder:
         sizes = artifacts.describe(Path(folder))
-        found = metadata_in(Path(folder), java=settings.environment().install_java)
+        found = metadata_in(Path(folder), java=settings.install_java)
         builder = able(builder, Path(folder), found)
     if not builder.layered:
         docker.check_mlflow(found.mlflow_version, found.python_version)
@@ -107,9 +104,9 @@ def able(builder: Builder, folder: Path, metadata: ModelMetadata) -> Builder:
         return builder
     try:
         plan_in_layers(folder, metadata, base_image=builder.base_image, wheels_only=builder.wheels_only)
-    except (UnsupportedModel, UnsafeMetadata) as error:
-        reason, hint, _ = str(error).partition(f": {INSTEAD}")
-        if not hint:
+    except UnsupportedModel as error:
+        reason = error.message
+        if not error.mlflow_can_build:
             raise
         if builder.asked:
             raise UnsupportedModel(

@@ -52,7 +52,7 @@ def smoke_test(settings: ImageSettings, workspace: Workspace) -> None:
     container = Container.start(
         workspace.image_id(),
         network=settings.smoke_test_network,
-        root=not plan.builder.layered and settings.environment().below_root,
+        root=plan.builder.needs_root,
     )
     try:
         _ping(container, plan.tag)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.image.programs import Programs
+from tests.unit.image.fake_programs import Programs
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 
 from bridge.image import docker
 from bridge.image.errors import BuildFailed, RegistryError, SmokeTestFailed
-from tests.unit.image.programs import Programs
+from tests.unit.image.fake_programs import Programs
 
 MACHINE = "8000000000 4\n"
 SECRETS = {

@@ -23,7 +23,7 @@ def test_plain_releases_and_the_serving_example_are_read() -> None:
     assert read(mlmodel(), PYTHON_ENV) == ModelMetadata("3.17.2", "3.11.7", has_serving_example=True)
 
 
-def test_a_model_without_a_serving_example_says_so() -> None:
+def test_a_model_without_a_serving_example_has_none() -> None:
     assert not read(mlmodel(saved_input_example_info=None), PYTHON_ENV).has_serving_example
 
 
@@ -46,7 +46,7 @@ def test_a_model_without_a_serving_example_says_so() -> None:
     ],
 )
 def test_a_python_version_that_is_no_plain_release_is_refused(version: object) -> None:
-    with pytest.raises(UnsafeMetadata, match=r"python_env\.yaml says python: "):
+    with pytest.raises(UnsafeMetadata, match=r"python_env\.yaml has python: "):
         read(mlmodel(), yaml.safe_dump({"python": version}))
 
 
@@ -54,20 +54,20 @@ def test_a_python_version_that_is_no_plain_release_is_refused(version: object) -
     "version", ["https://evil.example/mlflow.zip", "3.17.2 --index-url x", "3.17.2rc1", "3.*", "-r x", "@ x", None]
 )
 def test_an_mlflow_version_that_is_no_plain_release_is_refused(version: object) -> None:
-    with pytest.raises(UnsafeMetadata, match="MLmodel says mlflow_version: "):
+    with pytest.raises(UnsafeMetadata, match="MLmodel has mlflow_version: "):
         read(mlmodel(mlflow_version=version), PYTHON_ENV)
 
 
-def test_releases_below_the_floor_are_refused_with_the_oldest_that_works() -> None:
-    with pytest.raises(UnsupportedModel, match=r"2\.15\.9, and the oldest that can be built is 2\.16\.0"):
+def test_releases_that_are_too_old_are_refused_with_the_oldest_that_works() -> None:
+    with pytest.raises(UnsupportedModel, match=r"2\.15\.9.*2\.16\.0"):
         read(mlmodel(mlflow_version="2.15.9"), PYTHON_ENV)
-    with pytest.raises(UnsupportedModel, match=r"the oldest that can be built is 3\.8\.0"):
+    with pytest.raises(UnsupportedModel, match=r"3\.7\.17.*3\.8\.0"):
         read(mlmodel(), yaml.safe_dump({"python": "3.7.17"}))
 
 
 @pytest.mark.parametrize("env", ["conda.yaml", None, {"virtualenv": "../python_env.yaml"}, {"virtualenv": ["x"]}, {}])
 def test_an_environment_file_other_than_the_one_that_is_checked_is_refused(env: object) -> None:
-    with pytest.raises(UnsupportedModel, match=r"does not name python_env\.yaml"):
+    with pytest.raises(UnsupportedModel, match=r"python_env\.yaml"):
         read(mlmodel(flavors={"python_function": {"env": env}}), PYTHON_ENV)
 
 
@@ -77,32 +77,18 @@ def test_a_model_without_the_flavor_that_is_served_is_refused(flavors: object) -
         read(mlmodel(flavors=flavors), PYTHON_ENV)
 
 
-def test_a_model_that_needs_java_is_refused() -> None:
-    with pytest.raises(UnsupportedModel, match="flavor spark, whose image needs Java"):
-        read(mlmodel(flavors={"python_function": {}, "spark": {}}), PYTHON_ENV)
-
-
-@pytest.mark.parametrize("text", ["", "- a", "a: [", "&a [*a]", "!!python/object:os.system x", "\x00", "{" * 10000])
-def test_what_is_no_mapping_is_refused(text: str) -> None:
-    with pytest.raises(UnsafeMetadata):
-        read(text, PYTHON_ENV)
-
-
-@given(st.text(), st.text())
-def test_any_text_is_read_or_refused_by_an_error_of_ours(model: str, environment: str) -> None:
-    for pair in ((model, environment), (mlmodel(), environment)):
-        try:
-            found = read(*pair)
-        except BridgeError:
-            continue
-        assert found.python_version.replace(".", "").isdigit()
-        assert found.python_version.isascii()
+def test_a_model_that_needs_java_is_refused_without_it() -> None:
+    flavors = {"python_function": {"env": {"virtualenv": "python_env.yaml"}}, "spark": {}}
+    with pytest.raises(UnsupportedModel, match="spark") as refused:
+        read(mlmodel(flavors=flavors), PYTHON_ENV)
+    assert "install-java" in refused.value.hint
+    read(mlmodel(flavors=flavors), PYTHON_ENV, java=True)
 
 
 @given(st.text())
 def test_no_version_passes_that_could_leave_its_line_in_a_dockerfile(version: str) -> None:
     try:
-        found = read(mlmodel(), yaml.safe_dump({"python": version}))
+        metadata = read(mlmodel(), yaml.safe_dump({"python": version}))
     except BridgeError:
         return
-    assert set(found.python_version) <= set("0123456789.")
+    assert set(metadata.python_version) <= set("0123456789.")

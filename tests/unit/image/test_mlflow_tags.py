@@ -2,7 +2,7 @@ import pytest
 
 from bridge.image.mlflow_tags import write_image, write_status
 from bridge.mlflow.client import MlflowError
-from tests.unit.image.memory import MemoryMlflow, version
+from tests.unit.image.in_memory import MemoryMlflow, version
 
 RUN = "https://github.example/octo/models/actions/runs/1"
 URI = "r.example/iris@sha256:1"

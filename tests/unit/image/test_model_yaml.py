@@ -45,8 +45,8 @@ Reader = Callable[[dict[str, str]], None]
 
 @pytest.fixture(autouse=True)
 def fewer_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that what has too many is short. The test of memory has its own process, with the real limit."""
-    monkeypatch.setattr("bridge.image.model_yaml._MAX_NODES", 1_000)
+    """Keep texts with too many values short. The test of memory has its own process, with the real limit."""
+    monkeypatch.setattr("bridge.core.limits.MAX_YAML_VALUES", 1_000)
 
 
 _ABC = "abcdefghijklmn"
@@ -165,7 +165,7 @@ def test_a_value_of_another_kind_is_read_or_refused_by_the_name_of_its_file(
 
 
 @given(st.text(), st.sampled_from(READERS))
-def test_any_text_is_read_or_refused_by_an_error_of_ours(text: str, reader: tuple[str, Reader]) -> None:
+def test_any_text_is_read_or_refused_by_our_error(text: str, reader: tuple[str, Reader]) -> None:
     try:
         reader[1](TEXTS | {reader[0]: text})
     except BridgeError:

@@ -9,7 +9,7 @@ from bridge.image.naming import former_slug, slug
 from bridge.image.registry.client import RegistryImage, Repository
 from bridge.image.repository import holds_only, image_to_keep, repository_of
 from bridge.image.settings import ImageSettings
-from tests.unit.image.memory import MemoryRepository, image
+from tests.unit.image.in_memory import MemoryRepository, image
 
 MODEL = "Iris Clf (EU)"
 NEW, FORMER = f"r.example/demo/{slug(MODEL)}", f"r.example/demo/{former_slug(MODEL)}"
@@ -118,7 +118,7 @@ def test_a_name_that_never_changed_needs_no_decision(monkeypatch: pytest.MonkeyP
 
 def test_a_registry_that_fails_decides_nothing() -> None:
     class Failing(MemoryRepository):
-        def look(self, tag: str) -> RegistryImage | None:
+        def inspect(self, tag: str) -> RegistryImage | None:
             raise RegistryError("r.example/iris: the registry failed: run the job again")
 
     with pytest.raises(RegistryError):

@@ -26,6 +26,7 @@ from bridge.image.metadata import ModelMetadata
 _MODEL_LAYER = "model.tar.gz"
 _TEXT = 4_000_000
 """Bytes of one metadata file."""
+_TAMPERED = "check which of the model's packages changes the files of the build"
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _requirements(plan: LayeredPlan, base: Base, folder: Path, secrets: Mapping[
         fetched.result()
     files = sorted(made.glob("layer-*.tar.gz"))
     if not files:
-        raise BuildFailed("the build packed no layer: run the job again")
+        raise BuildFailed("the build produced no layer", "re-run the job")
     with ThreadPoolExecutor() as pool:
         layers = list(pool.map(_read_layer, files))
     for file, layer in zip(files, layers, strict=True):
@@ -123,14 +124,12 @@ def _read_layer(file: Path) -> Layer:
     An engine that holds a layer of the named digest uses that one: another image would be tested than is pushed.
     """
     if not _is_plain(file):
-        raise BuildFailed(f"{file.name} is no file: check which package of the model changes what the build packs")
+        raise BuildFailed(f"{file.name} is not a regular file", _TAMPERED)
     try:
         with file.open("rb") as packed, gzip.open(file) as content:
             return Layer(diff_id=_digest(content), digest=_digest(packed), size=file.stat().st_size)
     except (OSError, EOFError, zlib.error) as error:
-        raise BuildFailed(
-            f"{file.name} can't be unpacked: check which package of the model changes what the build packs"
-        ) from error
+        raise BuildFailed(f"{file.name} can't be unpacked", _TAMPERED) from error
 
 
 def _digest(content: IO[bytes] | gzip.GzipFile) -> str:
@@ -160,7 +159,7 @@ def _base_and(base: Base, requirements: Sequence[Layer], folder: Path) -> list[M
     source = folder / "base"
     entries = json.loads((source / "manifest.json").read_text(encoding="utf-8"))["layers"]
     if len(entries) != len(base.diff_ids):
-        raise BuildFailed(f"{base.image} has changed during the build: run the job again")
+        raise BuildFailed(f"{base.image} changed during the build", "re-run the job")
     for entry in entries:
         name = entry["digest"].removeprefix("sha256:")
         if (source / name).exists():

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.image.builders.layered.requirements import INSTEAD, Requirements
+from bridge.image.builders.layered.requirements import Requirements, left_to_mlflow
 from bridge.image.builders.layered.requirements import read as read_requirements
-from bridge.image.errors import InvalidInput, UnsafeMetadata, UnsupportedModel
-from bridge.image.metadata import MLMODEL, ModelMetadata
+from bridge.image.errors import InvalidInput
+from bridge.image.metadata import MLMODEL, ModelMetadata, flavors_of, java_flavor
 from bridge.image.model_yaml import mapping
 
 RECIPE = "layered/4"
@@ -104,15 +104,17 @@ class LayeredPlan:
 def plan(
     texts: Mapping[str, str], metadata: ModelMetadata, *, base_image: str = "", wheels_only: bool = False
 ) -> LayeredPlan:
-    """Plan the image from the model's own files, given as texts by name.
+    """Plan the image from the model's own files, texts by name.
 
-    Raises `UnsafeMetadata`, `InvalidInput`, and `UnsupportedModel`, which names the builder that can.
+    Raises `UnsafeMetadata`, `InvalidInput`, and `UnsupportedModel`, which says whether MLflow's builder can.
     """
     if base_image and not _IMAGE.fullmatch(base_image):
         raise InvalidInput(
-            f"base-image is {base_image[:80]!r}, which is no image's name: give one such as python:3.12-slim"
+            f"base-image {base_image[:80]!r} is not an image name", "use a name such as python:3.12-slim"
         )
-    flavors = _flavors(texts.get(MLMODEL, ""))
+    flavors = flavors_of(mapping(MLMODEL, texts.get(MLMODEL, "")))
+    if flavor := java_flavor(flavors):
+        raise left_to_mlflow(f"{MLMODEL} has the flavor {flavor}, which needs Java")
     packages = {package for flavor in flavors for package in _SYSTEM_PACKAGES.get(str(flavor), ())}
     loader = flavors["python_function"].get("loader_module")
     return LayeredPlan(
@@ -123,15 +125,6 @@ def plan(
         base_image=base_image,
         wheels_only=wheels_only,
     )
-
-
-def _flavors(text: str) -> dict[object, Any]:
-    flavors = mapping(MLMODEL, text).get("flavors")
-    if not isinstance(flavors, dict) or not isinstance(flavors.get("python_function"), dict):
-        raise UnsafeMetadata(f"{MLMODEL} names no python_function flavor: log the model with one")
-    if java := sorted({"h2o", "johnsnowlabs", "spark"} & {str(flavor) for flavor in flavors}):
-        raise UnsupportedModel(f"{MLMODEL} names the flavor {java[0]}, which needs Java: {INSTEAD}")
-    return flavors
 
 
 def config(base: Base, layers: Sequence[Layer], labels: Mapping[str, str], created: str) -> bytes:

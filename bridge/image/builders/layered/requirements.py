@@ -1,4 +1,4 @@
-"""What a model asks to be installed, checked: every line is a named requirement, and none can become an option."""
+"""Reads and checks what a model requires: every line is a named requirement, and none can become an option."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from bridge.core import limits
 from bridge.image.errors import UnsafeMetadata, UnsupportedModel
 from bridge.image.metadata import MLMODEL, PYTHON_ENV
 from bridge.image.model_yaml import mapping
@@ -15,16 +16,11 @@ REQUIREMENTS = "requirements.txt"
 CONSTRAINTS = "constraints.txt"
 CONDA = "conda.yaml"
 DESCRIPTION = (MLMODEL, PYTHON_ENV, CONDA, REQUIREMENTS, CONSTRAINTS)
-"""The files by which a model says what it needs."""
-INSTEAD = "build it with `builder: mlflow`"
+"""The files that name what a model needs."""
 
 _CONSTRAINED = re.compile(r"(-c|--constraint)[ =]?constraints\.txt")
 _COMMENT = re.compile(r"(^|\s)#.*")
 _OF_CONDA_ITSELF = re.compile(r"(python|pip)([\s<>=!~].*)?")
-_MAX_TEXT = 1_000_000
-"""Characters of one file: about ten thousand requirements."""
-_MAX_LINE = 1_000
-"""Characters of one requirement."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +32,15 @@ class Requirements:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The distributions that are asked for, normalised."""
+        """The required distributions, normalised."""
         return tuple(canonicalize_name(Requirement(line).name) for line in self.lines)
 
 
 def read(texts: Mapping[str, str], mlflow_version: str) -> Requirements:
-    """Read the model's files, given as texts by name; MLflow itself is added where the model does not ask for it.
+    """Read the model's files, texts by name; MLflow itself is added if the model doesn't require it.
 
-    Raises `UnsafeMetadata` where a line could do more than name a package, `UnsupportedModel` where this builder can't
-    install what is asked for.
+    Raises `UnsafeMetadata` if a line could do more than name a package, `UnsupportedModel` if the layered builder can't
+    install what is required.
     """
     _check_environment(texts.get(PYTHON_ENV, ""))
     if CONDA in texts:
@@ -63,47 +59,51 @@ def read(texts: Mapping[str, str], mlflow_version: str) -> Requirements:
 
 def _lines(file: str, texts: Mapping[str, str]) -> Iterator[str]:
     text = texts.get(file, "")
-    if len(text) > _MAX_TEXT:
-        raise UnsafeMetadata(f"{file} has more than {_MAX_TEXT:,} characters: log the model with fewer requirements")
+    if len(text) > limits.MAX_REQUIREMENTS:
+        raise UnsafeMetadata(
+            f"{file} has more than {limits.MAX_REQUIREMENTS:,} characters", "log the model with fewer requirements"
+        )
     for line in text.splitlines():
-        if said := _COMMENT.sub("", line).strip():
-            yield said
+        if requirement := _COMMENT.sub("", line).strip():
+            yield requirement
 
 
 def _checked(file: str, line: str) -> str:
-    """Give the line as it goes to the installer. uv would replace `${NAME}` by a variable, so no `$` passes."""
+    """Return the line as the installer gets it. uv would replace `${NAME}` by a variable, so no `$` passes."""
     shown = repr(line[:80])
     if line.startswith("-"):
+        raise left_to_mlflow(f"{file} has the option {shown}, and a model's options are not followed")
+    if len(line) > limits.MAX_REQUIREMENT:
         raise UnsafeMetadata(
-            f"{file} has the option {shown}, and options of a model are not followed: {INSTEAD}, or log it without"
-        )
-    if len(line) > _MAX_LINE:
-        raise UnsafeMetadata(
-            f"{file} has a line that is too long (it starts with {shown}): log the model with shorter lines"
+            f"{file} has a line that is too long (it starts with {shown})", "log the model with shorter lines"
         )
     try:
         requirement = Requirement(line)
     except (InvalidRequirement, RecursionError) as error:
-        raise UnsupportedModel(f"{file} asks for {shown}, which is no named package: {INSTEAD}") from error
+        raise left_to_mlflow(f"{file} requires {shown}, which is not a named package") from error
     if requirement.url:
-        raise UnsupportedModel(f"{file} asks for {shown}, which is fetched from an address of its own: {INSTEAD}")
+        raise left_to_mlflow(f"{file} requires {shown}, which is fetched from a URL")
     if "$" in line:
-        raise UnsafeMetadata(f"{file} asks for {shown}, and a $ could stand for a secret: log the model without")
+        raise UnsafeMetadata(f"{file} requires {shown}, where $ could insert a secret", "log the model without it")
     return str(requirement)
 
 
 def _check_environment(text: str) -> None:
-    asked = mapping(PYTHON_ENV, text).get("dependencies")
-    if asked != [f"-r {REQUIREMENTS}"]:
-        raise UnsupportedModel(f"{PYTHON_ENV} asks for more than its {REQUIREMENTS}: {INSTEAD}")
+    if mapping(PYTHON_ENV, text).get("dependencies") != [f"-r {REQUIREMENTS}"]:
+        raise left_to_mlflow(f"{PYTHON_ENV} requires more than its {REQUIREMENTS}")
 
 
 def _check_conda(text: str) -> None:
-    """Refuse what conda alone can install; python, pip and the list for pip say the same as the other files."""
-    asked = mapping(CONDA, text).get("dependencies") or []
-    for each in asked if isinstance(asked, list) else [asked]:
-        if isinstance(each, dict) and set(each) == {"pip"}:
+    """Refuse what only conda can install; python, pip and the list for pip repeat what the other files have."""
+    dependencies = mapping(CONDA, text).get("dependencies") or []
+    for dependency in dependencies if isinstance(dependencies, list) else [dependencies]:
+        if isinstance(dependency, dict) and set(dependency) == {"pip"}:
             continue
-        if not (isinstance(each, str) and _OF_CONDA_ITSELF.fullmatch(each.split("::")[-1])):
-            shown = repr(each[:80]) if isinstance(each, str) else f"a {type(each).__name__}"
-            raise UnsupportedModel(f"{CONDA} asks for {shown}, which only conda installs: {INSTEAD}")
+        if not (isinstance(dependency, str) and _OF_CONDA_ITSELF.fullmatch(dependency.split("::")[-1])):
+            shown = repr(dependency[:80]) if isinstance(dependency, str) else f"a {type(dependency).__name__}"
+            raise left_to_mlflow(f"{CONDA} requires {shown}, which only conda installs")
+
+
+def left_to_mlflow(message: str) -> UnsupportedModel:
+    """Return the error for a model that only MLflow's own builder can build."""
+    return UnsupportedModel(message, "set the input builder to mlflow", mlflow_can_build=True)

@@ -11,30 +11,30 @@ WORKFLOW = Path(__file__).parents[4] / ".github/workflows/model-image.yml"
 
 
 def sign_out(tmp_path: Path, **environment: str) -> str:
-    """Run the step on a signed-in runner; give what it set for the steps after it."""
+    """Run the step on a signed-in runner; return what it set for the steps after it."""
     steps = yaml.safe_load(WORKFLOW.read_text())["jobs"]["build"]["steps"]
     script = next(step["run"] for step in steps if step["name"] == "Sign out again")
     (tmp_path / "mlflow-bridge-read").mkdir()
     (tmp_path / "mlflow-bridge-read" / "config.json").write_text('{"auths": {"r.example": {"auth": "aHVzaA=="}}}')
     (tmp_path / "env").touch()
-    given = {"PATH": os.environ["PATH"], "RUNNER_TEMP": str(tmp_path), "GITHUB_ENV": str(tmp_path / "env")}
-    given |= {"AZURE_CLIENT_ID": "", **environment}
-    subprocess.run(["bash", "-euo", "pipefail", "-c", script], env=given, check=True)
+    variables = {"PATH": os.environ["PATH"], "RUNNER_TEMP": str(tmp_path), "GITHUB_ENV": str(tmp_path / "env")}
+    variables |= {"AZURE_CLIENT_ID": "", **environment}
+    subprocess.run(["bash", "-euo", "pipefail", "-c", script], env=variables, check=True)
     return (tmp_path / "env").read_text()
 
 
-def test_the_sign_in_to_read_is_gone_and_no_later_step_is_told_anything(tmp_path: Path) -> None:
+def test_the_sign_in_to_read_is_removed_and_nothing_is_set_for_later_steps(tmp_path: Path) -> None:
     assert sign_out(tmp_path) == ""
     assert not (tmp_path / "mlflow-bridge-read").exists()
 
 
 def test_the_keys_of_a_role_at_aws_are_blank_for_all_later_steps(tmp_path: Path) -> None:
-    said = sign_out(tmp_path, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b", AWS_SESSION_TOKEN="c")
-    assert said.splitlines() == ["AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "AWS_SESSION_TOKEN="]
+    blanked = sign_out(tmp_path, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b", AWS_SESSION_TOKEN="c")
+    assert blanked.splitlines() == ["AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "AWS_SESSION_TOKEN="]
 
 
 @pytest.mark.parametrize("status", [0, 1])
-def test_at_azure_its_own_program_signs_out_and_may_fail(tmp_path: Path, status: int) -> None:
+def test_azures_own_program_signs_out_and_may_fail(tmp_path: Path, status: int) -> None:
     program = tmp_path / "bin" / "az"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\nexit {status}\n')

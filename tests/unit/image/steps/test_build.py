@@ -17,13 +17,13 @@ from bridge.image import docker
 from bridge.image.builders.choice import Builder
 from bridge.image.builders.layered import assemble as layered
 from bridge.image.builders.layered.plan import Previous
-from bridge.image.builders.size import ImageTooLarge
+from bridge.image.errors import ImageTooLarge
 from bridge.image.labels import LAYERED_RECIPE, RECIPE, RECIPE_LABEL
 from bridge.image.metadata import ModelMetadata
 from bridge.image.settings import ImageSettings
 from bridge.image.steps.build import build, clean_up, labels
 from bridge.image.workspace import Plan, Workspace
-from tests.unit.image.programs import Programs
+from tests.unit.image.fake_programs import Programs
 
 PREVIOUS = Previous("r.example/iris", "sha256:5f", {"a": "b"}, ("sha256:b", "sha256:m"), ({"digest": "sha256:bz"},))
 ADDRESS = "https://me:hush@one.example/simple"

@@ -15,8 +15,8 @@ from bridge.image.settings import ImageSettings
 from bridge.image.steps import download as downloading
 from bridge.image.steps.download import download
 from bridge.image.workspace import Workspace
-from tests.unit.image.memory import MemoryRepository, image
-from tests.unit.image.programs import Programs
+from tests.unit.image.fake_programs import Programs
+from tests.unit.image.in_memory import MemoryRepository, image
 
 MLFLOW = "https://mlflow.example"
 

@@ -14,7 +14,7 @@ from bridge.image.builders.layered.plan import plan as plan_of
 from bridge.image.builders.layered.remote import LayeredRepository
 from bridge.image.metadata import ModelMetadata
 from bridge.image.steps.fetch import fetch
-from tests.unit.image.programs import Programs
+from tests.unit.image.fake_programs import Programs
 
 DIGEST = "sha256:1"
 BASE = {"RootFS": {"Layers": ["sha256:b"]}, "Config": {"Env": ["PATH=/bin"]}, "Architecture": "amd64"}

@@ -1,14 +1,14 @@
-"""The steps around the choice: what they read, what they set, what they say."""
+"""The steps around the choice of the sign-in: what they read, what they set, and what they print."""
 
 from pathlib import Path
 
 import pytest
 
-from bridge.image.errors import InvalidInput, MissingSetting
-from bridge.image.registry.credentials import EcrHost
+from bridge.image.errors import InvalidInput, MissingSetting, RegistryError
+from bridge.image.registry.credentials import AccessSettings, EcrHost
 from bridge.image.registry.ecr import AccessDenied, EcrRepository
 from bridge.image.steps import login
-from bridge.image.steps.login import AccessSettings, make_repository, sign_in
+from bridge.image.steps.login import create_repository, sign_in, sign_in_failed
 
 ECR = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 
@@ -27,31 +27,31 @@ def read(file: Path) -> dict[str, str]:
     return {lines[at].partition("<<")[0]: lines[at + 1] for at in range(0, len(lines), 3)}
 
 
-class Fake:
-    """ECR with one answer, and what it was asked."""
+class FakeEcr:
+    """ECR with one answer, and the requests that it got."""
 
     def __init__(self, answer: tuple[EcrRepository, bool] | AccessDenied) -> None:
         self.answer = answer
-        self.asked: list[tuple[EcrHost, str, tuple[str, ...]]] = []
+        self.requests: list[tuple[EcrHost, str, tuple[str, ...]]] = []
 
-    def connect(self, host: EcrHost) -> "Fake":
+    def connect(self, host: EcrHost) -> "FakeEcr":
         self.host = host
         return self
 
     def ensure(self, name: str, filters: tuple[str, ...]) -> tuple[EcrRepository, bool]:
-        self.asked.append((self.host, name, filters))
+        self.requests.append((self.host, name, filters))
         if isinstance(self.answer, AccessDenied):
             raise self.answer
         return self.answer
 
 
-def with_answer(monkeypatch: pytest.MonkeyPatch, answer: tuple[EcrRepository, bool] | AccessDenied) -> Fake:
-    fake = Fake(answer)
+def with_answer(monkeypatch: pytest.MonkeyPatch, answer: tuple[EcrRepository, bool] | AccessDenied) -> FakeEcr:
+    fake = FakeEcr(answer)
     monkeypatch.setattr(login, "Ecr", fake)
     return fake
 
 
-def test_the_way_and_what_its_step_needs_become_outputs(monkeypatch: pytest.MonkeyPatch, outputs: Path) -> None:
+def test_the_method_and_what_its_steps_need_become_outputs(monkeypatch: pytest.MonkeyPatch, outputs: Path) -> None:
     monkeypatch.setenv("DOCKER_REGISTRY", ECR)
     monkeypatch.setenv("AWS_ROLE_TO_ASSUME", "arn:aws:iam::123456789012:role/images")
     monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", "https://token.example")
@@ -68,54 +68,63 @@ def test_the_way_and_what_its_step_needs_become_outputs(monkeypatch: pytest.Monk
     }
 
 
-def test_without_a_word_images_go_to_ghcr_by_the_runs_token(outputs: Path) -> None:
+def test_without_any_setting_images_go_to_ghcr_by_the_runs_token(outputs: Path) -> None:
     sign_in(AccessSettings())
     assert read(outputs)["way"] == "run-token"
 
 
-def test_an_address_of_mlflow_that_is_missing_stands_in_the_same_message() -> None:
-    settings = AccessSettings(docker_registry="docker.io", has_mlflow=False)
+def test_one_message_names_what_is_missing_for_the_registry_and_for_mlflow() -> None:
     with pytest.raises(MissingSetting, match=r"DOCKER_USERNAME.*MLFLOW_TRACKING_URI"):
-        sign_in(settings)
+        sign_in(AccessSettings(docker_registry="docker.io", has_mlflow=False))
 
 
-def test_filters_that_ecr_would_not_take_stop_the_run_before_anything_is_built() -> None:
-    with pytest.raises(InvalidInput, match="ecr-alias-filters"):
+def test_after_a_refused_password_the_user_is_named() -> None:
+    access = AccessSettings(docker_registry="docker.io", docker_username="me", has_password=True)
+    with pytest.raises(RegistryError, match="sign-in as me"):
+        sign_in_failed(access)
+
+
+def test_filters_that_ecr_would_not_accept_stop_the_run_before_anything_is_built() -> None:
+    with pytest.raises(InvalidInput, match="champion"):
         sign_in(AccessSettings(docker_registry=ECR, has_aws_keys=True, ecr_alias_filters="champion?"))
 
 
-def test_only_ecr_is_asked_for_a_repository(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = with_answer(monkeypatch, (EcrRepository("x", "MUTABLE"), True))
-    make_repository(AccessSettings(docker_registry="ghcr.io"), "ghcr.io/me/iris")
-    assert fake.asked == []
+def test_a_repository_is_created_in_ecr_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = with_answer(monkeypatch, (EcrRepository("MUTABLE"), True))
+    create_repository(AccessSettings(docker_registry="ghcr.io"), "ghcr.io/me/iris")
+    assert fake.requests == []
 
 
-def test_the_repository_is_asked_for_by_ecrs_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = with_answer(monkeypatch, (EcrRepository("x", "MUTABLE"), True))
-    make_repository(AccessSettings(docker_registry=ECR), f"{ECR}/models/iris")
-    make_repository(AccessSettings(docker_registry="public.ecr.aws"), "public.ecr.aws/alias/models/iris")
-    assert [name for _, name, _ in fake.asked] == ["models/iris"] * 2
+def test_the_repository_is_requested_by_ecrs_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = with_answer(monkeypatch, (EcrRepository("MUTABLE"), True))
+    create_repository(AccessSettings(docker_registry=ECR), f"{ECR}/models/iris")
+    create_repository(AccessSettings(docker_registry="public.ecr.aws"), "public.ecr.aws/alias/models/iris")
+    assert [name for _, name, _ in fake.requests] == ["models/iris"] * 2
 
 
-def test_a_role_that_may_not_look_lets_the_push_tell(
+def test_a_role_that_may_not_read_the_repository_continues_to_the_push(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with_answer(monkeypatch, AccessDenied("models/iris: ECR refused: allow it"))
-    make_repository(AccessSettings(docker_registry=ECR), f"{ECR}/models/iris")
-    assert capsys.readouterr().out == "::notice title=Repository not looked at::models/iris: ECR refused: allow it\n"
+    with_answer(monkeypatch, AccessDenied("models/iris: ECR refused", "allow it"))
+    create_repository(AccessSettings(docker_registry=ECR), f"{ECR}/models/iris")
+    assert capsys.readouterr().out == "::notice title=Repository not checked::models/iris: ECR refused: allow it\n"
 
 
 @pytest.mark.parametrize(
-    ("found", "made", "told"),
+    ("repository", "created", "reported"),
     [
-        (EcrRepository("x", "MUTABLE"), False, True),
-        (EcrRepository("x", "IMMUTABLE_WITH_EXCLUSION", ("champion",)), False, False),
-        (EcrRepository("x", "IMMUTABLE_WITH_EXCLUSION", ("champion",)), True, False),
+        (EcrRepository("MUTABLE"), False, True),
+        (EcrRepository("IMMUTABLE_WITH_EXCLUSION", ("champion",)), False, False),
+        (EcrRepository("IMMUTABLE_WITH_EXCLUSION", ("champion",)), True, False),
     ],
 )
-def test_filters_that_a_repository_does_not_have_are_told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], found: EcrRepository, made: bool, told: bool
+def test_filters_that_an_existing_repository_does_not_have_are_reported(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    repository: EcrRepository,
+    created: bool,
+    reported: bool,
 ) -> None:
-    with_answer(monkeypatch, (found, made))
-    make_repository(AccessSettings(docker_registry=ECR, ecr_alias_filters="champion"), f"{ECR}/models/iris")
-    assert ("ecr-alias-filters not applied" in capsys.readouterr().out) is told
+    with_answer(monkeypatch, (repository, created))
+    create_repository(AccessSettings(docker_registry=ECR, ecr_alias_filters="champion"), f"{ECR}/models/iris")
+    assert ("ecr-alias-filters not applied" in capsys.readouterr().out) is reported

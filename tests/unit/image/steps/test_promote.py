@@ -9,7 +9,7 @@ from bridge.image.registry.client import RegistryImage
 from bridge.image.settings import ImageSettings
 from bridge.image.steps import promote as promoting
 from bridge.image.steps.promote import Promotion, Settled, promote
-from tests.unit.image.memory import MemoryMlflow, MemoryRepository, image, version
+from tests.unit.image.in_memory import MemoryMlflow, MemoryRepository, image, version
 
 
 def promotion(mlflow: MemoryMlflow, repository: MemoryRepository) -> Promotion:

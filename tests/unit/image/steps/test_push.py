@@ -13,8 +13,8 @@ from bridge.image.settings import ImageSettings
 from bridge.image.steps import push as pushing
 from bridge.image.steps.push import push, push_tested
 from bridge.image.workspace import Plan, Workspace
-from tests.unit.image.memory import MemoryRepository, image
-from tests.unit.image.programs import Programs
+from tests.unit.image.fake_programs import Programs
+from tests.unit.image.in_memory import MemoryRepository, image
 
 PLAN = Plan("iris", "7", "models:/m-7", "", "r.example/iris", "ping", ModelMetadata("3.17.2", "3.11.7", False))
 

@@ -7,7 +7,7 @@ from bridge.image.settings import ImageSettings
 from bridge.image.steps.report import report_failed, summarise
 from bridge.image.workspace import Workspace
 from bridge.mlflow.client import ModelVersion
-from tests.unit.image.memory import MemoryMlflow, version
+from tests.unit.image.in_memory import MemoryMlflow, version
 
 
 def test_the_summary_names_image_digest_size_steps_and_what_to_do_with_it() -> None:

@@ -12,7 +12,7 @@ from bridge.image.registry.client import RegistryImage
 from bridge.image.settings import ImageSettings
 from bridge.image.steps import resolve as resolving
 from bridge.image.steps.resolve import able, check_disk, earlier_image, resolve
-from tests.unit.image.memory import MemoryMlflow, MemoryRepository, image, version
+from tests.unit.image.in_memory import MemoryMlflow, MemoryRepository, image, version
 
 
 def test_a_model_that_fits_three_times_is_taken_and_a_byte_more_is_not() -> None:
@@ -47,7 +47,7 @@ def test_a_registry_that_fails_while_looking_back_is_told_of_and_stops_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     class Failing(MemoryRepository):
-        def look(self, tag: str) -> RegistryImage | None:
+        def inspect(self, tag: str) -> RegistryImage | None:
             raise RegistryError("r.example/iris: the registry failed: run the job again")
 
     assert earlier_image(Failing("r.example/iris"), version("7")) == ""
@@ -117,8 +117,8 @@ def test_mlflows_own_builder_is_not_asked_whether_layers_could_hold_the_model(tm
 @pytest.mark.parametrize(
     ("written", "reason"),
     [
-        ({"flavor": "spark"}, "MLmodel names the flavor spark, which needs Java"),
-        ({"requirements": "./mine.whl"}, "requirements.txt asks for './mine.whl', which is no named package"),
+        ({"flavor": "spark"}, "MLmodel has the flavor spark, which needs Java"),
+        ({"requirements": "./mine.whl"}, "requirements.txt requires './mine.whl', which is not a named package"),
         ({"requirements": "--extra-index-url https://two.example"}, "requirements.txt has the option "),
     ],
 )
@@ -133,5 +133,5 @@ def test_a_model_that_layers_cannot_hold_goes_to_mlflows_own_builder_with_the_re
 
 
 def test_what_no_builder_mends_stays_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnsafeMetadata, match="could stand for a secret"):
+    with pytest.raises(UnsafeMetadata, match="secret"):
         able(Builder("layered"), model(tmp_path, requirements="numpy; python_version > '$X'"), METADATA)

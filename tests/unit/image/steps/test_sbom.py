@@ -17,7 +17,7 @@ from bridge.image.errors import BuildFailed
 from bridge.image.metadata import ModelMetadata
 from bridge.image.steps.sbom import Package, contents, document, sbom
 from bridge.image.workspace import Plan, Workspace
-from tests.unit.image.programs import Programs
+from tests.unit.image.fake_programs import Programs
 
 PLAN = Plan(
     model="模型 <b>",

@@ -59,14 +59,16 @@ def test_the_table_of_system_packages_is_mlflows_own() -> None:
 
 @pytest.mark.parametrize("flavor", ["spark", "h2o", "johnsnowlabs"])
 def test_a_model_that_needs_java_is_left_to_the_other_builder(flavor: str) -> None:
-    with pytest.raises(UnsupportedModel, match="needs Java: build it with `builder: mlflow`"):
+    with pytest.raises(UnsupportedModel, match="Java") as refused:
         planned({flavor: {}})
+    assert refused.value.mlflow_can_build
 
 
 @pytest.mark.parametrize("text", ["", "flavors: 7", "flavors: {python_function: 7}", "[", "flavors: {}"])
-def test_a_model_without_python_function_is_refused(text: str) -> None:
-    with pytest.raises(UnsafeMetadata, match="MLmodel"):
+def test_a_model_without_python_function_is_refused_by_every_builder(text: str) -> None:
+    with pytest.raises((UnsafeMetadata, UnsupportedModel), match="MLmodel") as refused:
         plan({"MLmodel": text}, METADATA)
+    assert not getattr(refused.value, "mlflow_can_build", False)
 
 
 @pytest.mark.parametrize("module", ["os", "mlflow", "mlflow.x; import os", "mlflow..x", 7, "mlflow.sklearn\n"])

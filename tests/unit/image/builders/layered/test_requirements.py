@@ -31,7 +31,7 @@ def test_mlflow_is_added_in_the_models_own_release_where_the_model_does_not_ask_
 def test_the_models_own_constraints_are_read_and_checked_like_requirements() -> None:
     said = read(texts("humanize\n-c constraints.txt", **{"constraints.txt": "humanize<4.10"}), MLFLOW)
     assert said == Requirements(("mlflow==3.17.2", "humanize"), ("humanize<4.10",))
-    with pytest.raises(UnsafeMetadata, match=r"constraints\.txt has the option"):
+    with pytest.raises(UnsupportedModel, match=r"constraints\.txt"):
         read(texts("-c constraints.txt", **{"constraints.txt": "--index-url http://evil"}), MLFLOW)
 
 
@@ -44,8 +44,9 @@ def test_the_models_own_constraints_are_read_and_checked_like_requirements() -> 
     ],
 )  # fmt: skip
 def test_no_line_of_a_model_becomes_an_option(line: str) -> None:
-    with pytest.raises(UnsafeMetadata, match="has the option"):
+    with pytest.raises(UnsupportedModel) as refused:
         read(texts(f"numpy\n{line}\n"), MLFLOW)
+    assert refused.value.mlflow_can_build
 
 
 @pytest.mark.parametrize(
@@ -56,8 +57,9 @@ def test_no_line_of_a_model_becomes_an_option(line: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_named_package_is_left_to_the_other_builder(line: str) -> None:
-    with pytest.raises(BridgeError, match="builder: mlflow"):
+    with pytest.raises(UnsupportedModel) as refused:
         read(texts(line), MLFLOW)
+    assert refused.value.mlflow_can_build
 
 
 @pytest.mark.parametrize(
@@ -99,15 +101,16 @@ def test_spaces_behind_pip_take_no_time_that_grows_with_their_square() -> None:
 
 
 def test_no_line_can_name_a_variable_of_the_builds() -> None:
-    with pytest.raises(UnsafeMetadata, match="could stand for a secret"):
+    with pytest.raises(UnsafeMetadata, match="secret"):
         read(texts('numpy; python_version > "${UV_DEFAULT_INDEX}"'), MLFLOW)
 
 
 @pytest.mark.parametrize("asked", ["openjdk", "conda-forge::gdal=3", {"npm": ["x"]}, 7])
 def test_what_only_conda_installs_is_left_to_the_other_builder(asked: object) -> None:
     conda = yaml.safe_dump({"dependencies": ["python=3.11.7", "pip<=23", asked, {"pip": ["numpy"]}]})
-    with pytest.raises(UnsupportedModel, match="only conda installs: build it with `builder: mlflow`"):
+    with pytest.raises(UnsupportedModel, match=r"conda\.yaml") as refused:
         read(texts("numpy", **{"conda.yaml": conda}), MLFLOW)
+    assert refused.value.mlflow_can_build
 
 
 def test_the_conda_file_that_mlflow_writes_is_no_hindrance() -> None:
@@ -115,10 +118,11 @@ def test_the_conda_file_that_mlflow_writes_is_no_hindrance() -> None:
     assert read(texts("numpy", **{"conda.yaml": conda}), MLFLOW).names == ("mlflow", "numpy")
 
 
-def test_an_environment_that_asks_for_more_than_its_file_is_refused() -> None:
+def test_an_environment_that_requires_more_than_its_file_is_left_to_the_other_builder() -> None:
     env = yaml.safe_dump({"dependencies": ["-r requirements.txt", "more"]})
-    with pytest.raises(UnsupportedModel, match="asks for more"):
+    with pytest.raises(UnsupportedModel) as refused:
         read({"python_env.yaml": env, "requirements.txt": ""}, MLFLOW)
+    assert refused.value.mlflow_can_build
 
 
 @given(st.text())

@@ -1,4 +1,4 @@
-"""An MLflow and a registry that live in this process's memory, in place of the adapters."""
+"""An MLflow and a registry in memory, in place of the adapters."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ class MemoryMlflow(MlflowApi):
     """Versions and aliases; `on_read` is called each time the aliases are read, so that a test can move them."""
 
     def __init__(self, *versions: ModelVersion, on_read: Callable[[dict[str, str]], None] = lambda _: None) -> None:
-        self.versions = {each.version: each for each in versions}
+        self.versions = {version.version: version for version in versions}
         self.by_alias: dict[str, str] = {}
         self.written: list[tuple[str, str]] = []
         self._on_read = on_read
@@ -41,9 +41,9 @@ class MemoryRepository(Repository):
     images: dict[str, RegistryImage] = field(default_factory=dict)
     copies: list[tuple[str, str]] = field(default_factory=list)
     immutable: bool = False
-    """Whether the registry lets no tag be moved."""
+    """Whether the registry doesn't allow tags to be moved."""
 
-    def look(self, tag: str) -> RegistryImage | None:
+    def inspect(self, tag: str) -> RegistryImage | None:
         return self.images.get(tag)
 
     def manifest(self, digest: str) -> Manifest:
@@ -54,7 +54,7 @@ class MemoryRepository(Repository):
 
     def tag(self, digest: str, tag: str) -> None:
         if self.immutable and tag in self.images:
-            raise TagImmutable(f"{self.name}: the registry lets no tag be moved")
+            raise TagImmutable(f"{self.name}: the registry doesn't allow tags to be moved")
         self.copies.append((digest, tag))
         self.images[tag] = next(image for image in self.images.values() if image.digest == digest)
 

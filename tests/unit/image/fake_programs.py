@@ -1,4 +1,4 @@
-"""Stand-ins for the programs that the steps run: they note how they were called, and say what a test wrote down."""
+"""Fake programs for the steps to run: they record each call and answer as the test wrote down."""
 
 import json
 import sys
@@ -9,9 +9,9 @@ _PROGRAM = """\
 #!{python}
 import json, os, pathlib, sys
 here, name = pathlib.Path({folder!r}), {name!r}
-given = sys.stdin.read() if not sys.stdin.isatty() else ""
+stdin = sys.stdin.read() if not sys.stdin.isatty() else ""
 with (here / "calls.jsonl").open("a") as calls:
-    calls.write(json.dumps([name, sys.argv[1:], dict(os.environ), given]) + "\\n")
+    calls.write(json.dumps([name, sys.argv[1:], dict(os.environ), stdin]) + "\\n")
 words = [sys.argv[-1].replace("/", "_"), sys.argv[1]]
 answers = [*(here / f"{{name}} {{word}}.json" for word in words), here / f"{{name}}.json"]
 status, out, err = json.loads(next(answer for answer in answers if answer.exists()).read_text())
@@ -39,7 +39,7 @@ class Programs:
 
     @property
     def calls(self) -> list[tuple[str, list[str], dict[str, str], str]]:
-        """Give name, arguments, environment and standard input of each call."""
+        """Return name, arguments, environment and standard input of each call."""
         file = self.folder / "calls.jsonl"
         lines: list[Any] = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-        return [(name, arguments, env, given) for name, arguments, env, given in lines]
+        return [(name, arguments, env, stdin) for name, arguments, env, stdin in lines]
