@@ -1,6 +1,6 @@
-"""Writes docs/reference.md: every setting and every input of the workflow, as the code has them."""
+"""Writes docs/reference.md: every setting, and every input and secret of the workflows, as the code describes them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,43 +11,45 @@ from bridge.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference.md"
+WORKFLOWS = ("model-image.yml", "on-mlflow-event.yml")
 
 
 def page() -> str:
-    """Give the page's text."""
-    parts = ["# Reference", _FOREWORD, "## Settings of the bridge", *_settings()]
-    for name in ("model-image.yml", "on-mlflow-event.yml"):
-        parts += [f"## Inputs of `{name}`", *_inputs(name)]
+    """Return the text of the page."""
+    parts = [
+        "# Reference",
+        "`make docs` writes this page from the code.",
+        "## Settings",
+        "Settings are environment variables, or lines of a file `.env` in the folder where the bridge starts. An empty "
+        "variable counts as not set.",
+    ]
+    for name, field in sorted(Settings.model_fields.items()):
+        parts.append(_section(name.upper(), field.default, field.description))
+    for workflow in WORKFLOWS:
+        parts += _inputs(workflow)
     return "\n\n".join(parts) + "\n"
 
 
-_FOREWORD = "Written by `docs/reference.py` from the code itself; `make docs` writes it anew."
-
-
-def _settings() -> Iterator[str]:
-    yield "Environment variables, or lines of a file `.env` in the folder that the bridge is started in."
-    rows = []
-    for name, field in Settings.model_fields.items():
-        default = "" if field.default in (None, PydanticUndefined) else f"`{field.default}`"
-        rows.append((f"`{name.upper()}`", default, field.description or ""))
-    yield _table(("variable", "default", "value"), sorted(rows))
-
-
 def _inputs(workflow: str) -> Iterator[str]:
-    read: dict[Any, Any] = yaml.safe_load((ROOT / ".github" / "workflows" / workflow).read_text())
-    for event, about in read[True].items():  # YAML 1.1 takes `on` for true
+    content: dict[Any, Any] = yaml.safe_load((ROOT / ".github" / "workflows" / workflow).read_text())
+    for trigger in content[True].values():  # YAML 1.1 reads `on` as true
         for kind in ("inputs", "secrets"):
-            if rows := [
-                (f"`{name}`", f"`{one['default']}`" if one.get("default") not in (None, "") else "", one["description"])
-                for name, one in ((about or {}).get(kind) or {}).items()
-            ]:
-                yield f"{kind.capitalize()} by `{event}`:"
-                yield _table(("name", "default", "value"), rows)
+            if declared := (trigger or {}).get(kind):
+                yield f"## {kind.capitalize()} of `{workflow}`"
+                for name, about in declared.items():
+                    yield _section(name, about.get("default"), about["description"])
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *(tuple(cell.replace("|", r"\|").strip() for cell in row) for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def _section(name: str, default: object, description: str | None) -> str:
+    """Return a heading, the description as a sentence, and the default if there is one."""
+    text = f"### `{name}`\n\n{(description or '').strip().removesuffix('.')}."
+    if default in (None, "", PydanticUndefined):
+        return text
+    if isinstance(default, bool):
+        default = str(default).lower()
+    elif isinstance(default, float):
+        default = f"{default:g}"
+    return f"{text}\n\nDefault: `{default}`"
 
 
 if __name__ == "__main__":

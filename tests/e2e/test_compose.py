@@ -1,4 +1,4 @@
-"""compose.yaml: every profile is valid, every setting gets through, and the stack takes a model its way.
+"""compose.yaml: every profile is valid, every setting is passed on, and a model that is registered gets its run.
 
 compose.yaml itself builds the project's images, on substitutes for the base images that only a registry has. moto's
 server takes the place of RustFS, Debian's PostgreSQL that of PostgreSQL's image; compose.github.yaml adds a GitHub.
@@ -38,7 +38,7 @@ PROFILES = {
     "postgresql": {"bridge-postgresql", "postgres", "webhook"},
     "example": {"example"},
 }
-"""What each profile starts besides the tracking server and its bucket."""
+"""The services of each profile, in addition to the tracking server and its bucket."""
 DECIDED = {
     "HOST": None,
     "PORT": None,
@@ -47,12 +47,12 @@ DECIDED = {
     "MLFLOW_PORT": None,
     "MLFLOW_SERVER_ALLOWED_HOSTS": "tracking:5000,localhost:*,127.0.0.1:*,sentinel",
 }
-"""What the stack has of a setting that is not its environment's alone."""
+"""The settings that the stack itself decides."""
 SECRETS = {
     name: secrets.token_hex(24)
     for name in ("ADMIN_PASSWORD", "AWS_SECRET_ACCESS_KEY", "MLFLOW_WEBHOOK_SECRET", "POSTGRES_PASSWORD")
 }
-"""What the page's command makes."""
+"""The secrets that the page's commands create."""
 GITHUB = {
     "GITHUB_REPOSITORY": "demo/models",
     "GITHUB_TOKEN": "ghp_the-loopback-github-knows-this",
@@ -102,7 +102,7 @@ class Stack:
         return json.loads(done.stdout)["services"]
 
     def get(self, path: str) -> httpx.Response:
-        """Ask the bridge for a page."""
+        """Get a page of the bridge."""
         url = f"http://127.0.0.1:{self.ports['BRIDGE_PORT']}{path}"
         return httpx.get(url, auth=("admin", SECRETS["ADMIN_PASSWORD"]), trust_env=False, timeout=10).raise_for_status()
 
@@ -153,8 +153,8 @@ def wait(stack: Stack, condition: Callable[[], bool]) -> None:
     until(holds, show=state)
 
 
-def goes_its_way(stack: Stack, version: int) -> None:
-    """Register a version and see the bridge follow a run for it."""
+def register_and_follow(stack: Stack, version: int) -> None:
+    """Register a version and wait until the bridge follows its run."""
     wait(stack, lambda: bool(stack.get("/ready").json() == {"degraded": []}))
     output = stack.run("run", "--rm", "--no-deps", "example")
     assert f"registered Doubles (example) version {version}, alias champion" in output
@@ -235,9 +235,9 @@ def test_no_secret_has_a_value_of_its_own(compose: Stack) -> None:
 @pytest.mark.parametrize("service", ["bridge", "bridge-postgresql"])
 def test_every_setting_of_the_bridge_reaches_it_and_none_that_is_not_given(compose: Stack, service: str) -> None:
     names = {field.upper() for field in Settings.model_fields}
-    given = dict.fromkeys(names | {"MLFLOW_STATIC_PREFIX"}, "/sentinel")
+    settings = dict.fromkeys(names | {"MLFLOW_STATIC_PREFIX"}, "/sentinel")
     assert len(names) > 20
-    environment = compose.services(given)[service]["environment"]
+    environment = compose.services(settings)[service]["environment"]
     assert {name: environment.get(name) for name in names} == {
         name: DECIDED.get(name, "/sentinel") for name in names
     }  # fmt: skip
@@ -259,8 +259,8 @@ def test_every_build_argument_of_the_tracking_servers_image_may_be_given(compose
     assert "args" not in compose.services()["tracking"]["build"]  # else they would be set, to nothing
 
 
-def test_a_model_goes_its_way_with_the_ledger_in_a_volume(stack: Stack) -> None:
-    goes_its_way(stack, 1)
+def test_a_model_gets_its_run_with_the_ledger_in_a_volume(stack: Stack) -> None:
+    register_and_follow(stack, 1)
     assert "webhook bridge was made" in stack.run("logs", "--no-log-prefix", "webhook")
     assert stack.running() == {"tracking", "bridge", "github", "rustfs"}
 
@@ -275,10 +275,10 @@ def test_without_a_secret_for_the_webhook_no_bridge_starts_and_it_is_named(stack
     assert "bridge" not in stack.running()
 
 
-def test_a_model_goes_its_way_with_the_ledger_in_postgresql(stack: Stack) -> None:
+def test_a_model_gets_its_run_with_the_ledger_in_postgresql(stack: Stack) -> None:
     stack.run("rm", "--stop", "--force", "bridge")  # its port and its name in the network are the other's now
     stack.run("--profile", "postgresql", "up", "--detach", "--no-build", "bridge-postgresql")
-    goes_its_way(stack, 2)
+    register_and_follow(stack, 2)
     assert "webhook bridge was set anew" in stack.run("logs", "--no-log-prefix", "webhook")
     ask = ("psql", "--username", "bridge", "--host", "postgres", "--tuples-only", "--command")
     count = "select count(*) from deliveries"

@@ -1,4 +1,4 @@
-"""What docs/operating.md tells operators to do works."""
+"""The commands, routes and metrics of docs/operating.md work."""
 
 import json
 import re
@@ -23,27 +23,39 @@ from tests.waiting import until
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
 NEW = "another-secret-of-the-webhook"
+RUN_IN = {
+    ".venv/bin/mlflow-bridge deliveries list": "test_commands.py",
+    ".venv/bin/mlflow-bridge deliveries replay ID": "test_commands.py",
+    ".venv/bin/mlflow-bridge deliveries show ID": "test_commands.py",
+    ".venv/bin/mlflow-bridge doctor": "test_doctor.py",
+    ".venv/bin/mlflow-bridge reconcile --since 2026-01-31": "test_commands.py",
+    ".venv/bin/mlflow-bridge reconcile --since 2026-01-31 --dry-run": "test_commands.py",
+    ".venv/bin/mlflow-bridge routes check EVENT.json": "test_operating.py",
+    ".venv/bin/mlflow-bridge serve --since 2026-01-31": "test_reconciling.py",
+    ".venv/bin/mlflow-bridge webhook list": "test_commands.py",
+    ".venv/bin/mlflow-bridge webhook rotate": "test_commands.py",
+    ".venv/bin/mlflow-bridge webhook test": "test_commands.py",
+}
 
 
 def block(language: str) -> str:
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    return str(found)
+    (text,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    return str(text)
 
 
-def test_the_routes_of_the_page_send_a_champion_of_fraud_both_ways(
+def test_a_champion_of_fraud_goes_out_by_both_routes_of_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "routes.toml").write_text(block("toml"))
     (tmp_path / "EVENT.json").write_bytes(body("model_version_alias.created", ALIAS | {"name": "fraud-eu"}))
     (command,) = re.findall(r"`\.venv/bin/mlflow-bridge (routes check [^`]+)`", PAGE)
-    done = CliRunner().invoke(app, [*command.split(), "--routes", "routes.toml", "--json"])
-    assert done.exit_code == 0, done.output
-    sent = json.loads(done.stdout)
-    assert len(sent) == len(tomllib.loads(block("toml"))["route"]) == 2
+    result = CliRunner().invoke(app, [*command.split(), "--routes", "routes.toml", "--json"])
+    assert result.exit_code == 0, result.output
+    assert len(json.loads(result.stdout)) == len(tomllib.loads(block("toml"))["route"]) == 2
 
 
-def test_a_backup_made_while_the_bridge_runs_restores_what_it_had(
+def test_a_backup_made_while_the_bridge_runs_can_be_restored(
     settings: dict[str, str], github: LoopbackGitHub, folder: Path
 ) -> None:
     command = shlex.split(block("sh"))
@@ -52,15 +64,15 @@ def test_a_backup_made_while_the_bridge_runs_restores_what_it_had(
         first = post(bridge.url, VALID[0])
         subprocess.run([sys.executable, *command[1:]], cwd=folder, check=True)
         post(bridge.url, VALID[1])
-    for left in folder.glob("mlflow-bridge.db*"):
-        left.unlink()
+    for file in folder.glob("mlflow-bridge.db*"):
+        file.unlink()
     shutil.move(folder / "backup.db", folder / "mlflow-bridge.db")
     with BridgeServer(settings, folder), closing(sqlite3.connect(folder / "mlflow-bridge.db")) as ledger:
         assert ledger.execute("select id from deliveries").fetchall() == [(first.json()["delivery_id"],)]
         until(lambda: len(github.dispatches) >= 1)
 
 
-def test_during_a_change_of_the_secret_both_are_taken_and_afterwards_the_new_one_alone(
+def test_during_a_rotation_both_secrets_are_accepted_and_afterwards_only_the_new_one(
     settings: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changing = settings | {
@@ -76,7 +88,7 @@ def test_during_a_change_of_the_secret_both_are_taken_and_afterwards_the_new_one
         assert post(bridge.url, VALID[0]).status_code == 401
 
 
-def test_the_metrics_that_the_page_names_are_there(settings: dict[str, str], folder: Path) -> None:
+def test_every_metric_of_the_page_exists(settings: dict[str, str], folder: Path) -> None:
     names = set(re.findall(r"`(mlflow_bridge_[a-z_]+)", PAGE))
     with BridgeServer(settings, folder) as bridge:
         text = httpx.get(f"{bridge.url}/metrics", trust_env=False).text
@@ -85,11 +97,5 @@ def test_the_metrics_that_the_page_names_are_there(settings: dict[str, str], fol
 
 
 def test_every_command_of_the_page_is_run_by_a_test() -> None:
-    commands = set(re.findall(r"`(\.venv/bin/mlflow-bridge [^`]+)`", PAGE))
-    assert commands == {
-        ".venv/bin/mlflow-bridge doctor",  # test_doctor.py
-        ".venv/bin/mlflow-bridge reconcile --since 2026-01-31 --dry-run",  # test_commands.py
-        ".venv/bin/mlflow-bridge routes check EVENT.json",  # here
-        ".venv/bin/mlflow-bridge serve --since 2026-01-31",  # test_reconciling.py
-        ".venv/bin/mlflow-bridge webhook rotate",  # test_commands.py
-    }
+    assert set(re.findall(r"`(\.venv/bin/mlflow-bridge [^`]+)`", PAGE)) == set(RUN_IN)
+    assert all((Path(__file__).parent / test).is_file() for test in RUN_IN.values())

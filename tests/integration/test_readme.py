@@ -1,4 +1,4 @@
-"""Every command of the README runs where `RUN_ELSEWHERE` says."""
+"""Every command of the README is run by the test that `RUN_IN` names."""
 
 import os
 import re
@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-RUN_ELSEWHERE = {
+RUN_IN = {
     "make demo": "tests/e2e/test_demo.py",
     "make demo KEEP=1": "tests/integration/test_demo.py",
     ".venv/bin/mlflow-bridge workflow init": "tests/integration/test_setup.py",
@@ -23,17 +23,17 @@ RUN_ELSEWHERE = {
 }
 
 
-def test_no_command_of_the_readme_goes_unrun() -> None:
-    plain = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
-    written = set(re.findall(r"^    (\S.*)$", plain, re.MULTILINE))
-    written |= set(re.findall(r"`((?:make|\.venv/bin/mlflow-bridge) [^`]+)`", plain))
-    assert written == set(RUN_ELSEWHERE)
-    assert all((ROOT / where).is_file() for where in RUN_ELSEWHERE.values() if where.endswith(".py"))
+def test_every_command_of_the_readme_is_run_by_a_test() -> None:
+    text = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
+    commands = set(re.findall(r"^    (\S.*)$", text, re.MULTILINE))
+    commands |= set(re.findall(r"`((?:make|\.venv/bin/mlflow-bridge) [^`]+)`", text))
+    assert commands == set(RUN_IN)
+    assert all((ROOT / test).is_file() for test in RUN_IN.values() if test.endswith(".py"))
 
 
-def test_setup_ends_well() -> None:
-    done = subprocess.run(["make", "setup"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_make_setup_succeeds() -> None:
+    result = subprocess.run(["make", "setup"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
@@ -41,14 +41,13 @@ def test_no_file_names_a_package_registry_or_a_path_of_this_machine() -> None:
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     hosts = ("py" + "pi.org", "python" + "hosted.org", "registry.npm" + "js.org", "deb.debian" + ".org")
     forbidden = re.compile("|".join([*map(re.escape, hosts), r"(?<![\w.])/(?:work|root)/"]))
-    found = [
+    assert [
         name
         for name in names.split("\0")
         if name and (ROOT / name).is_file() and forbidden.search((ROOT / name).read_text(errors="replace"))
-    ]
-    assert found == []
+    ] == []
 
 
-def test_the_command_is_where_the_readme_has_it() -> None:
+def test_the_command_is_installed_where_the_readme_runs_it() -> None:
     assert Path(sys.executable).with_name("mlflow-bridge").is_file()
     assert os.access(Path(sys.executable).with_name("mlflow-bridge"), os.X_OK)
