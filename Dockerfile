@@ -1,4 +1,4 @@
-# The bridge. `docker run --env-file .env -p 8000:8000 IMAGE` is all it takes; the ledger is in the volume /data.
+# The bridge: `docker run --env-file .env -p 8000:8000 IMAGE`. The ledger is in the volume /data.
 ARG BASE_IMAGE=python:3.11-slim
 
 FROM ${BASE_IMAGE} AS build
@@ -7,7 +7,7 @@ RUN python -m venv --without-pip /opt/mlflow-bridge
 COPY requirements/runtime.txt requirements/
 RUN python -m pip --python /opt/mlflow-bridge/bin/python install --no-cache-dir --require-hashes \
       -r requirements/runtime.txt
-# The package itself, without a build backend that would have to be fetched unlocked.
+# The package is copied: a build backend would be installed without a lock.
 COPY bridge bridge
 RUN cp -r bridge "$(/opt/mlflow-bridge/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
  && printf '#!/opt/mlflow-bridge/bin/python\nfrom bridge.cli import app\n\napp()\n' >/opt/mlflow-bridge/bin/mlflow-bridge \

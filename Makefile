@@ -1,20 +1,19 @@
 # Needs Python 3.11 or newer and git; everything else is installed into .venv from the locked files.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command 'make lock' --no-emit-package mlflow-actions-bridge
-# What the base image of the tracking server has already.
+# Packages in the base image of the tracking server.
 IN_MLFLOW := blinker click colorama flask itsdangerous jinja2 markupsafe python-dateutil six typing-extensions tzdata urllib3 werkzeug
 
-# Tests that start no run of the workflow.
-OF_IMAGES := tests/e2e/test_bridge_image.py tests/e2e/test_compose.py tests/e2e/test_tracking_image.py
-
-.PHONY: help setup demo test test-runs test-others proof bench bench-pages bench-accept bench-images check docs format lock clean
+.PHONY: help setup demo test test-unit test-integration test-e2e coverage proof bench bench-pages bench-accept bench-images \
+	check docs format lock clean
 
 help: ## Show the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
-setup: $(BIN)/.ready ## Make .venv with the locked dependencies
+setup: $(BIN)/.ready ## Create .venv with the locked dependencies
 
 $(BIN)/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -23,22 +22,29 @@ $(BIN)/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: setup ## Register a model in MLflow and watch it become an image; KEEP=1 leaves everything running (needs Docker for the image)
+demo: setup ## Show how a model gets from MLflow to a serving image; KEEP=1 keeps everything running (needs Docker for the image)
 	$(BIN)/python -m tests.loopback.demo $(if $(KEEP),--keep)
 
-test: setup ## Run all tests that this machine can run, in two halves of about the same length side by side
-	$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-runs test-others
+test: setup ## Run all tests that this machine can run (tests/README.md: what each folder needs)
+	$(MAKE) --no-print-directory test-unit
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-e2e test-integration
 
-test-runs: setup
-	$(BIN)/python -m pytest tests/e2e $(addprefix --ignore=,$(OF_IMAGES))
+test-unit: setup ## Run the unit tests in two processes
+	$(PYTEST) --numprocesses 2 --dist worksteal tests/unit
 
-test-others: setup
-	$(BIN)/python -m pytest tests/integration tests/unit $(OF_IMAGES)
+test-integration: setup ## Run the tests with real servers
+	$(PYTEST) tests/integration
+
+test-e2e: setup ## Run the tests with Docker
+	$(PYTEST) tests/e2e
+
+coverage: setup ## Run the unit tests and show their branch coverage
+	$(PYTEST) --numprocesses 2 --dist worksteal --cov --cov-report=term:skip-covered tests/unit
 
 proof: setup ## Kill the bridge 200 times and count what is lost (PROOF="--seed 2 --only SQLite" for another run)
 	$(BIN)/python -m tests.proof $(PROOF)
 
-bench: setup ## Measure pages, deliveries and images (IMAGES=--prune: removes all other images from the engine)
+bench: setup ## Measure pages, deliveries and images (IMAGES=--prune removes all other images from the engine)
 	$(MAKE) --no-print-directory --keep-going --jobs 1 bench-pages bench-accept bench-images
 
 bench-pages: setup
@@ -58,15 +64,15 @@ check: setup ## Format, lint, types, workflow audits
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/act --validate --strict
 
-docs: setup ## Write docs/reference.md anew from the code
+docs: setup ## Write docs/reference.md from the code
 	$(BIN)/python docs/reference.py
 
 format: setup ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Before a release, also update PACKAGES_UNTIL in bridge/image/engine.py, the newest packages that MLflow's builder installs.
-lock: ## Lock the dependencies again, to their newest versions
+# Before a release, also update PACKAGES_UNTIL in bridge/image/docker.py, the newest packages that MLflow's builder installs.
+lock: ## Lock the dependencies at their newest versions
 	$(LOCK) --upgrade pyproject.toml --output-file requirements/runtime.txt
 	$(LOCK) --upgrade --constraint requirements/runtime.txt --extra image pyproject.toml --output-file requirements/image.txt
 	$(LOCK) --upgrade --constraint requirements/image.txt --extra image --extra dev pyproject.toml --output-file requirements/dev.txt
@@ -74,5 +80,5 @@ lock: ## Lock the dependencies again, to their newest versions
 	$(LOCK) --constraint requirements/dev.txt $(foreach name,$(IN_MLFLOW),--no-emit-package $(name)) \
 		tracking/requirements.in --output-file tracking/requirements.txt
 
-clean: ## Remove what make made
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## Remove what make created
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist

@@ -135,7 +135,7 @@ def first_answer(image: str) -> float:
     began = time.perf_counter()
     container = docker.Container.start(image, network=False)
     try:
-        smoke_test._ping(container, image)
+        smoke_test.ping(container, image)
         return time.perf_counter() - began
     except SmokeTestFailed:
         container.show_log()

@@ -11,8 +11,8 @@ from uuid import uuid4
 
 import httpx
 
-from tests.evil import EvilServer
 from tests.loopback.servers import MlflowServer
+from tests.scripted_server import ScriptedServer
 from tests.unit.image.fake_programs import Programs
 
 TOKEN = "sentinel-token-of-mlflow"
@@ -90,7 +90,7 @@ def run_step(step: str, url: str, model: str, folder: Path) -> subprocess.Comple
 
 
 def check_no_connection(mlflow: AnyMlflow, by: str, step: str, folder: Path) -> None:
-    with EvilServer() as evil:
+    with ScriptedServer() as evil:
         model = mlflow.register(f"mlflow-artifacts://{evil.host}/x", by)
         done = run_step(step, mlflow.url, model, folder)
         assert evil.asked == []
@@ -107,5 +107,5 @@ def check_downloads(mlflow: AnyMlflow, by: str, folder: Path, *, host: bool) -> 
         done = run_step(step, mlflow.url, model, folder)
         assert done.returncode == 0, done.stdout + done.stderr
     model_folder = folder / "mlflow-bridge/model"
-    found = {str(file.relative_to(model_folder)): file for file in model_folder.rglob("*") if file.is_file()}
-    assert {path: file.read_bytes() for path, file in found.items()} == FILES
+    files = {str(file.relative_to(model_folder)): file for file in model_folder.rglob("*") if file.is_file()}
+    assert {path: file.read_bytes() for path, file in files.items()} == FILES

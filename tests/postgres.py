@@ -17,7 +17,7 @@ import psycopg
 
 from tests.loopback.servers import free_port
 
-_SECONDS: Final = 30.0
+_SECONDS: Final = 600.0
 """How long the server may take to start or to stop."""
 
 
@@ -26,18 +26,18 @@ class PostgresMissing(Exception):
 
 
 def binary(name: str) -> str:
-    """Give the path of one of PostgreSQL's programs, the newest where there are several; raises `PostgresMissing`."""
+    """Return the path of one of PostgreSQL's programs, of the newest version; raises `PostgresMissing`."""
     debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: float(path.parts[-3]))
-    found = shutil.which(name) or (str(debian[-1]) if debian else None)
-    if found is None:
+    program = shutil.which(name) or (str(debian[-1]) if debian else None)
+    if program is None:
         raise PostgresMissing(f"{name} is not on the PATH nor in /usr/lib/postgresql: install PostgreSQL's server")
-    return found
+    return program
 
 
 class Postgres:
     """A running server once `with` is entered. Many databases may be made in it.
 
-    Not `durable`, it is quicker and loses data in a crash of the machine (never in one of its own).
+    If not `durable`, it is faster and loses data in a crash of the machine, but not in its own.
     """
 
     def __init__(self, *, durable: bool = True) -> None:
@@ -67,7 +67,7 @@ class Postgres:
 
     @property
     def log(self) -> str:
-        """What the server has said so far."""
+        """The server's log so far."""
         return (self._folder / "log").read_text(errors="replace")
 
     @property
@@ -78,14 +78,14 @@ class Postgres:
         return self._process.pid
 
     def database(self) -> str:
-        """Make an empty database and give its URL, as DATABASE_URL takes it."""
+        """Create an empty database and return its URL for DATABASE_URL."""
         name = f"test_{uuid4().hex}"
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
             connection.execute(f"create database {name}")
         return self._url(name)
 
     def start(self) -> None:
-        """Start, at the same port as before; come back when it takes connections."""
+        """Start at the same port as before; returns once it accepts connections."""
         with (self._folder / "log").open("ab") as log:
             command = [self._postgres, "-D", str(self._data), "-p", str(self._port), *self._options]
             self._process = self._popen(command, log)
@@ -96,11 +96,11 @@ class Postgres:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """Stop as a restart of the machine would: connections are cut, nothing is lost."""
+        """Stop as in a restart of the machine: connections are cut, nothing is lost."""
         self._end(signal.SIGINT)
 
     def kill(self) -> None:
-        """Stop at once, as a crash of the server would; what was committed is there after the next start."""
+        """Stop as in a crash; after the next start, everything committed is there."""
         self._end(signal.SIGQUIT)
 
     def restart(self) -> None:
@@ -123,20 +123,30 @@ class Postgres:
         return f"postgresql://bridge:{self._password}@127.0.0.1:{self._port}/{database}"
 
     def _initialise(self) -> None:
-        word = self._folder / "password"
-        word.write_text(self._password)
-        word.chmod(0o644)  # read by the server's user, in a folder that is the user's alone
-        command = [self._initdb, "-D", str(self._data), "-U", "bridge", "--pwfile", str(word), "-A", "scram-sha-256"]
+        password_file = self._folder / "password"
+        password_file.write_text(self._password)
+        password_file.chmod(0o644)  # for the server's user; the folder is private
+        command = [
+            self._initdb,
+            "-D",
+            str(self._data),
+            "-U",
+            "bridge",
+            "--pwfile",
+            str(password_file),
+            "-A",
+            "scram-sha-256",
+        ]
         command += ["-E", "UTF8", "--locale", "C", "--no-sync"]
         process = self._popen(command, subprocess.PIPE)
-        said = process.communicate()[0]
+        output = process.communicate()[0]
         if process.returncode:
-            raise RuntimeError(f"initdb failed: {said.decode(errors='replace')}")
+            raise RuntimeError(f"initdb failed: {output.decode(errors='replace')}")
         with (self._data / "postgresql.conf").open("a") as settings:
             settings.write(f"listen_addresses = '127.0.0.1'\nunix_socket_directories = '{self._folder}'\n")
 
     def _popen(self, command: list[str], output: int | IO[bytes]) -> subprocess.Popen[bytes]:
-        """Start a program of PostgreSQL's; as another user where we are root, which PostgreSQL refuses to be."""
+        """Start a program of PostgreSQL; as another user if this one is root, which PostgreSQL refuses."""
         user, group = _somebody() if os.geteuid() == 0 else (None, None)
         return subprocess.Popen(
             command,
@@ -164,7 +174,7 @@ class Postgres:
 
 
 def _somebody() -> tuple[int, int]:
-    """Give user and group of an account that isn't root: PostgreSQL's own, or nobody's."""
+    """Return user and group of an account other than root: postgres or nobody."""
     for name in ("postgres", "nobody"):
         try:
             account = pwd.getpwnam(name)

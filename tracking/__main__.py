@@ -1,100 +1,154 @@
-"""The image's entry point: `serve` (the default), `create-bucket`, `create-webhook`, `example` and `health`."""
+"""The image's entry point: `serve` (the default), `create-bucket`, `example` and `health`."""
 
 import os
 import signal
+import subprocess
 import sys
+import urllib.request
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
-from tracking import bucket, health, process, settings, volume
-from tracking.settings import Settings, Storage
+from tracking import bucket, settings, volume
+from tracking.bucket import BucketUnusable
+from tracking.volume import VolumeUnusable
+
+_SECONDS = 2.5
+"""Time for the server to stop: what it allows pending requests, and half a second."""
 
 
-def main(arguments: list[str]) -> int:
-    """Do what the arguments say; give the exit status: 2 where settings, volume or bucket are not right.
+class Stopped(BaseException):
+    """This process got SIGTERM or SIGINT."""
 
-    Told to stop, a server has done its work, and anything else has not.
-    """
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command and return the exit status: 2 if settings, volume or bucket are unusable."""
+    commands = {"serve": serve, "create-bucket": create_bucket, "example": example, "health": health}
+    name = arguments[0] if arguments else "serve"
+    if len(arguments) > 1 or name not in commands:
+        return _refuse([f"there is no such command: use one of {', '.join(commands)}, without options"])
     try:
-        return _do(arguments or ["serve"])
-    except process.Stopped:
-        return 0 if arguments in ([], ["serve"]) else 128 + signal.SIGTERM
+        return commands[name]()
+    except Stopped:
+        return 0 if name == "serve" else 128 + signal.SIGTERM
 
 
-def _do(arguments: list[str]) -> int:
-    match arguments:
-        case ["serve"]:
-            return serve(Path(settings.VOLUME))
-        case ["create-bucket"]:
-            return create_bucket()
-        case ["create-webhook"]:
-            from tracking import client
+def serve(folder: Path = Path(settings.VOLUME)) -> int:
+    """Run the server until it is stopped; everything that is missing or invalid is reported at once instead."""
+    values = settings.read(os.environ)
+    _set_environment(settings.environment(values))
 
-            return client.create_webhook(os.environ)
-        case ["example"]:
-            from tracking import client
-
-            return client.register_example()
-        case ["health"]:
-            return 0 if health.answers(health.address(settings.read(os.environ))) else 1
-        case _:
-            return _refuse(["give serve, create-bucket, create-webhook, example or health; serve takes no options"])
-
-
-def serve(folder: Path) -> int:
-    """Name everything that is wrong at once, or run the server until it is told to stop."""
-    given = settings.read(os.environ, users_exist=(folder / volume.USERS).exists())
-    wrong = [*given.problems, *volume.problems(folder, given.database), *_bucket_problem(given.storage)]
-    if wrong or given.storage is None:
-        return _refuse(wrong)
+    # 1. Check settings, volume and bucket.
+    invalid = settings.problems(values, users_exist=(folder / volume.USERS).exists())
+    problems = list(invalid.values())
     try:
-        _prepare(given, given.storage, folder)
-    except volume.VolumeUnusable as error:
+        volume.check(folder)
+    except VolumeUnusable as error:
+        problems.append(str(error))
+    if not invalid.keys() & set(settings.STORAGE):
+        try:
+            bucket.check(values)
+        except BucketUnusable as error:
+            problems.append(str(error))
+    if problems:
+        return _refuse(problems)
+
+    # 2. Prepare what is kept in the volume: the keys, and the users of basic auth.
+    files = {"MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": volume.WEBHOOK_KEY}
+    if settings.is_on(values, "MLFLOW_BASIC_AUTH"):
+        files["MLFLOW_FLASK_SERVER_SECRET_KEY"] = volume.SESSION_KEY
+        if "MLFLOW_AUTH_CONFIG_PATH" not in values:
+            os.environ["MLFLOW_AUTH_CONFIG_PATH"] = str(volume.auth_config(folder))
+    try:
+        os.environ.update({name: volume.kept_key(folder / file) for name, file in files.items() if name not in values})
+    except VolumeUnusable as error:
         return _refuse([str(error)])
-    command = [sys.executable, "-m", "mlflow", *settings.command(given, given.storage)]
-    return process.run(command, lambda: health.serves(given))
+    if "TMPDIR" not in values:
+        os.environ["TMPDIR"] = volume.temporary(folder)
+
+    # 3. Run MLflow.
+    return run([sys.executable, "-m", "mlflow", *settings.command(values)])
+
+
+def run(command: Sequence[str], seconds: float = _SECONDS) -> int:
+    """Run the server and return the exit status: 0 after a stop, which takes at most `seconds`.
+
+    A server that ends for any other reason has failed.
+    """
+    server = subprocess.Popen(command, start_new_session=True)
+    try:
+        return server.wait() or 1
+    except Stopped:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        os.killpg(server.pid, signal.SIGTERM)  # to its workers, too: the server itself checks for signals rarely
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(seconds)
+        return 0
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
 
 
 def create_bucket() -> int:
-    """Make the bucket unless it is there."""
-    given = settings.read(os.environ)
-    if given.storage is None:
-        return _refuse([line for line in given.problems if line.startswith(("ARTIFACTS_", "AWS_", "MLFLOW_S3_"))])
+    """Create the bucket unless it exists."""
+    values = settings.read(os.environ)
+    if problems := [text for name, text in settings.problems(values).items() if name in settings.STORAGE]:
+        return _refuse(problems)
+    _set_environment(settings.environment(values))
     try:
-        made = bucket.create(given.storage)
-    except bucket.BucketUnusable as error:
+        is_new = bucket.create(values)
+    except BucketUnusable as error:
         return _refuse([str(error)])
-    print(f"bucket {given.storage.bucket} {'was made' if made else 'is there'}")
+    print(f"bucket {values['ARTIFACTS_BUCKET']} {'created' if is_new else 'exists'}")
     return 0
 
 
-def _prepare(given: Settings, storage: Storage, folder: Path) -> None:
-    """Set the environment that MLflow, its workers and their temporary files live in."""
-    for name in [name for name, value in os.environ.items() if settings.is_empty(value)]:
-        del os.environ[name]  # to MLflow and boto3 an empty address is one, and an empty number an error
-    webhook_key = given.webhook_key or volume.kept_key(folder / volume.WEBHOOK_KEY)
-    session_key = given.session_key
-    if given.basic_auth:
-        session_key = session_key or volume.kept_key(folder / volume.SESSION_KEY)
-        os.environ["MLFLOW_AUTH_CONFIG_PATH"] = given.auth_config or str(volume.auth_config(folder))
-    os.environ.update(settings.environment(given, storage, webhook_key, session_key))
-    os.environ["TMPDIR"] = os.environ.get("TMPDIR") or volume.temporary(folder)
+def example() -> int:
+    """Register an example model."""
+    from tracking.example import register
+
+    register()
+    return 0
 
 
-def _bucket_problem(storage: Storage | None) -> list[str]:
-    if storage is None:
-        return []
+def health() -> int:
+    """Return 0 if the server in this container answers 200; it asks for no password, and checks no host name."""
+    values = settings.read(os.environ)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(values["MLFLOW_HOST"], values["MLFLOW_HOST"])  # noqa: S104  compared
+    prefix = values.get("MLFLOW_STATIC_PREFIX", "")
+    url = f"http://{f'[{host}]' if ':' in host else host}:{values['MLFLOW_PORT']}{prefix}/health"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        bucket.check(storage)
-    except bucket.BucketUnusable as error:
-        return [str(error)]
-    return []
+        with opener.open(url, timeout=4.0) as answer:
+            return int(answer.status != 200)
+    except OSError:
+        return 1
+
+
+def listen() -> None:
+    """Raise `Stopped` at SIGTERM or SIGINT; by default, a container's first process ignores them."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+
+
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise Stopped
+
+
+def _set_environment(values: dict[str, str]) -> None:
+    os.environ.clear()  # to MLflow and boto3, an empty variable is a value
+    os.environ.update(values)
 
 
 def _refuse(lines: list[str]) -> int:
-    print("\n".join(["the tracking server can't start:", *(f"- {line}" for line in lines)]), file=sys.stderr)
+    print("\n".join(["the tracking server cannot start:", *(f"- {line}" for line in lines)]), file=sys.stderr)
     return 2
 
 
 if __name__ == "__main__":
-    process.listen()
+    listen()
     sys.exit(main(sys.argv[1:]))

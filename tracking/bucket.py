@@ -1,100 +1,76 @@
-"""The bucket for artifacts, over boto3."""
+"""The bucket for artifacts, over boto3, which finds region and credentials in this process's environment."""
 
-import os
-import time
+from collections.abc import Mapping
 from typing import Any
 
-from tracking.settings import Storage, s3_environment
+from tracking.settings import is_on
 
-_WAIT = 60.0
-"""Seconds that the S3 server may take to come up when its bucket is to be made."""
+_CREDENTIALS = (
+    "correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and let that user list, read, write and delete in it"
+)
+_REGION = "set AWS_DEFAULT_REGION to the bucket's region"
+_HINTS = {
+    301: _REGION,
+    400: _REGION,
+    401: _CREDENTIALS,
+    403: _CREDENTIALS,
+    404: "create the bucket, or correct ARTIFACTS_BUCKET",
+}
 
 
 class BucketUnusable(Exception):
-    """Why artifacts can't go to the bucket, in one line."""
+    """Why artifacts cannot go to the bucket, in one line without a secret; `status` is 0 without an answer."""
 
-    def __init__(self, message: str, *, answered: bool) -> None:
-        self.answered = answered
-        """Whether the server said so, and not the lack of an answer."""
+    def __init__(self, message: str, status: int = 0) -> None:
+        self.status = status
         super().__init__(message)
 
 
-class BucketMissing(BucketUnusable):
-    """There is no such bucket."""
+def check(values: Mapping[str, str]) -> None:
+    """Raise `BucketUnusable` unless the bucket exists and our credentials may use it."""
+    _request(values, "head_bucket")
 
 
-def check(storage: Storage) -> None:
-    """Come back where the bucket is there and lets us in; raises `BucketUnusable`."""
-    _call(storage, lambda s3: s3.head_bucket(Bucket=storage.bucket))
+def create(values: Mapping[str, str], attempts: int = 12) -> bool:
+    """Create the bucket unless it exists, and return whether it is new; an S3 server may take a minute to start."""
+    try:
+        _request(values, "head_bucket", attempts)
+    except BucketUnusable as error:
+        if error.status != 404:
+            raise
+    else:
+        return False
+    region = values.get("AWS_DEFAULT_REGION", "us-east-1")
+    is_default = "MLFLOW_S3_ENDPOINT_URL" in values or region == "us-east-1"
+    options: dict[str, Any] = {} if is_default else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    _request(values, "create_bucket", **options)
+    return True
 
 
-def create(storage: Storage, wait: float = _WAIT) -> bool:
-    """Make the bucket unless it is there, once the server answers; tell whether it was. Raises `BucketUnusable`."""
-    deadline = time.monotonic() + wait
-    while True:
-        try:
-            check(storage)
-        except BucketMissing:
-            _call(storage, lambda s3: s3.create_bucket(Bucket=storage.bucket, **_location(storage, s3)))
-            return True
-        except BucketUnusable as error:
-            if error.answered or time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)
-        else:
-            return False
-
-
-def _call(storage: Storage, ask: Any) -> None:
-    import boto3  # takes half a second, which what needs no bucket is spared
+def _request(values: Mapping[str, str], operation: str, attempts: int = 2, **options: Any) -> None:
+    import boto3  # takes half a second, which the health check can do without
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-    os.environ.update({name: value for name, value in s3_environment(storage).items() if name not in os.environ})
-    where = f"bucket {storage.bucket} at {storage.endpoint or 'AWS'}"
+    endpoint, bucket = values.get("MLFLOW_S3_ENDPOINT_URL"), values["ARTIFACTS_BUCKET"]
+    retries = {"mode": "standard", "total_max_attempts": attempts}
+    label = f"bucket {bucket} at {endpoint or 'AWS'}"
     try:
         s3 = boto3.client(
             "s3",
-            endpoint_url=storage.endpoint,
-            verify=None if storage.verify else False,
-            config=Config(connect_timeout=5, read_timeout=10, retries={"max_attempts": 2}),
+            endpoint_url=endpoint,
+            verify=False if is_on(values, "MLFLOW_S3_IGNORE_TLS") else None,
+            config=Config(connect_timeout=5, read_timeout=10, retries=retries),
         )
-        ask(s3)
+        getattr(s3, operation)(Bucket=bucket, **options)
     except ClientError as error:
-        raise _told(error.response, where) from error
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        code = error.response.get("Error", {}).get("Code", "")
+        hint = _HINTS.get(status, "check the S3 server's log")
+        raise BucketUnusable(f"{label} answered {status} {code}: {hint}", status) from error
     except NoCredentialsError as error:
-        raise BucketUnusable(
-            f"{where} needs credentials and none are found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-            "or give the container a role",
-            answered=True,
-        ) from error
+        hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the container a role"
+        raise BucketUnusable(f"there are no credentials for {label}: {hint}") from error
     except (BotoCoreError, ValueError) as error:
-        raise BucketUnusable(
-            f"{where} can't be reached ({type(error).__name__}): start the S3 server, or mend MLFLOW_S3_ENDPOINT_URL",
-            answered=False,
-        ) from error
-
-
-def _told(response: Any, where: str) -> BucketUnusable:
-    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    code = response.get("Error", {}).get("Code", "")
-    if status == 404:
-        return BucketMissing(f"{where} isn't there: create it, or correct ARTIFACTS_BUCKET", answered=True)
-    if status in (401, 403):
-        return BucketUnusable(
-            f"{where} refuses us ({status}): correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-            "or let that user list, read, write and delete in it",
-            answered=True,
-        )
-    if status in (301, 400):
-        return BucketUnusable(
-            f"{where} answers {status} {code}: set AWS_DEFAULT_REGION to the bucket's region", answered=True
-        )
-    return BucketUnusable(f"{where} answers {status} {code}: look at the S3 server's log", answered=status < 500)
-
-
-def _location(storage: Storage, s3: Any) -> dict[str, Any]:
-    region = s3.meta.region_name
-    if storage.endpoint or region in (None, "us-east-1", "aws-global"):
-        return {}
-    return {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        hint = "start the S3 server, or correct MLFLOW_S3_ENDPOINT_URL"
+        raise BucketUnusable(f"{label} cannot be reached ({type(error).__name__}): {hint}") from error

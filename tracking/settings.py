@@ -1,227 +1,124 @@
-"""The settings of the tracking server, from its environment: what is wrong, and what MLflow is started with.
+"""The tracking server's settings, from its environment: what is missing or invalid, and how MLflow starts. Pure.
 
-Pure: nothing is looked at but the environment that is given. No problem's text shows a value.
+No message shows a value.
 """
 
-import base64
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 VOLUME = "/mlflow/tracking"
 """The folder for tracking data."""
 
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-"""Source: Amazon's "General purpose bucket naming rules"."""
-_HOST = re.compile(r"[A-Za-z0-9.*_-]+(:[0-9*]+)?|\[[0-9A-Fa-f:.*]+\](:[0-9*]+)?")
+FERNET_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
+"""32 bytes in URL-safe base64, as the Fernet specification requires."""
+
+STORAGE = (
+    *("ARTIFACTS_BUCKET", "MLFLOW_S3_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    "MLFLOW_S3_IGNORE_TLS",
+)
+"""The variables that describe the bucket."""
+
+_DEFAULTS = {
+    "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{VOLUME}/mlflow.db",
+    "MLFLOW_HOST": "0.0.0.0",  # noqa: S104  a server in a container listens on all of its addresses
+    "MLFLOW_PORT": "5000",
+    "MLFLOW_WORKERS": "2",
+}
+
+_REQUIRED = {
+    "ARTIFACTS_BUCKET": "the name of the S3 bucket for artifacts",
+    "AWS_ACCESS_KEY_ID": "the bucket's access key",
+    "AWS_SECRET_ACCESS_KEY": "the bucket's secret key",
+    "MLFLOW_AUTH_ADMIN_PASSWORD": "the password for the user admin",
+}
+
 _GRACE = 2
-"""Seconds that requests under way may take when the server is told to stop."""
-_PASSWORD = 12
-"""MLflow takes no shorter one."""
-_ON, _OFF = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
+"""Seconds that pending requests may take when the server is stopped."""
+
+_FLAG = re.compile(r"1|true|yes|on|0|false|no|off", re.IGNORECASE)
+_ON = {"1", "true", "yes", "on"}
+
+_FORMS = {
+    # Amazon's "General purpose bucket naming rules"
+    "ARTIFACTS_BUCKET": (re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"), "use a bucket's bare name, such as mlflow"),
+    "MLFLOW_S3_ENDPOINT_URL": (
+        re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[^\s@]*)?"),
+        "use an address such as http://s3:9000, or unset it for AWS",
+    ),
+    "MLFLOW_BACKEND_STORE_URI": (
+        re.compile(r"sqlite:////[^/?].*|(postgres|postgresql|postgresql\+psycopg)://[^/]+/[^/?].*"),
+        f"use postgresql://user:password@host/name, or unset it for SQLite in {VOLUME}",
+    ),
+    "MLFLOW_PORT": (re.compile(r"[1-9][0-9]{0,4}"), "use a number such as 5000"),
+    "MLFLOW_WORKERS": (re.compile(r"[1-9][0-9]{0,2}"), "use a number such as 2"),
+    "MLFLOW_STATIC_PREFIX": (re.compile(r"(/[A-Za-z0-9._~-]+)+"), "use a path such as /mlflow, without a final /"),
+    "MLFLOW_SERVER_ALLOWED_HOSTS": (
+        re.compile(r"(\s*([A-Za-z0-9.*_-]+|\[[0-9A-Fa-f:.*]+\])(:[0-9*]+)?\s*(,(?!$)|$))+"),
+        "use host names with ports, as clients write them, such as mlflow.example.com,tracking:5000",
+    ),
+    "MLFLOW_BASIC_AUTH": (_FLAG, "use true to require passwords, or false"),
+    "MLFLOW_S3_IGNORE_TLS": (_FLAG, "use true to accept any certificate of the S3 server, or false"),
+    "MLFLOW_AUTH_ADMIN_PASSWORD": (re.compile(r".{12,}"), "use 12 characters or more, as MLflow requires"),
+    "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": (
+        FERNET_KEY,
+        "use a Fernet key, or unset it so that one is created and kept in the volume",
+    ),
+}
 
 
-@dataclass(frozen=True)
-class Storage:
-    """The bucket for artifacts. Without an endpoint it is at AWS, without keys boto3 finds them its own way."""
-
-    bucket: str
-    endpoint: str | None
-    verify: bool = True
+def read(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables with their defaults; an empty one counts as not set."""
+    return _DEFAULTS | {name: value.strip() for name, value in environ.items() if value.strip()}
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What the environment says; `problems` names in a line each what is missing or wrong.
+def problems(settings: Mapping[str, str], *, users_exist: bool = False) -> dict[str, str]:
+    """Return everything that is missing or invalid, by its variable.
 
-    `storage` is None where its variables are not right. A key that is None is to be kept in the volume.
+    With `users_exist`, basic auth has its database already, and needs the administrator's password no more.
     """
+    # 1. Missing. At AWS, a role does as well as keys, but one key needs the other.
+    required = ["ARTIFACTS_BUCKET"]
+    if settings.keys() & {"MLFLOW_S3_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}:
+        required += ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
+    if is_on(settings, "MLFLOW_BASIC_AUTH") and "MLFLOW_AUTH_CONFIG_PATH" not in settings and not users_exist:
+        required.append("MLFLOW_AUTH_ADMIN_PASSWORD")
+    missing = {name: f"{name} is not set: set it to {_REQUIRED[name]}" for name in required if name not in settings}
 
-    storage: Storage | None
-    backend_store_uri: str
-    host: str
-    port: str
-    workers: str
-    static_prefix: str
-    uvicorn_options: str
-    basic_auth: bool
-    auth_config: str | None
-    webhook_key: str | None
-    session_key: str | None
-    problems: tuple[str, ...]
-
-    @property
-    def database(self) -> str | None:
-        """Give SQLite's file, where the tracking data is in one."""
-        scheme, slashes, path = self.backend_store_uri.partition(":///")
-        return path if slashes and scheme == "sqlite" else None
-
-
-def read(given: Mapping[str, str], *, users_exist: bool = False) -> Settings:
-    """Give the settings with all their problems. A variable that is empty counts as not set.
-
-    `users_exist`: there is a database of users already, so the admin's password is needed no more.
-    """
-    environ = {name: value.strip() for name, value in given.items() if not is_empty(value)}
-    problems: list[str] = []
-    return Settings(
-        storage=_storage(environ, problems),
-        backend_store_uri=_backend(environ, problems),
-        host=environ.get("MLFLOW_HOST", "0.0.0.0"),  # noqa: S104  a server in a container listens on all of its addresses
-        port=_number(environ, "MLFLOW_PORT", "5000", 65535, problems),
-        workers=_number(environ, "MLFLOW_WORKERS", "2", 1000, problems),
-        static_prefix=_prefix(environ, problems),
-        uvicorn_options=environ.get("MLFLOW_UVICORN_OPTS", ""),
-        basic_auth=_auth(environ, users_exist, problems),
-        auth_config=environ.get("MLFLOW_AUTH_CONFIG_PATH"),
-        webhook_key=_fernet(environ, problems),
-        session_key=environ.get("MLFLOW_FLASK_SERVER_SECRET_KEY"),
-        problems=(*problems, *_hosts(environ)),
-    )
-
-
-def is_empty(value: str) -> bool:
-    """Tell whether a variable of this value counts as not set."""
-    return not value.strip()
-
-
-def command(settings: Settings, storage: Storage) -> list[str]:
-    """Give the arguments of `mlflow`; what may hold a password is in the environment alone."""
-    options = f"--timeout-graceful-shutdown {_GRACE} {settings.uvicorn_options}".strip()
-    return [
-        *("server", "--host", settings.host, "--port", settings.port, "--workers", settings.workers),
-        *("--serve-artifacts", "--artifacts-destination", f"proxied-s3://{storage.bucket}", "--uvicorn-opts", options),
-        *(("--static-prefix", settings.static_prefix) if settings.static_prefix else ()),
-        *(("--app-name", "basic-auth") if settings.basic_auth else ()),
-    ]
-
-
-def environment(settings: Settings, storage: Storage, webhook_key: str, session_key: str | None) -> dict[str, str]:
-    """Give what MLflow finds in its environment besides what is there."""
-    session = {"MLFLOW_FLASK_SERVER_SECRET_KEY": session_key} if session_key else {}
-    return {
-        "MLFLOW_BACKEND_STORE_URI": settings.backend_store_uri,
-        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": webhook_key,
-        "MLFLOW_S3_IGNORE_TLS": "false" if storage.verify else "true",
-        **session,
-        **s3_environment(storage),
+    # 2. Invalid.
+    return missing | {
+        name: f"{name} is invalid: {hint}"
+        for name, (form, hint) in _FORMS.items()
+        if name in settings and not form.fullmatch(settings[name])
     }
 
 
-def s3_environment(storage: Storage) -> dict[str, str]:
-    """Give what makes boto3 talk to any S3: not every server knows the checksums that AWS added in 2025."""
-    if storage.endpoint is None:
-        return {}
-    return {"AWS_REQUEST_CHECKSUM_CALCULATION": "when_required", "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required"}
+def is_on(settings: Mapping[str, str], name: str) -> bool:
+    """Return whether a variable that may be true or false is true."""
+    return settings.get(name, "").lower() in _ON
 
 
-def _storage(environ: Mapping[str, str], problems: list[str]) -> Storage | None:
-    before = len(problems)
-    bucket, endpoint = environ.get("ARTIFACTS_BUCKET"), environ.get("MLFLOW_S3_ENDPOINT_URL")
-    if bucket is None:
-        problems.append("ARTIFACTS_BUCKET is not set: set it to the name of the S3 bucket for artifacts")
-    elif not _BUCKET.fullmatch(bucket):
-        problems.append("ARTIFACTS_BUCKET is wrong (it is no bucket's name): give the bare name, such as mlflow")
-    if endpoint is not None and not _is_address(endpoint):
-        problems.append(
-            "MLFLOW_S3_ENDPOINT_URL is wrong (it is no address): give one such as http://s3:9000, or none for AWS"
-        )
-    keys = {name: name in environ for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
-    if endpoint is not None or any(keys.values()):
-        problems += (f"{name} is not set: set it to the bucket's {_KEYS[name]}" for name in keys if not keys[name])
-    any_certificate = _flag(environ, "MLFLOW_S3_IGNORE_TLS", "take any certificate of the S3 server", problems)
-    if bucket is None or len(problems) > before:
-        return None
-    return Storage(bucket, endpoint, not any_certificate)
-
-
-_KEYS = {"AWS_ACCESS_KEY_ID": "access key", "AWS_SECRET_ACCESS_KEY": "secret key"}
-
-
-def _backend(environ: Mapping[str, str], problems: list[str]) -> str:
-    """Give the database's address with the driver that is in the image."""
-    uri = environ.get("MLFLOW_BACKEND_STORE_URI", f"sqlite:///{VOLUME}/mlflow.db")
-    scheme, _, rest = uri.partition("://")
-    if scheme == "sqlite" and re.match(r"//[^/?]", rest):
-        return uri
-    if scheme in ("postgres", "postgresql", "postgresql+psycopg") and re.match(r"[^/]+/[^/?]", rest):
-        return f"postgresql+psycopg://{rest}"
-    problems.append(
-        "MLFLOW_BACKEND_STORE_URI is wrong (it is neither PostgreSQL nor SQLite in a file with its whole path): "
-        f"give postgresql://user:password@host/name, or none for SQLite in {VOLUME}"
-    )
-    return uri
-
-
-def _number(environ: Mapping[str, str], name: str, default: str, most: int, problems: list[str]) -> str:
-    text = environ.get(name, default)
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= most):
-        problems.append(f"{name} is wrong (it is no number from 1 to {most}): give one such as {default}")
-    return text
-
-
-def _prefix(environ: Mapping[str, str], problems: list[str]) -> str:
-    prefix = environ.get("MLFLOW_STATIC_PREFIX", "")
-    if prefix and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", prefix):
-        problems.append(
-            "MLFLOW_STATIC_PREFIX is wrong (it is no path): give one such as /mlflow, without a / at its end"
-        )
-    return prefix
-
-
-def _hosts(environ: Mapping[str, str]) -> list[str]:
-    given = environ.get("MLFLOW_SERVER_ALLOWED_HOSTS")
-    if given is None or all(_HOST.fullmatch(host.strip()) for host in given.split(",")):
-        return []
+def command(settings: Mapping[str, str]) -> list[str]:
+    """Return the arguments of `mlflow`; what may contain a password is only in the environment."""
+    options, prefix = settings.get("MLFLOW_UVICORN_OPTS", ""), settings.get("MLFLOW_STATIC_PREFIX")
     return [
-        "MLFLOW_SERVER_ALLOWED_HOSTS is wrong (it is no list of hosts): "
-        "give names as clients write them, with the port, such as mlflow.example.com,tracking:5000"
+        *("server", "--host", settings["MLFLOW_HOST"], "--port", settings["MLFLOW_PORT"]),
+        *("--workers", settings["MLFLOW_WORKERS"], "--uvicorn-opts"),
+        f"--timeout-graceful-shutdown {_GRACE} {options}".strip(),
+        *("--serve-artifacts", "--artifacts-destination", f"proxied-s3://{settings['ARTIFACTS_BUCKET']}"),
+        *(("--static-prefix", prefix) if prefix else ()),
+        *(("--app-name", "basic-auth") if is_on(settings, "MLFLOW_BASIC_AUTH") else ()),
     ]
 
 
-def _auth(environ: Mapping[str, str], users_exist: bool, problems: list[str]) -> bool:
-    wanted = _flag(environ, "MLFLOW_BASIC_AUTH", "ask for passwords", problems)
-    if wanted and "MLFLOW_AUTH_CONFIG_PATH" not in environ:
-        password = environ.get("MLFLOW_AUTH_ADMIN_PASSWORD")
-        if password is None and not users_exist:
-            problems.append("MLFLOW_AUTH_ADMIN_PASSWORD is not set: set it to the password that the admin is to have")
-        elif password is not None and len(password) < _PASSWORD:
-            problems.append(f"MLFLOW_AUTH_ADMIN_PASSWORD is wrong (too short): give {_PASSWORD} characters or more")
-    return wanted
-
-
-def _flag(environ: Mapping[str, str], name: str, what: str, problems: list[str]) -> bool:
-    given = environ.get(name, "").lower()
-    if given not in _ON | _OFF:
-        problems.append(f"{name} is wrong (it is neither true nor false): give true to {what}")
-    return given in _ON
-
-
-def _fernet(environ: Mapping[str, str], problems: list[str]) -> str | None:
-    key = environ.get("MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY")
-    if key is not None and not is_fernet_key(key):
-        problems.append(
-            "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY is wrong (it is no Fernet key): "
-            "give 32 random bytes in URL-safe base64, or none to have one made and kept in the volume"
-        )
-    return key
-
-
-def is_fernet_key(text: str) -> bool:
-    """Tell whether it is a key as the Fernet specification has it: 32 bytes in URL-safe base64."""
-    if not re.fullmatch(r"[A-Za-z0-9_=-]+", text):
-        return False
-    try:
-        return len(base64.urlsafe_b64decode(text)) == 32
-    except ValueError:
-        return False
-
-
-def _is_address(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.username
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of MLflow and boto3."""
+    # The image has psycopg 3 as the driver of PostgreSQL.
+    database = re.sub(r"^postgres[^:]*://", "postgresql+psycopg://", settings["MLFLOW_BACKEND_STORE_URI"])
+    # MLflow accepts fewer words for it than we do.
+    ignore_tls = str(is_on(settings, "MLFLOW_S3_IGNORE_TLS")).lower()
+    result = {**settings, "MLFLOW_BACKEND_STORE_URI": database, "MLFLOW_S3_IGNORE_TLS": ignore_tls}
+    if "MLFLOW_S3_ENDPOINT_URL" in settings:
+        # Not every S3 server supports the checksums that AWS added in 2025.
+        result.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+        result.setdefault("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required")
+    return result

@@ -1,65 +1,63 @@
-"""The folder with the tracking data: whether it can be used, and the keys that are made once and kept in it."""
+"""The folder with the tracking data: whether this user can use it, and the keys that are kept there."""
 
 import base64
 import os
-import secrets
 import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from tracking.settings import is_fernet_key
+from tracking.settings import FERNET_KEY
 
 WEBHOOK_KEY = "webhook.key"
 SESSION_KEY = "session.key"
 USERS = "basic_auth.db"
-_AUTH_CONFIG = "basic_auth.ini"
-_TEMPORARY = "tmp"
 
 
 class VolumeUnusable(Exception):
-    """What is wrong with the folder, in one line."""
+    """What is wrong with a file or folder, in one line."""
 
 
-def problems(folder: Path, database: str | None) -> tuple[str, ...]:
-    """Name what this user can't write: the folder, a file in it, or SQLite's file wherever it is."""
-    found = []
-    places = [folder, *([Path(database).parent] if database and Path(database).parent != folder else [])]
-    for place in places:
-        try:
-            with tempfile.TemporaryFile(dir=place):
+def check(folder: Path) -> None:
+    """Raise `VolumeUnusable` for the folder or the first of its keys and databases that this user cannot write."""
+    path = folder
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        for path in sorted(path for path in folder.iterdir() if path.suffix in (".db", ".key")):
+            with path.open("r+b"):
                 pass
-        except OSError as error:
-            found.append(_refused(place, error.strerror or type(error).__name__))
-    files = [folder / name for name in (WEBHOOK_KEY, SESSION_KEY, USERS)]
-    for file in [*files, *([Path(database)] if database else [])]:
-        found += [_refused(file, "Permission denied")] if _exists(file) and not _writable(file) else []
-    return tuple(found)
+    except OSError as error:
+        raise _unusable(path, error) from error
 
 
 def kept_key(file: Path) -> str:
-    """Give the key in the file; where there is none, make one, with mode 600. Of two that make it at once one wins."""
-    with suppress(FileNotFoundError):
-        return _read(file)
-    made = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
+    """Return the key in the file, which is created with mode 600 if missing.
+
+    Of several processes that create it at once, one wins. A damaged key is never replaced, because webhooks' secrets
+    are encrypted with it.
+    """
     try:
-        made.touch(mode=0o600, exist_ok=False)
-        with made.open("wb") as opened:
-            opened.write(base64.urlsafe_b64encode(os.urandom(32)) + b"\n")
-            opened.flush()
-            os.fsync(opened.fileno())
-        with suppress(FileExistsError):
-            os.link(made, file)
+        if not file.exists():
+            with tempfile.NamedTemporaryFile(dir=file.parent) as new:  # mode 600
+                new.write(base64.urlsafe_b64encode(os.urandom(32)) + b"\n")
+                new.flush()
+                os.fsync(new.fileno())
+                with suppress(FileExistsError):
+                    os.link(new.name, file)
+        key = file.read_text(encoding="ascii").strip()
+    except UnicodeDecodeError:
+        key = ""
     except OSError as error:
-        raise VolumeUnusable(_refused(file, error.strerror or type(error).__name__)) from error
-    finally:
-        made.unlink(missing_ok=True)
-    return _read(file)
+        raise _unusable(file, error) from error
+    if not FERNET_KEY.fullmatch(key):
+        raise VolumeUnusable(f"{file} contains no key: restore it, or delete it and create the webhooks again")
+    return key
 
 
 def auth_config(folder: Path) -> Path:
-    """Write the configuration of MLflow's basic auth, with its users in this folder; no password is in it."""
-    file = folder / _AUTH_CONFIG
+    """Write the configuration of MLflow's basic auth, with its users in this folder; it contains no password."""
+    file = folder / "basic_auth.ini"
     file.write_text(
         "[mlflow]\n"
         "default_permission = READ\n"
@@ -72,40 +70,18 @@ def auth_config(folder: Path) -> Path:
 
 
 def temporary(folder: Path) -> str:
-    """Give a folder for temporary files: the system's, or an empty one here where the root is read-only."""
+    """Return a folder for temporary files: the system's, or an empty one here where the root is read-only."""
     with suppress(OSError), tempfile.TemporaryFile(dir="/tmp"):
-        return "/tmp"  # noqa: S108  what is made there gets names that nobody can guess
-    own = folder / _TEMPORARY
+        return "/tmp"  # noqa: S108  files there get unpredictable names
+    own = folder / "tmp"
     shutil.rmtree(own, ignore_errors=True)
     own.mkdir(mode=0o700, exist_ok=True)
     return str(own)
 
 
-def _read(file: Path) -> str:
-    try:
-        key = file.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        raise
-    except (OSError, UnicodeDecodeError) as error:
-        raise VolumeUnusable(f"{file} can't be read ({type(error).__name__}): give it back to this user") from error
-    if not is_fernet_key(key):
-        raise VolumeUnusable(f"{file} holds no key: restore it, or remove it and register the webhooks again")
-    return key
-
-
-def _exists(file: Path) -> bool:
-    try:
-        return file.exists()
-    except OSError:  # the folder itself can't be looked into, which is told of the folder
-        return False
-
-
-def _writable(file: Path) -> bool:
-    return os.access(file, os.R_OK | os.W_OK)
-
-
-def _refused(place: Path, why: str) -> str:
-    return (
-        f"{place} can't be written by user {os.getuid()}:{os.getgid()} ({why}): "
-        "give the volume to that user, or start as the user that owns it"
+def _unusable(path: Path, error: OSError) -> VolumeUnusable:
+    user = f"{os.getuid()}:{os.getgid()}"
+    return VolumeUnusable(
+        f"{path} cannot be used by user {user} ({error.strerror}): "
+        "change the owner of the volume, or run the container as its owner"
     )

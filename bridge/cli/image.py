@@ -1,5 +1,6 @@
-"""The steps of the workflow, one command each. A failure becomes one annotation and exit status 1."""
+"""The steps of the workflow model-image.yml, one command each. An error becomes an annotation and exit status 1."""
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -9,22 +10,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bridge.core.errors import BridgeError
-from bridge.image import actions
-from bridge.image.settings import ImageSettings
 
 if TYPE_CHECKING:
+    from bridge.image.settings import ImageSettings
     from bridge.image.workspace import Workspace
 
-image = typer.Typer(no_args_is_help=True, help="The steps of the workflow, as they run on the Actions runner.")
+image = typer.Typer(no_args_is_help=True, help="Run a step of the workflow, on an Actions runner.")
 
 
 @contextmanager
-def _step(name: str) -> Iterator[tuple[ImageSettings, "Workspace"]]:
-    """Give a step what it needs, time it, and turn our errors into the run's annotation.
+def _step(name: str) -> Iterator[tuple["ImageSettings", "Workspace"]]:
+    """Prepare a step, measure its time, and report our errors in an annotation and in the run's summary.
 
     Programs that it starts inherit the variable by which `clean-up` finds them and their files if the step is killed.
     """
+    from bridge.image import actions
     from bridge.image.docker import RUN
+    from bridge.image.settings import ImageSettings
     from bridge.image.workspace import Workspace
 
     settings = ImageSettings()
@@ -36,7 +38,9 @@ def _step(name: str) -> Iterator[tuple[ImageSettings, "Workspace"]]:
     try:
         yield settings, workspace
     except BridgeError as error:
-        actions.error(f"{name} failed", str(error))
+        actions.error(f"{name} failed", error.message, error.hint)
+        fix = f"<br>Fix: {actions.escape(error.hint)}" if error.hint else ""
+        actions.summary(f"<b>{name} failed</b>: {actions.escape(error.message)}{fix}")
         raise typer.Exit(1) from None
     finally:
         workspace.add_seconds(name, time.monotonic() - started)
@@ -44,9 +48,9 @@ def _step(name: str) -> Iterator[tuple[ImageSettings, "Workspace"]]:
 
 @image.command("sign-in")
 def sign_in(
-    failed: Annotated[bool, typer.Option("--failed", help="The registry did not take user and password.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Explain a rejected user and password.")] = False,
 ) -> None:
-    """Choose how to sign in to the registry, or say all that is missing for it."""
+    """Choose how to sign in to the registry, or report all missing settings."""
     from bridge.image.registry.credentials import AccessSettings
     from bridge.image.steps.login import sign_in as run
     from bridge.image.steps.login import sign_in_failed
@@ -58,19 +62,19 @@ def sign_in(
             run(AccessSettings())
 
 
-@image.command("make-repository")
-def make_repository() -> None:
-    """Make the model's repository where Amazon ECR has none."""
+@image.command("create-repository")
+def create_repository() -> None:
+    """Create the image's repository if it is missing in Amazon ECR."""
     from bridge.image.registry.credentials import AccessSettings
     from bridge.image.steps.login import create_repository as run
 
-    with _step("make-repository") as (_, workspace):
+    with _step("create-repository") as (_, workspace):
         run(AccessSettings(), workspace.plan().repository)
 
 
 @image.command()
 def resolve() -> None:
-    """Find the version in MLflow and look whether its image is there."""
+    """Find the version in MLflow, and check whether its image exists."""
     from bridge.image.steps.resolve import resolve as run
 
     with _step("resolve") as (settings, _):
@@ -97,7 +101,7 @@ def build() -> None:
 
 @image.command("smoke-test")
 def smoke_test() -> None:
-    """Start the image without network, and ask it."""
+    """Start the image in a sandbox, and send it requests."""
     from bridge.image.steps.smoke_test import smoke_test as run
 
     with _step("smoke-test") as (settings, workspace):
@@ -106,18 +110,19 @@ def smoke_test() -> None:
 
 @image.command()
 def push() -> None:
-    """Push what was tested."""
-    from bridge.image.steps.push import hand_over_seconds
+    """Push the image that was smoke-tested."""
+    from bridge.image import actions
     from bridge.image.steps.push import push as run
 
     with _step("push") as (settings, workspace):
         run(settings, workspace)
-    hand_over_seconds(workspace)
+    # After the step, so that the summary has the push's own seconds, too.
+    actions.output("seconds", json.dumps(workspace.seconds()))
 
 
 @image.command()
 def sbom() -> None:
-    """Write down what is in the pushed image."""
+    """Write an SBOM of the pushed image."""
     from bridge.image.steps.sbom import sbom as run
 
     with _step("sbom") as (_, workspace):
@@ -126,7 +131,7 @@ def sbom() -> None:
 
 @image.command("clean-up")
 def clean_up() -> None:
-    """Remove everything that this job's steps left on the runner, even if they were killed."""
+    """Remove what this job left on the runner, even if its steps were killed."""
     from bridge.image.steps.build import clean_up as run
 
     with _step("clean-up") as (_, workspace):
@@ -135,7 +140,7 @@ def clean_up() -> None:
 
 @image.command()
 def promote() -> None:
-    """Set the model's aliases as tags, and write the summary."""
+    """Set the model's aliases as tags in the registry, and write the summary."""
     from bridge.image.steps.promote import promote as run
 
     with _step("promote") as (settings, _):
@@ -144,9 +149,9 @@ def promote() -> None:
 
 @image.command()
 def report(
-    failed: Annotated[bool, typer.Option("--failed", help="An earlier step of this job failed.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Report that an earlier step failed.")] = False,
 ) -> None:
-    """Tell MLflow where the image is, or that there is none."""
+    """Write the image, or the failure, into MLflow."""
     from bridge.image.steps.report import report_failed, report_pushed
 
     with _step("report") as (settings, workspace):

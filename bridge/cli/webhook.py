@@ -1,65 +1,86 @@
-"""`mlflow-bridge webhook …`."""
+"""`mlflow-bridge webhook …`: creates, lists and tests MLflow's webhook, and rotates its secret."""
 
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import urlsplit
 
 import typer
 
 from bridge.cli.output import print_json, report_errors
+from bridge.core.errors import BridgeError
+from bridge.core.findings import Finding, FindingState
 
-webhook = typer.Typer(no_args_is_help=True, help="MLflow's webhook to the bridge: make it, look at it, test it.")
+if TYPE_CHECKING:
+    from bridge.mlflow.client import MlflowApi, Webhook, WebhookTest
+    from bridge.settings import Settings
 
-AsJson = Annotated[bool, typer.Option("--json", help="Give it as JSON.")]
-Wanted = Annotated[
+_CACHE: Final = 60
+"""Seconds for which MLflow goes on signing with the secret that it had (`MLFLOW_WEBHOOK_CACHE_TTL`)."""
+
+GENERATE: Final = "generate one with `openssl rand -base64 32`"
+
+webhook = typer.Typer(no_args_is_help=True, help="Manage MLflow's webhook to the bridge.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="JSON output.")]
+Selected = Annotated[
     str | None,
-    typer.Argument(metavar="WEBHOOK", help="Its id, name or address; not needed where only one leads to a bridge."),
+    typer.Argument(metavar="WEBHOOK", help="Id, name or address; optional if exactly one webhook leads to a bridge."),
 ]
 
 
-@webhook.command(epilog="Example: mlflow-bridge webhook create https://bridge.example.com/webhook")
-def create(
-    url: Annotated[str, typer.Argument(help="The bridge's address as MLflow reaches it.")],
-    name: Annotated[str, typer.Option(help="What MLflow is to call it.")] = "mlflow-bridge",
+class WebhookRefused(BridgeError):
+    """There is no such webhook, or MLflow would not deliver to it."""
+
+
+@webhook.command("create", epilog="Example: mlflow-bridge webhook create https://bridge.example.com/webhook")
+def create_command(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Address at which MLflow reaches the bridge.")],
+    name: Annotated[str, typer.Option(help="Name of a new webhook.")] = "mlflow-bridge",
+    no_test: Annotated[
+        bool, typer.Option("--no-test", help="No test delivery, for a bridge that does not run yet.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Register the webhook with MLflow, for the events that the routes want and with MLFLOW_WEBHOOK_SECRET; test it.
+    """Create or update MLflow's webhook to the bridge, and test it.
 
-    One that is there already is enabled and gets the events that it lacks. Ends with status 1 where MLflow refuses the
-    address, or where the test delivery doesn't arrive.
+    A new webhook has the events that the routes need, and the secret MLFLOW_WEBHOOK_SECRET. An existing webhook to this
+    address is enabled and missing events are added; it keeps its secret.
+
+    Exits with status 1 if MLflow refuses the address or the test delivery fails.
     """
-    from bridge.cli import webhooks
-    from bridge.core.findings import FindingState
+    from bridge.mlflow.webhooks import redact
     from bridge.settings import load
 
     with report_errors():
         settings = load()
-        with webhooks.mlflow(settings) as api:
-            made, is_new = webhooks.create(api, settings, url, name)
-            found = webhooks.test(api, made)
+        with _mlflow(settings) as api:
+            created, is_new = create(api, settings, url, name)
+            finding = None if no_test else send_test(api, created)
     if as_json:
-        tested = {"state": found.state, "message": found.message, "hint": found.hint}
-        print_json({**webhooks.as_dict(made), "created": is_new, "test": tested})
+        outcome = finding and {"state": finding.state, "message": finding.message, "hint": finding.hint}
+        print_json({**_as_dict(created), "created": is_new, "test": outcome})
     else:
-        done = "created" if is_new else "brought up to date"
-        typer.echo(f"{done}: {made.name} ({made.id}) → {webhooks.as_dict(made)['url']}")
-        typer.echo(f"{found.state}: {found.message}" + (f": {found.hint}" if found.hint else ""))
-    raise typer.Exit(int(found.state is not FindingState.OK))
+        typer.echo(f"{'created' if is_new else 'updated'}: {created.name} ({created.id}) → {redact(created.url)}")
+        if finding:
+            typer.echo(f"test delivery: {_as_text(finding)}")
+    raise typer.Exit(int(finding is not None and finding.state is not FindingState.OK))
 
 
 @webhook.command("list", epilog="Example: mlflow-bridge webhook list --json")
-def list_(as_json: AsJson = False) -> None:
-    """List MLflow's webhooks, and say which of them lead to a bridge."""
+def list_command(as_json: AsJson = False) -> None:
+    """List MLflow's webhooks, and which of them lead to a bridge."""
     from rich.console import Console
     from rich.table import Column, Table
 
-    from bridge.cli import webhooks
-    from bridge.mlflow.webhooks import address, ours
+    from bridge.mlflow.webhooks import redact, to_bridge
     from bridge.settings import load
 
-    with report_errors(), webhooks.mlflow(load()) as api:
-        found = list(api.webhooks())
-    leading = {each.id for each in ours(found)}
+    with report_errors(), _mlflow(load()) as api:
+        known = list(api.webhooks())
+    leading = {hook.id for hook in to_bridge(known)}
     if as_json:
-        print_json([{**webhooks.as_dict(each), "leads_to_bridge": each.id in leading} for each in found])
+        print_json([{**_as_dict(hook), "leads_to_bridge": hook.id in leading} for hook in known])
         return
     table = Table(
         Column("id", no_wrap=True, min_width=36),
@@ -69,40 +90,232 @@ def list_(as_json: AsJson = False) -> None:
         "state",
         "to a bridge",
     )
-    for each in found:
-        to_us = "yes" if each.id in leading else "no"
-        table.add_row(each.id, each.name, address(each.url), "\n".join(each.events), each.status.lower(), to_us)
+    for hook in known:
+        leads = "yes" if hook.id in leading else "no"
+        table.add_row(hook.id, hook.name, redact(hook.url), "\n".join(hook.events), hook.status.lower(), leads)
     Console(markup=False, emoji=False, highlight=False).print(table)
 
 
 @webhook.command("test", epilog="Example: mlflow-bridge webhook test")
-def try_(wanted: Wanted = None, as_json: AsJson = False) -> None:
-    """Let MLflow send its test event to the running bridge. Ends with status 1 where that isn't taken."""
-    from bridge.cli import webhooks
-    from bridge.core.findings import FindingState
+def send_test_command(selected: Selected = None, as_json: AsJson = False) -> None:
+    """Have MLflow send a test delivery to the running bridge.
+
+    Exits with status 1 if the bridge does not accept it.
+    """
     from bridge.settings import load
 
-    with report_errors(), webhooks.mlflow(load()) as api:
-        found = webhooks.test(api, webhooks.find(api, wanted))
+    with report_errors(), _mlflow(load()) as api:
+        finding = send_test(api, find(api, selected))
     if as_json:
-        print_json({"state": found.state, "subject": found.subject, "message": found.message, "hint": found.hint})
+        fields = ("state", "subject", "message", "hint")
+        print_json({field: getattr(finding, field) for field in fields})
     else:
-        typer.echo(f"{found.state}: {found.subject}: {found.message}" + (f": {found.hint}" if found.hint else ""))
-    raise typer.Exit(int(found.state is not FindingState.OK))
+        typer.echo(f"{finding.subject}: {_as_text(finding)}")
+    raise typer.Exit(int(finding.state is not FindingState.OK))
 
 
-@webhook.command(epilog="Example: mlflow-bridge webhook rotate")
-def rotate(wanted: Wanted = None) -> None:
-    """Change the webhook's secret without a lost delivery, step by step: run it again after each step that is yours.
+@webhook.command("rotate", epilog="Example: mlflow-bridge webhook rotate")
+def rotate_command(selected: Selected = None) -> None:
+    """Rotate the webhook's secret without losing a delivery.
 
-    First the bridge gets the new secret beside the old one, then MLflow changes to it, last the old one is taken out.
-    Ends with status 1 where something is in the way.
+    Does the next safe step and prints what you have to do next: re-run the command after each manual step. First, the
+    bridge gets the new secret next to the old one; then MLflow changes to the new one; last, the old one is removed.
+
+    Exits with status 1 if the rotation cannot proceed.
     """
-    from bridge.cli import webhooks
     from bridge.settings import load
 
     with report_errors():
         settings = load()
-        with webhooks.mlflow(settings) as api:
-            well = webhooks.rotate(api, settings, webhooks.find(api, wanted), typer.echo)
-    raise typer.Exit(int(not well))
+        with _mlflow(settings) as api:
+            proceeds = rotate(api, settings, find(api, selected), typer.echo)
+    raise typer.Exit(int(not proceeds))
+
+
+def create(api: "MlflowApi", settings: "Settings", url: str, name: str) -> tuple["Webhook", bool]:
+    """Return the active webhook to `url` with all events that a route needs, and whether it is new.
+
+    An existing webhook keeps its secret. Raises `WebhookRefused` where MLflow would never deliver to the address.
+    """
+    from bridge.mlflow.webhooks import PATH, required_events, to_bridge
+
+    # 1. The secret, without which the bridge accepts no delivery.
+    secret = _secret(settings)
+
+    # 2. The address, which has our path if it has none.
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.fragment:
+        raise WebhookRefused("not an address of a bridge", "use one such as https://bridge.example.com/webhook")
+    if parts.path in ("", "/"):
+        url = parts._replace(path=PATH).geturl()
+
+    # 3. An existing webhook is updated.
+    events = required_events(settings.routes)
+    for known in to_bridge(api.webhooks(), url):
+        api.update_webhook(known.id, events=sorted({*events, *known.events}), active=True)
+        return _read(api, known.id), False
+
+    # 4. Otherwise there is a new one.
+    return _read(api, _register(api, name, url, events, secret)), True
+
+
+def find(api: "MlflowApi", selected: str | None) -> "Webhook":
+    """Return the webhook of that id, name or address; without one, the only webhook that leads to a bridge."""
+    from bridge.mlflow.webhooks import label, to_bridge
+
+    known = list(api.webhooks())
+    matching = to_bridge(known)
+    if selected is not None:
+        matching = [hook for hook in known if selected in (hook.id, hook.name, hook.url)]
+    if not matching:
+        raise WebhookRefused(
+            "MLflow has no such webhook", "run `mlflow-bridge webhook list`, or `mlflow-bridge webhook create`"
+        )
+    if len(matching) > 1:
+        names = ", ".join(f"{label(hook)} ({hook.id})" for hook in matching)
+        raise WebhookRefused(f"{len(matching)} webhooks match ({names})", "name one by its id")
+    return matching[0]
+
+
+def send_test(api: "MlflowApi", webhook: "Webhook") -> Finding:
+    """Have MLflow send its test event to the bridge, and return the outcome."""
+    from bridge.mlflow.webhooks import check_test
+
+    return check_test(webhook, _deliver(api, webhook))
+
+
+def rotate(api: "MlflowApi", settings: "Settings", webhook: "Webhook", echo: Callable[[str], None]) -> bool:
+    """Do the next step of the rotation, print what follows, and return whether the rotation can proceed.
+
+    No delivery is lost in this order: the bridge accepts both secrets, MLflow changes to the new one, and the bridge
+    drops the old one.
+    """
+    from bridge.mlflow.webhooks import check_test
+
+    secret = _secret(settings)
+    previous = settings.mlflow_webhook_secret_previous
+
+    # 1. Does the running bridge accept MLflow's deliveries today? If it only rejects the signature, we can go on.
+    answer = _deliver(api, webhook)
+    current = check_test(webhook, answer)
+    is_accepted = current.state is FindingState.OK
+    if not is_accepted and answer.status != 401:
+        echo(f"nothing was changed: {_as_text(current)}")
+        return False
+
+    # 2. Does it accept MLFLOW_WEBHOOK_SECRET? The trial never leaves the webhook itself with a wrong secret.
+    trial = _try_secret(api, webhook, secret)
+    if trial.state is not FindingState.OK:
+        echo(f"nothing was changed: the running bridge does not accept MLFLOW_WEBHOOK_SECRET ({trial.message})")
+        echo("  restart the bridge (all replicas) with the settings that this command has, and re-run the command")
+        return False
+
+    # 3. MLflow and the bridge agree on the only secret that there is: the rotation has not begun.
+    if is_accepted and previous is None:
+        echo("step 1 of 3, yours: add a new secret to the bridge, next to the one that MLflow has")
+        echo("  set MLFLOW_WEBHOOK_SECRET_PREVIOUS to the value of MLFLOW_WEBHOOK_SECRET")
+        echo(f"  set MLFLOW_WEBHOOK_SECRET to a new secret: {GENERATE}")
+        echo("  restart the bridge (all replicas) with both, and re-run this command with the same settings")
+        echo("nothing was changed")
+        return True
+
+    # 4. The bridge accepts the new secret, so MLflow may sign with it.
+    if not is_accepted:
+        echo("MLflow's deliveries have been rejected: it signs with a secret that the running bridge does not have")
+    echo("the running bridge accepts the new secret, as a test delivery shows")
+    api.update_webhook(webhook.id, secret=secret)
+    outcome = send_test(api, webhook)
+    if outcome.state is not FindingState.OK:
+        if previous:
+            api.update_webhook(webhook.id, secret=previous.get_secret_value())
+            echo("MLflow has the previous secret again")
+        echo(f"the test delivery with the new secret failed: {_as_text(outcome)}")
+        return False
+    echo("step 2 of 3, done: MLflow signs with the new secret, and the bridge accepted a test delivery")
+
+    # 5. What MLflow signed with the old secret may still be on its way.
+    if previous:
+        minutes = (_CACHE + settings.max_timestamp_age) / 60
+        echo(
+            f"step 3 of 3, yours: in {minutes:.0f} minutes or later, unset MLFLOW_WEBHOOK_SECRET_PREVIOUS and restart "
+            "the bridge; until then, deliveries with the old signature may still arrive"
+        )
+    return True
+
+
+def _deliver(api: "MlflowApi", webhook: "Webhook") -> "WebhookTest":
+    from bridge.mlflow.webhooks import event_to_test
+
+    event = event_to_test(webhook)
+    if event is None:
+        raise WebhookRefused("the webhook has no events to test", "run `mlflow-bridge webhook create`")
+    return api.test_webhook(webhook.id, event)
+
+
+def _try_secret(api: "MlflowApi", webhook: "Webhook", secret: str) -> Finding:
+    """Test the secret with a disabled webhook to the same address."""
+    from bridge.mlflow.client import MlflowError
+    from bridge.mlflow.webhooks import TRIAL
+
+    for leftover in [hook for hook in api.webhooks() if hook.name == TRIAL]:
+        api.delete_webhook(leftover.id)
+    trial = _register(api, TRIAL, webhook.url, webhook.events, secret, active=False)
+    try:
+        return send_test(api, _read(api, trial))
+    finally:
+        with suppress(MlflowError):  # the next rotation deletes it
+            api.delete_webhook(trial)
+
+
+def _register(
+    api: "MlflowApi", name: str, url: str, events: tuple[str, ...], secret: str, *, active: bool = True
+) -> str:
+    """Create the webhook and return its id; an address that MLflow refuses is explained."""
+    from bridge.mlflow.client import MlflowError
+    from bridge.mlflow.webhooks import explain_refusal
+
+    try:
+        return api.create_webhook(name, url, events, secret, active=active)
+    except MlflowError as error:
+        if hint := explain_refusal(error.message):  # it quotes MLflow
+            raise WebhookRefused(f"MLflow would never deliver to {url} ({error.message})", hint) from error
+        raise
+
+
+def _read(api: "MlflowApi", webhook_id: str) -> "Webhook":
+    return next(hook for hook in api.webhooks() if hook.id == webhook_id)
+
+
+def _secret(settings: "Settings") -> str:
+    if settings.mlflow_webhook_secret is None:
+        raise WebhookRefused(
+            "MLFLOW_WEBHOOK_SECRET is not set", f"{GENERATE}, set it here and for the bridge, and restart the bridge"
+        )
+    return settings.mlflow_webhook_secret.get_secret_value()
+
+
+@contextmanager
+def _mlflow(settings: "Settings") -> Iterator["MlflowApi"]:
+    from bridge import clients
+
+    api = clients.mlflow(settings)
+    if api is None:
+        hint = "set it to MLflow's address, such as https://mlflow.example.com"
+        raise WebhookRefused("MLFLOW_TRACKING_URI is not set", hint)
+    with api:
+        yield api
+
+
+def _as_dict(webhook: "Webhook") -> dict[str, Any]:
+    from bridge.mlflow.webhooks import redact
+
+    plain = {"id": webhook.id, "name": webhook.name, "url": redact(webhook.url)}
+    return {**plain, "events": list(webhook.events), "status": webhook.status.lower()}
+
+
+def _as_text(finding: Finding) -> str:
+    return f"{finding.state}: {finding.message}" + (f": {finding.hint}" if finding.hint else "")

@@ -1,19 +1,36 @@
-"""`mlflow-bridge workflow …`."""
+"""`mlflow-bridge workflow …`: the caller workflow for a repository, and what its registry needs to be set there."""
 
+import json
+import re
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from bridge.cli.output import print_json, report_errors
+from bridge.core.errors import BridgeError
 
-workflow = typer.Typer(no_args_is_help=True, help="The workflow in the repository that is to build the images.")
+FILE: Final = Path(".github/workflows/on-mlflow-event.yml")
+CALLED: Final = ".github/workflows/model-image.yml"
+SAME_REPOSITORY: Final = "."
+"""What `--bridge` is where the caller is in the bridge's own repository."""
+
+_BRIDGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*/[A-Za-z0-9._-]+@[A-Za-z0-9._/-]+")
+_COMMIT: Final = re.compile(r"@[0-9a-f]{40}$")
+_PLAIN: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)+")
+"""Text that needs no quotes in YAML."""
+
+
+class CallerInvalid(BridgeError):
+    """The workflow cannot be written from these options."""
 
 
 class RegistryName(StrEnum):
-    """Where images go."""
+    """The registries that `--registry` accepts."""
 
     GHCR = "ghcr"
     DOCKERHUB = "dockerhub"
@@ -23,48 +40,209 @@ class RegistryName(StrEnum):
     OTHER = "other"
 
 
+@dataclass(frozen=True)
+class Setting:
+    """A variable or secret of the repository; `example` is empty for a secret."""
+
+    name: str
+    meaning: str
+    example: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.meaning}, such as {self.example}" if self.example else self.meaning
+
+
+@dataclass(frozen=True)
+class Registry:
+    """What a registry needs besides MLflow's address; `permissions` are scope, level and reason."""
+
+    title: str
+    variables: tuple[Setting, ...] = ()
+    secrets: tuple[Setting, ...] = ()
+    permissions: tuple[tuple[str, str, str], ...] = ()
+
+
+_CHECKOUT: Final = ("contents", "read", "check out the bridge's code if it is in this repository")
+_PACKAGES: Final = (
+    "packages",
+    "write",
+    "push to GHCR, the default registry; docs/registries.md has the permissions for others",
+)
+_IDENTITY: Final = ("id-token", "write", "sign in without a key that is stored anywhere")
+
+_PREFIX: Final = Setting("DOCKER_NAMESPACE", "prefix of the images' names", "models")
+
+REGISTRIES: Final[Mapping[RegistryName, Registry]] = {
+    RegistryName.GHCR: Registry(
+        "GitHub Container Registry (nothing to set: the run signs in with its own token)", permissions=(_PACKAGES,)
+    ),
+    RegistryName.DOCKERHUB: Registry(
+        "Docker Hub",
+        (
+            Setting("DOCKER_REGISTRY", "the registry's host", "docker.io"),
+            Setting("DOCKER_NAMESPACE", "your account or organization", "my-organization"),
+            Setting("DOCKER_USERNAME", "your account", "my-account"),
+        ),
+        (Setting("DOCKER_REGISTRY_PASSWORD", "an access token of that account with the scopes read and write"),),
+    ),
+    RegistryName.ECR: Registry(
+        "Amazon ECR",
+        (
+            Setting("DOCKER_REGISTRY", "the registry's host", "123456789012.dkr.ecr.eu-central-1.amazonaws.com"),
+            _PREFIX,
+            Setting(
+                "AWS_ROLE_TO_ASSUME",
+                "a role that trusts GitHub's identity provider and may push",
+                "arn:aws:iam::123456789012:role/model-images",
+            ),
+        ),
+        permissions=(_IDENTITY,),
+    ),
+    RegistryName.GOOGLE: Registry(
+        "Google Artifact Registry",
+        (
+            Setting("DOCKER_REGISTRY", "the registry's host", "europe-west1-docker.pkg.dev"),
+            Setting("DOCKER_NAMESPACE", "project and repository", "my-project/models"),
+            Setting(
+                "GOOGLE_WORKLOAD_IDENTITY_PROVIDER",
+                "the provider that trusts GitHub",
+                "projects/123456789/locations/global/workloadIdentityPools/github/providers/github",
+            ),
+            Setting(
+                "GOOGLE_SERVICE_ACCOUNT",
+                "a service account that may write",
+                "model-images@my-project.iam.gserviceaccount.com",
+            ),
+        ),
+        permissions=(_IDENTITY,),
+    ),
+    RegistryName.AZURE: Registry(
+        "Azure Container Registry",
+        (
+            Setting("DOCKER_REGISTRY", "the registry's host", "myregistry.azurecr.io"),
+            _PREFIX,
+            Setting(
+                "AZURE_CLIENT_ID",
+                "an application with the role AcrPush and a federated credential for GitHub",
+                "00000000-0000-0000-0000-000000000001",
+            ),
+            Setting("AZURE_TENANT_ID", "its tenant", "00000000-0000-0000-0000-000000000002"),
+            Setting("AZURE_SUBSCRIPTION_ID", "the registry's subscription", "00000000-0000-0000-0000-000000000003"),
+        ),
+        permissions=(_IDENTITY,),
+    ),
+    RegistryName.OTHER: Registry(
+        "another registry with user and password, such as Harbor, Quay or GitLab's",
+        (
+            Setting("DOCKER_REGISTRY", "the registry's host", "harbor.example.com"),
+            _PREFIX,
+            Setting("DOCKER_USERNAME", "your user there", "robot-account"),
+        ),
+        (Setting("DOCKER_REGISTRY_PASSWORD", "that user's password"),),
+    ),
+}
+
+_MLFLOW: Final = Setting("MLFLOW_TRACKING_URI", "MLflow's address for the runner", "https://mlflow.example.com")
+_SIGN_IN_TO_MLFLOW: Final = (
+    Setting("MLFLOW_TRACKING_USERNAME", "MLflow's user, if it asks for one"),
+    Setting("MLFLOW_TRACKING_PASSWORD", "that user's password"),
+    Setting("MLFLOW_TRACKING_TOKEN", "or MLflow's token, if it asks for one"),
+)
+
+workflow = typer.Typer(no_args_is_help=True, help="Set up the workflow in the repository that builds the images.")
+
+
 @workflow.command(
     epilog="Example: mlflow-bridge workflow init --bridge owner/mlflow-actions-bridge@COMMIT --registry ghcr"
 )
 def init(
     bridge: Annotated[
-        str, typer.Option(help="The bridge's repository, as owner/mlflow-actions-bridge@commit; . if it is this one.")
+        str, typer.Option(help="The bridge's repository, as owner/mlflow-actions-bridge@COMMIT; . if it is this one.")
     ],
-    registry: Annotated[RegistryName, typer.Option(help="Where images go.")] = RegistryName.GHCR,
-    path: Annotated[Path, typer.Option(help="The root of the checkout to write into.")] = Path(),
-    event_type: Annotated[str, typer.Option(help="What the bridge has as GITHUB_EVENT_TYPE.")] = "mlflow-model-version",
+    registry: Annotated[RegistryName, typer.Option(help="Registry for the images.")] = RegistryName.GHCR,
+    path: Annotated[Path, typer.Option(help="Root of the checkout.")] = Path(),
+    event_type: Annotated[str, typer.Option(help="The bridge's GITHUB_EVENT_TYPE.")] = "mlflow-model-version",
     runs_on: Annotated[
-        str, typer.Option(help="The runner's label, or a JSON list of them, where GitHub's own can't reach MLflow.")
+        str, typer.Option(help="Runner label, or a JSON list of labels; needed if GitHub's runners can't reach MLflow.")
     ] = "",
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file that is there.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Give what is to be set as JSON.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    to_stdout: Annotated[bool, typer.Option("--print", help="Print the workflow instead of writing it.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON output.")] = False,
 ) -> None:
-    """Write .github/workflows/on-mlflow-event.yml into a checkout, and say which variables and secrets to set.
+    """Write the workflow file, and list the variables and secrets to set.
 
-    Nothing is overwritten without --force. Commit the file to the default branch: GitHub looks there alone.
+    Writes .github/workflows/on-mlflow-event.yml into a checkout. Commit it to the default branch: GitHub ignores it on
+    other branches.
     """
-    from bridge.cli import callers
-
     with report_errors():
-        text = callers.write(registry, bridge, event_type=event_type, runs_on=runs_on)
-        file = path / callers.FILE
+        text = render(registry, bridge, event_type=event_type, runs_on=runs_on)
+        if to_stdout:
+            typer.echo(text, nl=False)
+            return
+        file = path / FILE
         if not (path / ".git").exists():
-            raise callers.CallerInvalid(f"{path.resolve()} is not the root of a git checkout: go there, or give --path")
+            raise CallerInvalid(f"{path.resolve()} is not the root of a git checkout", "change to it, or use --path")
         if file.exists() and not force:
-            raise callers.CallerInvalid(f"{file} is there already: look at it, then give --force to overwrite it")
+            raise CallerInvalid(f"{file} exists", "review it, then overwrite it with --force")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
-    variables, secrets = callers.variables(registry), callers.secrets(registry)
-    if not callers.is_pinned(bridge):
-        print("a tag or branch can be moved: give a whole commit behind @ where that matters", file=sys.stderr)
+    if bridge != SAME_REPOSITORY and not _COMMIT.search(bridge):
+        print("warning: a tag or branch can move: name a full commit after the @ to pin the code", file=sys.stderr)
     if as_json:
-        as_dict = {"variables": {each.name: each.value for each in variables}}
-        print_json({"file": str(file), **as_dict, "secrets": {each.name: each.value for each in secrets}})
+        found = {"variables": variables(registry), "secrets": secrets(registry)}
+        listed = {kind: {setting.name: str(setting) for setting in settings} for kind, settings in found.items()}
+        print_json({"file": str(file), **listed})
         return
-    typer.echo(f"written: {file}")
-    typer.echo(f"registry: {callers.REGISTRIES[registry].title}")
-    typer.echo("set in the repository, under Settings, Secrets and variables, Actions:")
-    for word, settings in (("variable", variables), ("secret", secrets)):
-        for each in settings:
-            typer.echo(f"  {word} {each.name}: {each.value}")
+    typer.echo(f"created: {file}")
+    typer.echo(f"registry: {REGISTRIES[registry].title}")
+    typer.echo("set in the repository, under Settings → Secrets and variables → Actions:")
+    for kind, settings in (("variable", variables(registry)), ("secret", secrets(registry))):
+        for setting in settings:
+            typer.echo(f"  {kind} {setting.name}: {setting}")
     typer.echo("then commit the file, push it to the default branch, and run `mlflow-bridge doctor`")
+
+
+def variables(registry: RegistryName) -> tuple[Setting, ...]:
+    """Return the repository variables to set."""
+    return (_MLFLOW, *REGISTRIES[registry].variables)
+
+
+def secrets(registry: RegistryName) -> tuple[Setting, ...]:
+    """Return the repository secrets to set."""
+    return (*_SIGN_IN_TO_MLFLOW, *REGISTRIES[registry].secrets)
+
+
+def render(registry: RegistryName, bridge: str, *, event_type: str, runs_on: str = "") -> str:
+    """Return the workflow's text; `bridge` is owner/name@ref or `SAME_REPOSITORY`. Raises `CallerInvalid`."""
+    import jinja2
+
+    if bridge == SAME_REPOSITORY:
+        uses = f"./{CALLED}"
+    elif _BRIDGE.fullmatch(bridge):
+        repository, _, ref = bridge.partition("@")
+        uses = f"{repository}/{CALLED}@{ref}"
+    else:
+        hint = "use owner/mlflow-actions-bridge@COMMIT, or . for this repository"
+        raise CallerInvalid("--bridge is not a repository with a commit or tag", hint)
+    environment = jinja2.Environment(  # noqa: S701  it renders YAML, which has GitHub's own ${{ }}
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        variable_start_string="<<",
+        variable_end_string=">>",
+        block_start_string="<%",
+        block_end_string="%>",
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(FILE.name).render(
+        registry=registry.value,
+        event_type=_quote(event_type),
+        runs_on=runs_on and _quote(runs_on),
+        uses=uses,
+        permissions=[_CHECKOUT, *REGISTRIES[registry].permissions],
+    )
+
+
+def _quote(text: str) -> str:
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)  # JSON is YAML, too

@@ -1,11 +1,11 @@
-"""What a check found: a state, a message, and a hint."""
+"""The result of a check: its state, what was found about what, and how to fix it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class FindingState(StrEnum):
-    """How bad it is."""
+    """How serious a finding is."""
 
     OK = "ok"
     WARNING = "warning"
@@ -35,19 +35,10 @@ def warning(check: str, subject: str, message: str, hint: str) -> Finding:
 
 
 def failed(check: str, subject: str, message: str, hint: str) -> Finding:
-    """Events don't become runs, or the result of a run stays unknown."""
+    """Events do not become runs, or the bridge cannot follow the runs to their end."""
     return Finding(FindingState.FAILED, check, subject, message, hint)
 
 
 def unknown(check: str, subject: str, message: str, hint: str = "") -> Finding:
-    """The check got no answer."""
+    """The check had no result."""
     return Finding(FindingState.UNKNOWN, check, subject, message, hint)
-
-
-def told(check: str, about: str, message: str) -> Finding:
-    """Return a failure from the text of one of our errors: its message, then its hint."""
-    for end in ("): ", ": "):
-        said, found, hint = message.partition(end)
-        if found:
-            return failed(check, about, said + end.rstrip(": "), hint)
-    return failed(check, about, message, "")

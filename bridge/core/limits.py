@@ -166,3 +166,29 @@ MAX_GLOB: Final = 1000
 
 MAX_LINE: Final = 200
 """Characters of a route's other texts. The longest in practice are the names of images and branches."""
+
+# An image's name, and what a step reads from an image or a container
+
+MAX_SLUG: Final = 100
+"""Characters of a model's part of the image's name, without its hash: registries allow 255 for the whole name."""
+
+MAX_CONTAINER_OUTPUT: Final = 65_536
+"""Bytes that are read of one program in a container: the answer to a serving example, cut off for the log."""
+
+MAX_PACKAGES: Final = 5_000
+"""Packages in an SBOM: ten times as many as large images have, and still written in less than a minute."""
+
+MAX_DEPENDENCIES: Final = 50_000
+"""Requirements of all packages in an SBOM: ten for each package."""
+
+MAX_DEBIAN_STATUS: Final = 64 * 1024 * 1024
+"""Bytes of Debian's list of installed packages; with all of its archive installed, it has about as many."""
+
+MAX_PACKAGE_METADATA: Final = 256 * 1024
+"""Bytes of the metadata of one Python package, which includes its description."""
+
+MAX_PACKAGE_RECORD: Final = 16 * 1024 * 1024
+"""Bytes of the list of one Python package's files: more than 100,000 files."""
+
+MAX_LICENSE: Final = 200
+"""Characters of the name of a license. Some packages have the license's whole text there, which is left out."""

@@ -1,1 +1,1 @@
-"""`mlflow-bridge doctor`: what stands between MLflow and a run, each thing with its mend. It changes nothing."""
+"""`mlflow-bridge doctor`: checks everything between MLflow and a workflow run, and changes nothing."""

@@ -1,4 +1,4 @@
-"""This machine's clock against those of GitHub and MLflow, by the header Date of their answers. Pure; Unix seconds."""
+"""This machine's clock compared with GitHub's and MLflow's, by the header Date of their answers. Pure; Unix seconds."""
 
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -7,49 +7,45 @@ from bridge.core.findings import Finding, failed, ok, unknown, warning
 from bridge.mlflow.signature import MAX_AHEAD
 
 CHECK: Final = "clock"
+
 _GITHUB: Final = 60.0
-"""Seconds: GitHub takes an App's JWT that is dated up to that far from its own time."""
+"""Seconds: GitHub accepts an App's JWT that is dated up to that far from its own time."""
 
 _NOTABLE: Final = 10.0
-"""Seconds of difference that no network explains."""
-
-_MEND: Final = "let NTP set the clocks of both machines"
+"""Seconds of difference that network delay does not explain."""
 
 
-def read(date: str | None) -> float | None:
-    """Give the time of a header Date, None where there is none that can be read."""
+def seconds_ahead(date: str | None, asked_at: float, answered_at: float) -> float | None:
+    """Return how far our clock is ahead of the server's, None without a readable `date`.
+
+    `date` is the header Date of the answer. What the request's duration and Date's whole seconds explain counts as 0.
+    """
     try:
-        return parsedate_to_datetime(date or "").timestamp()
+        server_time = parsedate_to_datetime(date or "").timestamp()
     except (ValueError, TypeError):
         return None
+    if server_time > answered_at:
+        return answered_at - server_time
+    return max(asked_at - server_time - 1.0, 0.0)
 
 
-def ahead(date: str | None, asked: float, answered: float) -> float | None:
-    """Give how far our clock is ahead of theirs; what the request's way and the whole seconds of Date explain is 0."""
-    theirs = read(date)
-    if theirs is None:
-        return None
-    if theirs > answered:
-        return answered - theirs
-    return max(asked - theirs - 1.0, 0.0)
+def check_github(seconds: float | None, url: str) -> Finding:
+    """Check the difference to GitHub's clock, as `seconds_ahead` returns it."""
+    return _check("GitHub", seconds, url, most_behind=_GITHUB, most_ahead=_GITHUB)
 
 
-def github(ahead: float | None, url: str) -> Finding:
-    """Judge the difference to GitHub's clock."""
-    return _judge("GitHub", ahead, url, behind=_GITHUB, before=_GITHUB)
+def check_mlflow(seconds: float | None, server: str, max_age: float) -> Finding:
+    """Check the difference to MLflow's clock: its signatures may be `max_age` old here, but hardly from the future."""
+    return _check("MLflow", seconds, server, most_behind=MAX_AHEAD, most_ahead=max_age)
 
 
-def mlflow(ahead: float | None, server: str, max_age: float) -> Finding:
-    """Judge the difference to MLflow's clock: what it signs may be `max_age` old here, and little ahead."""
-    return _judge("MLflow", ahead, server, behind=MAX_AHEAD, before=max_age)
-
-
-def _judge(who: str, seconds: float | None, about: str, *, behind: float, before: float) -> Finding:
+def _check(name: str, seconds: float | None, subject: str, *, most_behind: float, most_ahead: float) -> Finding:
     if seconds is None:
-        return unknown(CHECK, about, f"{who}'s answer tells no time")
-    said = f"this machine's clock is {abs(seconds):.0f} s {'ahead of' if seconds > 0 else 'behind'} {who}'s"
-    if not -behind <= seconds <= before:
-        return failed(CHECK, about, f"{said}: signatures and sign-ins are refused", _MEND)
+        return unknown(CHECK, subject, f"{name}'s answer has no date")
+    difference = f"this machine's clock is {abs(seconds):.0f} s {'ahead of' if seconds > 0 else 'behind'} {name}'s"
+    hint = "synchronize the clocks of both machines with NTP"
+    if not -most_behind <= seconds <= most_ahead:
+        return failed(CHECK, subject, f"{difference}, so signatures and sign-ins are rejected", hint)
     if abs(seconds) > _NOTABLE:
-        return warning(CHECK, about, said, _MEND)
-    return ok(CHECK, about, f"this machine's clock and {who}'s agree")
+        return warning(CHECK, subject, difference, hint)
+    return ok(CHECK, subject, f"this machine's clock and {name}'s agree")

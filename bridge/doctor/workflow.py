@@ -1,10 +1,10 @@
-"""Whether a workflow would start for a route, and whether its run could be known: read from the file's text. Pure.
+"""Whether a workflow starts for a route's events, and whether the bridge can recognize its runs. Pure: reads text.
 
 Sources: GitHub's documents "Events that trigger workflows" and "Workflow syntax for GitHub Actions".
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import yaml
@@ -21,14 +21,15 @@ _MODEL: Final = {"name": "a model", "version": "1", "alias": "an alias"}
 _PAYLOAD: Final = {"schema": 1, "dispatch_id": _ID, "delivery_id": "", "event": "", "model": _MODEL, "inputs": {}}
 _INPUTS: Final = {"model": "a model", "version": "1", "alias": "an alias", "payload": json.dumps(_PAYLOAD)}
 
-_HEADS: Final = {
+_RUN_NAMES: Final = {
     DispatchMethod.REPOSITORY: "${{ github.event.client_payload.dispatch_id }}",
     DispatchMethod.WORKFLOW: "${{ fromJSON(inputs.payload).dispatch_id }}",
 }
+"""What `run-name:` has to begin with."""
 
 
 def read(path: str, text: str) -> Workflow | None:
-    """Give the workflow in the text of a file, None where it is none."""
+    """Return the workflow in the text of a file, None where the text is not a workflow."""
     try:
         document = read_yaml(text)
     except yaml.YAMLError:
@@ -36,67 +37,79 @@ def read(path: str, text: str) -> Workflow | None:
     return Workflow(path, document) if isinstance(document, Mapping) else None
 
 
-def judge(route: Route, files: Mapping[str, str], branch: str) -> list[Finding]:
-    """Judge the files, by path, of the folder of workflows on the branch that the route's events start runs on."""
-    about = f"{route.repository} ({route.name})"
-    workflows = [found for path, text in sorted(files.items()) if (found := read(path, text))]
+def check(route: Route, files: Mapping[str, str], branch: str) -> list[Finding]:
+    """Check the workflow files of the branch on which the route's events start runs; `files` has texts by path."""
+    workflows = [workflow for path, text in sorted(files.items()) if (workflow := read(path, text))]
     if route.dispatch is DispatchMethod.WORKFLOW:
-        return _by_file(about, route, workflows, files)
+        return [_check_workflow_dispatch(route, workflows, is_file=f"{FOLDER}/{route.workflow}" in files)]
+    return _check_repository_dispatch(route, workflows, branch)
+
+
+def _check_repository_dispatch(route: Route, workflows: list[Workflow], branch: str) -> list[Finding]:
+    subject = _subject(route)
+
+    # 1. A workflow listens to the event type.
     listening = [workflow for workflow in workflows if workflow.listens_to(route.event_type)]
     if not listening:
-        return [_nobody_listens(about, route, workflows, branch)]
-    findings = [_title(about, route, workflow, branch) for workflow in listening]
+        others = [_name(each) for each in workflows if "repository_dispatch" in json.dumps(each.document.get("on"))]
+        hint = _write_one(branch)
+        if others:
+            hint = f"add {route.event_type!r} to `types:` in {', '.join(others)}, or set GITHUB_EVENT_TYPE to its type"
+        message = f"no workflow on branch {branch} listens to repository_dispatch with type {route.event_type!r}"
+        return [failed(CHECK, subject, message, hint)]
+
+    # 2. Its runs carry the dispatch id.
+    findings = [_check_run_name(route, workflow, branch) for workflow in listening]
+
+    # 3. No second workflow builds the same version.
     if len(listening) > 1:
         names = ", ".join(_name(workflow) for workflow in listening)
-        said = f"{len(listening)} workflows listen to {route.event_type!r} ({names}): each event starts them all"
-        findings.append(warning(CHECK, about, said, "let one of them listen"))
+        message = (
+            f"{len(listening)} workflows listen to {route.event_type!r} ({names}), so each event starts all of them"
+        )
+        findings.append(warning(CHECK, subject, message, "remove the type from all but one of them"))
     return findings
 
 
-def _nobody_listens(about: str, route: Route, workflows: Sequence[Workflow], branch: str) -> Finding:
-    others = [_name(workflow) for workflow in workflows if "repository_dispatch" in _triggers(workflow)]
-    said = f"no workflow on the branch {branch} listens to repository_dispatch of the type {route.event_type!r}"
-    if others:
-        hint = f"add {route.event_type!r} to `types:` in {', '.join(others)}, or set GITHUB_EVENT_TYPE to what is there"
-    else:
-        hint = f"run `mlflow-bridge workflow init` in a checkout, commit, and push it to {branch}"
-    return failed(CHECK, about, said, hint)
+def _check_workflow_dispatch(route: Route, workflows: list[Workflow], *, is_file: bool) -> Finding:
+    subject, file = _subject(route), route.workflow
+
+    # 1. The file exists and is a workflow.
+    workflow = next((workflow for workflow in workflows if workflow.path == f"{FOLDER}/{file}"), None)
+    if workflow is None:
+        problem = f"its YAML on {route.ref} cannot be read" if is_file else f"it does not exist on {route.ref}"
+        return failed(CHECK, subject, f"{file} is not a workflow: {problem}", _write_one(str(route.ref)))
+
+    # 2. It listens, and its inputs fit the bridge's: GitHub rejects a dispatch with other ones.
+    inputs = workflow.inputs
+    if inputs is None:
+        hint = "add `workflow_dispatch` to its `on:`, with the inputs of our workflow"
+        return failed(CHECK, subject, f"{file} does not listen to workflow_dispatch", hint)
+    if missing := [name for name in _INPUTS if name not in inputs]:
+        message = f"{file} does not declare the inputs {', '.join(missing)}, so GitHub rejects every dispatch"
+        return failed(CHECK, subject, message, "declare them under `workflow_dispatch`, as strings")
+    # An event of a version has no alias, so `alias` must not be required either.
+    required = [name for name, value in inputs.items() if value.required and not value.default]
+    if unsent := [name for name in required if name not in ("model", "version", "payload")]:
+        message = f"{file} requires the inputs {', '.join(unsent)}, which not every event has"
+        return failed(CHECK, subject, message, "remove `required` from them")
+
+    # 3. Its runs carry the dispatch id.
+    return _check_run_name(route, workflow, str(route.ref))
 
 
-def _by_file(about: str, route: Route, workflows: Sequence[Workflow], files: Mapping[str, str]) -> list[Finding]:
-    path = f"{FOLDER}/{route.workflow}"
-    found = next((workflow for workflow in workflows if workflow.path == path), None)
-    if found is None:
-        said = "is no workflow (its YAML can't be read)" if path in files else "is not there"
-        hint = f"run `mlflow-bridge workflow init` in a checkout, commit, and push it to {route.ref}"
-        return [failed(CHECK, about, f"{route.workflow} {said} on {route.ref}", hint)]
-    if found.inputs is None:
-        said = f"{route.workflow} doesn't listen to workflow_dispatch"
-        return [failed(CHECK, about, said, "add `workflow_dispatch` to its `on:`, with the inputs of our workflow")]
-    if lacking := [name for name in _INPUTS if name not in found.inputs]:
-        said = f"{route.workflow} lacks the inputs {', '.join(lacking)}, so that GitHub refuses each dispatch"
-        return [failed(CHECK, about, said, "declare them below `workflow_dispatch`, as strings")]
-    asked = [name for name, each in found.inputs.items() if each.required and not each.default]
-    if more := [name for name in asked if name not in ("model", "version", "payload")]:
-        said = f"{route.workflow} requires the inputs {', '.join(more)}, which no event (or not every one) has"
-        return [failed(CHECK, about, said, "take `required` off them")]
-    return [_title(about, route, found, str(route.ref))]
-
-
-def _title(about: str, route: Route, workflow: Workflow, branch: str) -> Finding:
-    """Evaluate the run's name as GitHub would for a dispatch, and look whether the id stands first."""
-    hint = f"begin `run-name:` with {_HEADS[route.dispatch]}"
+def _check_run_name(route: Route, workflow: Workflow, branch: str) -> Finding:
+    """Evaluate the run's name for a dispatch, as GitHub would; it has to begin with the dispatch id."""
+    name, subject = _name(workflow), _subject(route)
+    hint = f"begin `run-name:` with {_RUN_NAMES[route.dispatch]}"
     try:
         title = workflow.title(_context(route, workflow, branch))
     except InvalidExpression:
-        return unknown(
-            CHECK, about, f"the run-name of {_name(workflow)} can't be evaluated here", f"see that it {hint}"
-        )
-    if title.startswith(_ID):
-        said = f"{_name(workflow)} on {branch} listens, and its runs begin with the dispatch id"
-        return ok(CHECK, about, said)
-    said = f"the run-name of {_name(workflow)} doesn't begin with the dispatch id, so that no run is known"
-    return failed(CHECK, about, said, hint)
+        return unknown(CHECK, subject, f"the run-name of {name} cannot be evaluated here", hint)
+    if not title.startswith(_ID):
+        message = f"the run-name of {name} does not begin with the dispatch id, so the bridge cannot find its runs"
+        return failed(CHECK, subject, message, hint)
+    return ok(CHECK, subject, f"{name} on {branch} listens, and its runs begin with the dispatch id")
 
 
 def _context(route: Route, workflow: Workflow, branch: str) -> dict[str, Any]:
@@ -104,7 +117,7 @@ def _context(route: Route, workflow: Workflow, branch: str) -> dict[str, Any]:
     event = {"action": route.event_type, "client_payload": _PAYLOAD}
     inputs: Mapping[str, str] = {}
     if route.dispatch is DispatchMethod.WORKFLOW:
-        inputs = {name: each.default for name, each in (workflow.inputs or {}).items()} | _INPUTS
+        inputs = {name: value.default for name, value in (workflow.inputs or {}).items()} | _INPUTS
         event = {"inputs": inputs}
     github = {
         "event": event,
@@ -125,9 +138,13 @@ def _context(route: Route, workflow: Workflow, branch: str) -> dict[str, Any]:
     return {"github": github, "inputs": workflow.typed(inputs), "vars": {}}
 
 
+def _write_one(branch: str) -> str:
+    return f"run `mlflow-bridge workflow init` in a checkout, commit the file, and push it to {branch}"
+
+
+def _subject(route: Route) -> str:
+    return f"{route.repository} ({route.name})"
+
+
 def _name(workflow: Workflow) -> str:
     return workflow.path.rpartition("/")[2]
-
-
-def _triggers(workflow: Workflow) -> str:
-    return json.dumps(workflow.document.get("on"), default=str)

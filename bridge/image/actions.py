@@ -1,6 +1,6 @@
-"""The commands by which a step talks to GitHub's runner: outputs, annotations, the summary.
+"""What a step sends to GitHub's runner: outputs, annotations and the summary.
 
-Source: GitHub's "Workflow commands for GitHub Actions". Outside a runner they print, or do nothing.
+Source: GitHub's "Workflow commands for GitHub Actions". Outside a runner, outputs and summary are printed.
 """
 
 import os
@@ -11,35 +11,40 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def error(title: str, message: str) -> None:
-    """Annotate the run with what stopped it."""
-    _annotate("error", title, message)
+def error(title: str, message: str, hint: str = "") -> None:
+    """Annotate the run with an error, and with how to fix it on a second line."""
+    _annotate("error", title, f"{message}\nFix: {hint}" if hint else message)
 
 
 def notice(title: str, message: str) -> None:
-    """Annotate the run with what is good to know."""
+    """Annotate the run with a remark that doesn't fail it."""
     _annotate("notice", title, message)
 
 
 def mask(value: str) -> None:
-    """Have the runner show stars for `value`, which is one line, in all that it logs from here on."""
+    """Replace `value`, one line of text, by stars in all further output of the job."""
     print(f"::add-mask::{_data(value)}", flush=True)
 
 
 def output(name: str, value: str) -> None:
-    """Set an output of this step; `value` may hold anything, for the delimiter can't be guessed."""
+    """Set an output of this step. `value` may be any text: it can't guess the delimiter that ends it."""
     delimiter = f"end-{secrets.token_hex(16)}"
     _append("GITHUB_OUTPUT", f"{name}<<{delimiter}\n{value}\n{delimiter}\n")
 
 
 def summary(markdown: str) -> None:
-    """Add to the summary on the run's page."""
+    """Append to the summary on the run's page."""
     _append("GITHUB_STEP_SUMMARY", markdown.rstrip() + "\n\n")
+
+
+def escape(text: str) -> str:
+    """Return `text` for the summary, where nothing in it becomes Markdown, HTML or a new line."""
+    return "".join(char if char.isalnum() or char == " " else f"&#{ord(char)};" for char in text)
 
 
 @contextmanager
 def untrusted_output() -> Iterator[None]:
-    """Keep the runner from obeying commands in what a model, its packages or its container print meanwhile."""
+    """Keep the runner from executing commands that a model, its packages or its container print in this block."""
     token = secrets.token_hex(16)
     print(f"::stop-commands::{token}", flush=True)
     try:
@@ -48,10 +53,10 @@ def untrusted_output() -> Iterator[None]:
         print(f"\n::{token}::", flush=True)
 
 
-def say(text: str) -> None:
-    """Print one line of ours to the step's log; what it quotes can't start a line of its own, nor a command.
+def log(text: str) -> None:
+    """Print one line of ours to the step's log. What it quotes can start neither a new line nor a command.
 
-    The runner obeys `::command::` at the start of a line, and its older form `##[command]` anywhere.
+    The runner executes `::command::` at the start of a line, and its older form `##[command]` anywhere.
     """
     print("  " + " ".join(text.splitlines()).replace("##[", "##\N{ZERO WIDTH SPACE}["), flush=True)
 

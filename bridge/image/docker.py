@@ -1,5 +1,6 @@
-"""The container engine and MLflow's builder, called as programs with just the environment they need."""
+"""Docker and MLflow's builder, run as programs with only the environment that they need."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,15 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from bridge.core import limits
 from bridge.image import sandbox
 from bridge.image.actions import untrusted_output
 from bridge.image.errors import BuildFailed, RegistryError, SmokeTestFailed, UnsupportedModel
 from bridge.image.registry.diagnosis import Diagnosis, diagnose
 
 RUN = "MLFLOW_BRIDGE_RUN"
-"""The variable by which `clean-up` recognises the programs that this job's steps have started."""
+"""The environment variable by which `clean-up` recognises the programs that this job's steps have started."""
 CONTAINER_LABEL, IMAGE_LABEL = "mlflow-bridge.run", "bridge.run"
-"""The labels by which it recognises containers and images: two, because a container has its image's labels too."""
+"""The labels by which it recognises containers and images: two, because a container inherits its image's labels."""
 _ENVIRONMENT = (
     RUN, "PATH", "HOME", "LANG", "TMPDIR", "XDG_RUNTIME_DIR",
     "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT",
@@ -26,39 +28,40 @@ _ENVIRONMENT = (
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
     "UV_CACHE_DIR", "UV_PYTHON_INSTALL_DIR", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_SYSTEM_CERTS", "UV_NATIVE_TLS",
 )  # fmt: skip
-"""What a build needs. A list of what to pass on, not of what to hold back: a secret nobody thought of stays here."""
-
+"""Variables that a build may need. An allowlist, so that a secret that nobody thought of isn't passed on."""
 
 PACKAGES_UNTIL = "2026-11-20T00:00:00Z"
 """Packages published later are not installed on the runner, so MLflow's dependencies don't change between builds.
 
 Each release of the bridge sets it to about a week before its own date, because a bad release of a package is usually
-withdrawn within days. From an index that doesn't give upload times (PEP 700), nothing is installed.
+withdrawn within days. From an index without upload times (PEP 700), nothing is installed.
 """
 _PACKAGES = ("--no-config", "--no-build", "--exclude-newer", PACKAGES_UNTIL)
 """Only wheels, because building from source runs the package's code; any uv.toml on the runner is ignored."""
 
 LOCAL = ("--env-manager", "local")
-_OUTPUT = 1 << 16
-"""Bytes that are read of what a program in a container prints."""
+_END_SECONDS = 2.0
+"""Seconds after which a container whose server just died is expected to have ended, too."""
 
 
 def check_mlflow(mlflow_version: str, python_version: str) -> None:
-    """Have uv resolve what `build_with_mlflow` would install; nothing is installed or run.
+    """Resolve with uv what `build_with_mlflow` would install, without installing or running anything.
 
     Raises `UnsupportedModel` if it can't be installed, `BuildFailed` if there is no uv.
     """
     command = ["uv", "pip", "compile", "--quiet", *_PACKAGES, "--python-version", _series(python_version), "-"]
-    asked = f"mlflow=={mlflow_version}"
+    requirement = f"mlflow=={mlflow_version}"
     try:
-        done = subprocess.run(command, input=asked, env=environment(), capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, input=requirement, env=environment(), capture_output=True, text=True, check=False
+        )
     except FileNotFoundError as error:
         raise _missing("uv") from error
     if done.returncode:
         raise UnsupportedModel(
-            f"{asked} can't be installed for Python {python_version} from wheels that were published before "
-            f"{PACKAGES_UNTIL[:10]} ({' '.join(done.stderr.split())[-300:]}): "
-            "install a newer release of the bridge, or set the input builder to layered"
+            f"{requirement} can't be installed for Python {python_version} from wheels that were published before "
+            f"{PACKAGES_UNTIL[:10]} ({_last(done.stderr)})",
+            "install a newer release of the bridge, or set the input builder to layered",
         )
 
 
@@ -71,36 +74,36 @@ def build_with_mlflow(
 ) -> None:
     """Build `image` from the model folder with `mlflow models build-docker` of just that MLflow release.
 
-    Its packages run on the runner: only wheels that were published before `PACKAGES_UNTIL`, in an environment of their
-    own. Raises `BuildFailed`. Its output goes to the log, where it can't command the runner.
+    Its packages run on the runner: only wheels that were published before `PACKAGES_UNTIL`, in an isolated environment.
+    Raises `BuildFailed`.
     """
     uvx = ["uvx", "--quiet", "--isolated", *_PACKAGES, "--python", _series(python_version)]
-    builder = [*uvx, "--from", f"mlflow=={mlflow_version}", "mlflow"]
-    _loud([*builder, "models", "build-docker", "-m", str(model), "-n", image, *options], image)
+    mlflow = [*uvx, "--from", f"mlflow=={mlflow_version}", "mlflow"]
+    _build([*mlflow, "models", "build-docker", "-m", str(model), "-n", image, *options], image)
 
 
 def add_labels(image: str, labels: Mapping[str, str], *, tag: str) -> None:
-    """Give `image` labels and the name `tag` in place of its own. Adds no layer. Raises `BuildFailed`."""
-    _loud(
+    """Add labels to `image`, without a new layer, and rename it to `tag`. Raises `BuildFailed`."""
+    _build(
         ["docker", "build", "--quiet", "--platform", "linux/amd64", *label_options(labels), "--tag", tag, "-"],
         image,
-        given=f"FROM {image}\n",
+        stdin=f"FROM {image}\n",
     )
     quiet(["docker", "image", "rm", "--no-prune", image])
 
 
 def label_options(labels: Mapping[str, str]) -> list[str]:
-    """Give docker's options for labels."""
+    """Return `docker`'s options for these labels."""
     return [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
 
 
 def run_label(name: str) -> dict[str, str]:
-    """Give this job's label of that name: `CONTAINER_LABEL` or `IMAGE_LABEL`."""
+    """Return this job's label with that name: `CONTAINER_LABEL` or `IMAGE_LABEL`."""
     return {name: os.environ.get(RUN, "")}
 
 
 def remove_all_of(run: str) -> None:
-    """Kill the programs of the job `run`, and remove its containers and images, whichever step left them (Linux)."""
+    """Kill all programs of the job `run`, and remove all of its containers and images (Linux only)."""
     mark = f"{RUN}={run}".encode()
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended, or belongs to another user
@@ -114,37 +117,37 @@ def remove_all_of(run: str) -> None:
 
 
 def tag(image: str, name: str) -> None:
-    """Give an image that name, whatever held it before. Raises `BuildFailed`."""
+    """Name an image, even if another image has that name now. Raises `BuildFailed`."""
     done = quiet(["docker", "image", "tag", image, name])
     if done.returncode:
-        raise BuildFailed(f"{image}: the engine has no such image any more: run the job again")
+        raise BuildFailed(f"{image} is no longer in Docker's image store", "re-run the job")
 
 
 def remove(image: str) -> None:
-    """Take a name, and the image where that was its last one, out of the engine, if it is there."""
+    """Remove a name, and the image if it has no other name. A missing image is no error."""
     quiet(["docker", "image", "rm", image])
 
 
 def image_id(image: str) -> str:
-    """Give the engine's id of a local image, `sha256:…`. Raises `BuildFailed` where there is none."""
+    """Return Docker's id of a local image, `sha256:…`. Raises `BuildFailed` if there is none."""
     return _inspect(image, "{{.Id}}")
 
 
 def image_size(image: str) -> int:
-    """Give the bytes of a local image, unpacked. Raises `BuildFailed` where there is none."""
+    """Return the bytes of a local image, unpacked. Raises `BuildFailed` if there is none."""
     return int(_inspect(image, "{{.Size}}"))
 
 
 def _inspect(image: str, form: str) -> str:
     done = quiet(["docker", "image", "inspect", "--format", form, image])
     if done.returncode:
-        raise BuildFailed(f"{image}: the engine has no such image: the build step must come before")
+        raise BuildFailed(f"{image} is not in Docker's image store", "run the build step first")
     return done.stdout.strip()
 
 
 def push(tag: str) -> str:
-    """Push `tag` and give the manifest's digest. Raises `RegistryError`."""
-    said: list[str] = []
+    """Push `tag` and return the manifest's digest. Raises `RegistryError`."""
+    lines: list[str] = []
     with untrusted_output():
         command = ["docker", "push", tag]
         with subprocess.Popen(
@@ -152,36 +155,65 @@ def push(tag: str) -> str:
         ) as process:
             for line in process.stdout or ():
                 print(line, end="", flush=True)
-                said.append(line.strip())
+                lines.append(line.strip())
     if process.returncode:
-        last = " ".join(said)[-300:]
+        output = _last(" ".join(lines))
         unknown = Diagnosis("the push failed", "check that the sign-in may write there, then re-run the job")
-        found = diagnose(last, tag.split("/")[0]) or unknown
-        raise RegistryError(f"{tag}: {found.message} ({last})", found.hint)
-    return _digest(tag, said)
-
-
-def _digest(tag: str, said: Sequence[str]) -> str:
-    """Read `<tag>: digest: sha256:… size: …`, the last line of docker push."""
-    for line in reversed(said):
+        diagnosis = diagnose(output, tag.split("/")[0]) or unknown
+        raise RegistryError(f"{tag}: {diagnosis.message} ({output})", diagnosis.hint)
+    for line in reversed(lines):  # `<tag>: digest: sha256:… size: …` is the last line of docker push
         if "digest: sha256:" in line:
             return line.split("digest: ")[1].split()[0]
-    raise RegistryError(f"{tag}: docker push named no digest: update Docker on the runner")
+    raise RegistryError(f"{tag}: docker push printed no digest", "update Docker on the runner")
+
+
+@dataclass(frozen=True)
+class ContainerState:
+    """Whether a container is running, and otherwise how it ended (`docker inspect`, `.State`)."""
+
+    running: bool
+    exit_code: int = 0
+    out_of_memory: bool = False
+    """The kernel killed a process of the container at its memory limit; the container itself may still be running."""
+    memory_limit: int = 0
+    """Bytes."""
+
+    def describe(self) -> str:
+        """Return this state in words, such as `the container was killed by SIGKILL (exit code 137)`."""
+        if self.out_of_memory:
+            limit = f" of {self.memory_limit / 1e9:.1f} GB" if self.memory_limit else ""
+            end = "" if self.running else f" (exit code {self.exit_code})"
+            return f"the container ran out of memory at its limit{limit}{end}"
+        if self.running:
+            return "the container is still running"
+        try:
+            # Docker's init reports a program that was killed by a signal as 128 plus the signal's number.
+            name = signal.Signals(self.exit_code - 128).name
+        except ValueError:
+            return f"the container ended with exit code {self.exit_code}"
+        # If the machine itself has no memory left, the kernel kills the model first (`--oom-score-adj` in `sandbox`).
+        reason = ", probably because the machine ran out of memory" if name == "SIGKILL" else ""
+        return f"the container was killed by {name} (exit code {self.exit_code}){reason}"
+
+    @property
+    def needs_memory(self) -> bool:
+        """Whether more memory may be the fix."""
+        return self.out_of_memory or self.exit_code == 128 + signal.SIGKILL
 
 
 @dataclass(frozen=True)
 class Container:
-    """A running container that is given no secret and no mount."""
+    """A container without secrets and mounts."""
 
     id: str
 
     @classmethod
     def start(cls, image: str, *, network: bool, root: bool = False) -> "Container":
-        """Start the image's own command with one worker, within the limits of `sandbox`. Raises `SmokeTestFailed`."""
+        """Start the image's command with one worker, within the limits of `sandbox`. Raises `SmokeTestFailed`."""
         machine = quiet(["docker", "info", "--format", "{{.MemTotal}} {{.NCPU}}"])
         if machine.returncode:
             raise SmokeTestFailed(
-                f"the Docker engine doesn't respond ({machine.stderr.strip()[-300:]}): start Docker on the runner"
+                f"the Docker engine doesn't respond ({_last(machine.stderr)})", "start Docker on the runner"
             )
         memory, cpus = map(int, machine.stdout.split())
         command = ["docker", "run", "--detach", *label_options(run_label(CONTAINER_LABEL))]
@@ -190,27 +222,44 @@ class Container:
         done = quiet([*command, "--env", "MLFLOW_MODELS_WORKERS=1", image])
         container = cls(done.stdout.strip())
         if done.returncode:
-            if container.id:  # it was made, and would keep its image from being removed
+            if container.id:  # a container that was created and not started would keep its image from being removed
                 container.remove()
-            raise SmokeTestFailed(f"{image}: the container did not start ({done.stderr.strip()[-300:]}): see the log")
+            raise SmokeTestFailed(f"{image}: the container did not start ({_last(done.stderr)})", "re-run the job")
         return container
 
-    def python(self, script: str, *arguments: str, given: bytes = b"", timeout: float) -> tuple[int, str]:
-        """Run a script by the container's own Python, with `given` at its standard input.
+    def python(self, script: str, *arguments: str, stdin: bytes = b"", timeout: float) -> tuple[int, str]:
+        """Run a script with the container's own Python.
 
-        Gives the exit status and what it printed, at most 64 KiB; 124 where it took longer than `timeout` seconds.
+        Return its exit status and output, at most 64 KiB; status 124 if it took longer than `timeout` seconds.
         """
         command = ["docker", "exec", "--interactive", self.id, "python", "-c", script, *arguments]
         with TemporaryFile() as file:
-            file.write(given)
+            file.write(stdin)
             file.seek(0)
             with subprocess.Popen(
                 command, env=environment(), stdin=file, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
             ) as process:
                 return _bounded(process, timeout)
 
+    def state(self) -> ContainerState | None:
+        """Return the container's state; None if Docker doesn't report one.
+
+        The server's end may be noticed a moment before its container's: wait up to two seconds for that.
+        """
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run(
+                ["docker", "wait", self.id], env=environment(), capture_output=True, timeout=_END_SECONDS, check=False
+            )
+        form = '{"state": {{json .State}}, "memory": {{.HostConfig.Memory}}}'
+        done = quiet(["docker", "container", "inspect", "--format", form, self.id])
+        if done.returncode:
+            return None
+        report = json.loads(done.stdout)
+        state = report["state"]
+        return ContainerState(state["Running"], state["ExitCode"], state["OOMKilled"], report["memory"])
+
     def show_log(self) -> None:
-        """Print the container's last 200 lines."""
+        """Print the last 200 lines of the container's output."""
         with untrusted_output():
             subprocess.run(
                 ["docker", "logs", "--tail", "200", self.id], env=environment(), stderr=subprocess.STDOUT, check=False
@@ -222,7 +271,7 @@ class Container:
 
 
 def _bounded(process: subprocess.Popen[bytes], timeout: float) -> tuple[int, str]:
-    """Read no more than 64 KiB of what somebody else's process prints, and for no longer than `timeout` seconds."""
+    """Read at most 64 KiB from a process that isn't trusted, for at most `timeout` seconds."""
     late = threading.Event()
 
     def stop() -> None:
@@ -232,39 +281,43 @@ def _bounded(process: subprocess.Popen[bytes], timeout: float) -> tuple[int, str
     timer = threading.Timer(timeout, stop)
     timer.start()
     try:
-        said = process.stdout.read(_OUTPUT) if process.stdout else b""
-        if len(said) == _OUTPUT:
+        output = process.stdout.read(limits.MAX_CONTAINER_OUTPUT) if process.stdout else b""
+        if len(output) == limits.MAX_CONTAINER_OUTPUT:
             process.kill()
         status = process.wait()
     finally:
         timer.cancel()
-    return (124, f"no answer within {timeout:.0f} s") if late.is_set() else (status, said.decode(errors="replace"))
+    return (124, f"no answer within {timeout:.0f} s") if late.is_set() else (status, output.decode(errors="replace"))
 
 
 def environment() -> dict[str, str]:
-    """Give the environment for every program we run that comes near a model's code."""
+    """Return the environment of every program that handles a model's code."""
     return {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ} | {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
     }
 
 
-def _loud(command: Sequence[str], image: str, given: str = "") -> None:
+def _build(command: Sequence[str], image: str, stdin: str = "") -> None:
     try:
         with untrusted_output():
             done = subprocess.run(
-                command, input=given, env=environment(), stderr=subprocess.STDOUT, text=True, check=False
+                command, input=stdin, env=environment(), stderr=subprocess.STDOUT, text=True, check=False
             )
     except FileNotFoundError as error:
         raise _missing(command[0]) from error
     if done.returncode:
-        raise BuildFailed(f"{image}: {command[0]} ended with status {done.returncode}: the build's log above says why")
+        raise BuildFailed(f"{image}: {command[0]} ended with status {done.returncode}", "see the build's log above")
 
 
 def _missing(program: str) -> BuildFailed:
-    return BuildFailed(f"{program} is not on this runner, so nothing can be built: install it there")
+    return BuildFailed(f"{program} is not installed on this runner", f"install {program} there")
+
+
+def _last(output: str) -> str:
+    return " ".join(output.split())[-300:]
 
 
 def quiet(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run a program that prints nothing of a model's, and give what it said, however it ended."""
+    """Run a program that shows no output of a model, and return its result whatever its exit status."""
     return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)

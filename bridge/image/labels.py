@@ -1,4 +1,4 @@
-"""Who an image says it is: the labels that we give it, and what an image that is there already means for a build."""
+"""The labels of an image, and how an existing image relates to a model version."""
 
 from collections.abc import Mapping
 from enum import Enum
@@ -6,7 +6,7 @@ from enum import Enum
 from bridge.image.builders.layered import plan as layered
 
 RECIPE = "mlflow-build-docker/1"
-"""How images are made by MLflow's own builder; raised when the same model would give another image."""
+"""How MLflow's own builder makes images; the number is raised when the same model would become another image."""
 LAYERED_RECIPE = layered.RECIPE
 RECIPES = (RECIPE, LAYERED_RECIPE)
 
@@ -18,22 +18,22 @@ MLFLOW = "mlflow.version"
 RECIPE_LABEL = "bridge.recipe"
 
 
-class Verdict(Enum):
-    """What the image at a version's tag is to that version."""
+class Match(Enum):
+    """How the image at a version's tag relates to that version."""
 
     ABSENT = "absent"
     SAME = "same"
-    OTHER_RECIPE = "same source, made another way"
-    OTHER_SOURCE = "of another source"
-    FOREIGN = "not ours, or of another model"
+    OTHER_RECIPE = "same source, other recipe"
+    OTHER_SOURCE = "other source"
+    FOREIGN = "not ours, or another model's"
 
 
-def judge(labels: Mapping[str, str] | None, *, model: str, version: str, source: str) -> Verdict:
-    """Tell what an image with these labels is to the version; None stands for no image."""
+def classify(labels: Mapping[str, str] | None, *, model: str, version: str, source: str) -> Match:
+    """Compare an image's labels with the version; None stands for no image."""
     if labels is None:
-        return Verdict.ABSENT
+        return Match.ABSENT
     if (labels.get(MODEL), labels.get(VERSION)) != (model, version) or SOURCE not in labels:
-        return Verdict.FOREIGN
+        return Match.FOREIGN
     if labels[SOURCE] != source:
-        return Verdict.OTHER_SOURCE
-    return Verdict.SAME if labels.get(RECIPE_LABEL) in RECIPES else Verdict.OTHER_RECIPE
+        return Match.OTHER_SOURCE
+    return Match.SAME if labels.get(RECIPE_LABEL) in RECIPES else Match.OTHER_RECIPE

@@ -1,4 +1,4 @@
-"""The tags on a model version by which MLflow says where its image stands."""
+"""The tags on a model version in MLflow: its image, the state of its build, and the run."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ def write_status(
 ) -> None:
     """Write `building` or `failed`; a version whose image was pushed to one of the repositories stays `pushed`.
 
-    A version that was copied from another model has that model's tags, which don't describe its own image. Anyone may
+    A version that was copied from another model has that model's tags, which don't describe its own image. Anyone can
     set these tags, so nothing else depends on them.
     """
     uri = version.tags.get(URI, "").partition("@")[0]
@@ -22,7 +22,7 @@ def write_status(
 
 
 def write_image(mlflow: MlflowApi, version: ModelVersion, uri: str, run_url: str) -> None:
-    """Say where the image is, by digest, and that it was pushed; nothing where MLflow knows already."""
+    """Write the image's name with its digest, and `pushed`, unless both are there already."""
     if (version.tags.get(URI), version.tags.get(STATUS)) != (uri, PUSHED):
         _write(mlflow, version, {URI: uri, STATUS: PUSHED, RUN_URL: run_url})
 
@@ -32,5 +32,5 @@ def _write(mlflow: MlflowApi, version: ModelVersion, tags: dict[str, str]) -> No
         try:
             mlflow.set_version_tag(version.name, version.version, key, value)
         except MlflowError:
-            # Where two runs write the same new tag at once, MLflow's database refuses one; by now it is an old tag.
+            # If two runs create the same tag at once, MLflow's database refuses one of them. Now the tag exists.
             mlflow.set_version_tag(version.name, version.version, key, value)

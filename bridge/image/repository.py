@@ -1,11 +1,11 @@
-"""Decides which repository a model's images are in, and which image of a version is kept."""
+"""Decides which repository a model's images are in, and whether a version's existing image is kept."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from bridge.image import actions
 from bridge.image.errors import ImageConflict
-from bridge.image.labels import MODEL, SOURCE, Verdict, judge
+from bridge.image.labels import MODEL, SOURCE, Match, classify
 from bridge.image.registry.client import RegistryImage, Repository
 from bridge.image.settings import ImageSettings
 
@@ -14,7 +14,7 @@ _THREADS = 4
 
 
 def repository_of(settings: ImageSettings, model: str) -> Repository:
-    """Give the repository that the images of `model` are in, as `resolve` decided; without its decision, decide here.
+    """Return the repository of the model's images, as `resolve` decided; without its decision, decide here.
 
     A repository with the name that earlier releases gave is kept if all of its versions are images of this model. Two
     models can share such a name; if they do, neither keeps it. If the registry refuses to list it, it counts as
@@ -22,47 +22,48 @@ def repository_of(settings: ImageSettings, model: str) -> Repository:
     if the registry can't be asked.
     """
     name, *former = settings.repositories(model)
-    for each in former:
-        repository = Repository(each, settings.docker_config)
+    for former_name in former:
+        repository = Repository(former_name, settings.docker_config)
         if holds_only(repository, model):
             return repository
     return Repository(name, settings.docker_config)
 
 
 def holds_only(repository: Repository, model: str) -> bool:
-    """Tell whether there are versions, and the labels of all of them name `model`. Raises `RegistryError`."""
+    """Whether there are versions, and the labels of all of them name `model`. Raises `RegistryError`."""
     with ThreadPoolExecutor(_THREADS) as pool:
         images = list(pool.map(repository.inspect, version_tags(repository.tags())))
     return {image.labels.get(MODEL) for image in images if image} == {model}
 
 
 def version_tags(tags: Iterable[str]) -> list[str]:
-    """Give the tags that are versions; each is a number of at most 18 digits."""
+    """Return the tags that are versions: numbers of at most 18 digits."""
     return [tag for tag in tags if tag.isascii() and tag.isdecimal() and len(tag) < 19]
 
 
 def image_to_keep(
     repository: Repository, *, model: str, version: str, source: str, force: bool = False
 ) -> RegistryImage | None:
-    """Give the image that the version's tag keeps, or None if one is to be built and pushed.
+    """Return the existing image of a version; None if an image must be built and pushed.
 
-    Raises `ImageConflict` if the tag holds an image that must not be overwritten, and `RegistryError`.
+    Raises `ImageConflict` if the tag has an image that must not be overwritten, and `RegistryError`.
     """
-    found = repository.inspect(version)
-    verdict = judge(found.labels if found else None, model=model, version=version, source=source)
-    image = f"{repository.name}:{version}"
-    if verdict is Verdict.FOREIGN:
+    image = repository.inspect(version)
+    match = classify(image.labels if image else None, model=model, version=version, source=source)
+    name = f"{repository.name}:{version}"
+    if match is Match.FOREIGN:
         raise ImageConflict(
-            f"{image} is there and carries no labels of ours for this model, so it is never overwritten: "
-            "delete it, or set another DOCKER_NAMESPACE"
+            f"{name} exists without this model's labels, so it is never overwritten",
+            "delete it, or set another DOCKER_NAMESPACE",
         )
-    if verdict is Verdict.OTHER_SOURCE and found and not force:
+    if match is Match.OTHER_SOURCE and image and not force:
         raise ImageConflict(
-            f"{image} was made from {found.labels[SOURCE]}, and MLflow now says {source} "
-            "(the model was deleted and made again?): start the workflow by hand with force to overwrite it"
+            f"{name} was built from {image.labels[SOURCE]}, but the version's source in MLflow is {source}: the model "
+            "may have been deleted and created again",
+            "to overwrite the image, run the workflow manually with force",
         )
-    if verdict is Verdict.OTHER_RECIPE and not force:
+    if match is Match.OTHER_RECIPE and not force:
         actions.notice(
-            "Image made another way", f"{image} was built by an older recipe; to rebuild it, start by hand with force"
+            "Image of an older recipe", f"{name} is kept; to rebuild it, run the workflow manually with force"
         )
-    return None if force else found
+    return None if force else image

@@ -7,30 +7,30 @@ MEMORY_RESERVE = 1 << 30
 CPU_RESERVE = 0.5
 """CPUs reserved for them, so that a busy model can't make the runner miss its own deadlines."""
 PROCESSES = 1024
-"""Processes and threads: enough for servers with a thread pool for each core, but not for a fork bomb."""
+"""Processes and threads. Enough for a server with a thread pool per core, too few for a fork bomb."""
 OPEN_FILES = 16384
-"""Far more than a server with one worker needs. It must not exceed the engine's own limit, often a million."""
+"""Far more than a server with one worker needs. Must not exceed Docker's own limit, often a million."""
 LOG_BYTES, LOG_FILES = 1 << 20, 2
-"""How much of the container's output the engine keeps on the runner's disk; a step shows its last 200 lines."""
+"""How much of the container's output Docker keeps on the runner's disk; the step shows the last 200 lines."""
 SHARED_MEMORY = 64 << 20
-"""Bytes of /dev/shm, the engine's own default; they count as memory."""
+"""Bytes of /dev/shm, as is Docker's default; they count as memory."""
 SERVER_FILES = 16 << 20
 """Bytes in each of the folders that nginx writes to; they count as memory."""
 _NGINX = ("/var/lib/nginx", "/var/log/nginx")
 _NGINX_AS_ROOT = ("CHOWN", "SETGID", "SETUID")
-"""nginx, if started as root, gives its worker and the worker's folders to another user, or exits."""
+"""What nginx needs when it is started as root: it changes the user of its worker and folders, or exits."""
 
 
 def options(memory: int, cpus: int, *, root: bool) -> list[str]:
-    """Give the options for a machine of `memory` bytes and that many CPUs.
+    """Return the options for a machine with `memory` bytes and that many CPUs.
 
-    No capability, no new privilege, and no writable files but in memory, which is limited. `root`: MLflow's images with
-    pyenv or conda have their Python below /root, where no other user may read.
+    No capabilities, no new privileges, and no writable files except in memory, which is limited. `root` is for MLflow's
+    images with pyenv or conda: their Python is below /root, which no other user may read.
     """
     limit = max(memory - MEMORY_RESERVE, memory // 2)
     temporary = limit // 2  # the other half is for the model itself
     user = 0 if root else USER
-    capabilities = [f"--cap-add={each}" for each in _NGINX_AS_ROOT] if root else []
+    capabilities = [f"--cap-add={capability}" for capability in _NGINX_AS_ROOT] if root else []
     home = [] if root else ["--env", "HOME=/tmp"]  # a writable home
     return [
         *("--user", f"{user}:{user}", *home),
@@ -43,6 +43,6 @@ def options(memory: int, cpus: int, *, root: bool) -> list[str]:
         *("--log-driver", "json-file", "--log-opt", f"max-size={LOG_BYTES}", "--log-opt", f"max-file={LOG_FILES}"),
         *("--init", "--ipc", "private", "--shm-size", str(SHARED_MEMORY), "--read-only"),
         *("--tmpfs", f"/tmp:exec,mode=1777,size={temporary}"),  # noqa: S108  exec: some unpack libraries there
-        # By owner, for runc gives a tmpfs the mode of the folder below it.
-        *(word for each in _NGINX for word in ("--tmpfs", f"{each}:uid={user},gid={user},size={SERVER_FILES}")),
+        # With an owner, because runc copies the mode of the folder below it to a tmpfs.
+        *(word for folder in _NGINX for word in ("--tmpfs", f"{folder}:uid={user},gid={user},size={SERVER_FILES}")),
     ]

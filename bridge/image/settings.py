@@ -1,4 +1,4 @@
-"""What the workflow tells a step, read from the environment."""
+"""The settings of a step, which the workflow passes as environment variables."""
 
 from pathlib import Path
 
@@ -17,48 +17,48 @@ class ImageSettings(BaseSettings):
     model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, extra="ignore")
 
     payload: str = ""
-    """The bridge's client_payload as JSON; empty where the run was started by hand."""
+    """The bridge's client_payload as JSON; empty if a person started the run."""
     model: str = ""
     version: str = ""
     alias: str = ""
     force: bool = False
     push: bool = True
-    """False for a dry run: nothing is written to MLflow nor to the registry."""
+    """False for a dry run: nothing is written to MLflow or the registry."""
     latest: bool = False
     attested: bool = False
     bridge_repository: str = ""
-    """Where the called workflow lives, whose name attestations carry."""
+    """The repository of the called workflow, which attestations name as the signer."""
     size_limit: str = ""
     builder: str = ""
     base_image: str = ""
     platforms: str = ""
     build_from_source: bool = False
     has_package_index: bool = False
-    """Whether PIP_INDEX_URL or PIP_EXTRA_INDEX_URL is set; the build alone is told their values."""
+    """Whether PIP_INDEX_URL or PIP_EXTRA_INDEX_URL is set. Only the build step has their values."""
     has_ca_certificates: bool = False
     layered: bool | None = None
-    """What `resolve` found: whether the image is built in layers; None before that."""
+    """Whether the layered builder makes the image, as `resolve` decided; None before that."""
     previous: str = ""
-    """What `resolve` found: the digest of an earlier version's image that was built in layers."""
+    """Digest of an earlier version's layered image whose layers may be reused; empty if there is none."""
     pip_index_url: SecretStr | None = None
     pip_extra_index_url: SecretStr | None = None
     ca_certificates: SecretStr | None = None
     env_manager: str = ""
     install_java: bool = False
     former_name: bool | None = None
-    """Whether the images are in the repository that earlier releases named; None before `resolve` has found out."""
+    """Whether the images are in the repository that earlier releases named; None before `resolve` has decided."""
     digest: str = ""
     """Digest of the version's image that this run pushed or `resolve` found; empty if there is none."""
     smoke_test: str = ""
     smoke_test_network: bool = False
     seconds_of_steps: str = "{}"
-    """JSON object: seconds by step of the build job."""
+    """JSON object: seconds of each step of the build job."""
 
     docker_registry: str = GHCR
     docker_namespace: str = ""
     docker_username: str = ""
     docker_config: Path | None = None
-    """Docker's own variable: the folder of config.json; None is ~/.docker."""
+    """Folder of Docker's config.json; None is ~/.docker."""
 
     mlflow_tracking_uri: str = ""
     mlflow_tracking_username: str | None = None
@@ -69,7 +69,7 @@ class ImageSettings(BaseSettings):
     github_repository: str = ""
     github_server_url: str = "https://github.com"
     github_run_id: str = ""
-    runner_temp: Path = Path("/tmp")  # noqa: S108  only where a person runs a step by hand
+    runner_temp: Path = Path("/tmp")  # noqa: S108  only outside of a runner
 
     @property
     def run_url(self) -> str:
@@ -77,7 +77,7 @@ class ImageSettings(BaseSettings):
         return f"{self.github_server_url}/{self.github_repository}/actions/runs/{self.github_run_id}"
 
     def attestation(self) -> str:
-        """Give the options for `gh attestation verify`; empty where the image isn't attested."""
+        """Return the options for `gh attestation verify`; empty if the image isn't attested."""
         if not self.attested:
             return ""
         signer = self.bridge_repository
@@ -85,21 +85,18 @@ class ImageSettings(BaseSettings):
         return f"--repo {self.github_repository}{other}"
 
     def repositories(self, model: str) -> list[str]:
-        """Give the image's name without a tag; before `resolve` has decided, both the new and any former one.
+        """Return the image's name without a tag; before `resolve` has decided, the new and any former name.
 
         Raises `InvalidImageName`.
         """
         slugs = {False: slug(model), True: former_slug(model)}
-        wanted = slugs.values() if self.former_name is None else [slugs[self.former_name]]
-        return [repository(self.docker_registry, self._namespace(), each) for each in wanted if each]
+        candidates = slugs.values() if self.former_name is None else [slugs[self.former_name]]
+        return [repository(self.docker_registry, self._namespace(), candidate) for candidate in candidates if candidate]
 
     def mlflow(self) -> MlflowApi:
-        """Give a client of MLflow's API. Raises `MissingSetting` where its address isn't set."""
+        """Return a client of MLflow's API. Raises `MissingSetting` if its address isn't set."""
         if not self.mlflow_tracking_uri:
-            raise MissingSetting(
-                "MLFLOW_TRACKING_URI is not set, so there is no MLflow to ask: "
-                "set it as a variable or a secret of the repository"
-            )
+            raise MissingSetting("MLFLOW_TRACKING_URI is not set", "set it as a variable or secret of the repository")
         return MlflowApi(
             self.mlflow_tracking_uri,
             username=self.mlflow_tracking_username,

@@ -1,4 +1,4 @@
-"""What the steps of one job hand each other on the runner's disk."""
+"""The files by which the steps of a job pass on their results."""
 
 import json
 import secrets
@@ -14,7 +14,7 @@ from bridge.image.metadata import ModelMetadata
 
 @dataclass(frozen=True)
 class Plan:
-    """The image that this job makes."""
+    """The image that this job builds."""
 
     model: str
     version: str
@@ -27,13 +27,13 @@ class Plan:
 
     @property
     def tag(self) -> str:
-        """The image's whole name."""
+        """The image's full name, `<repository>:<version>`."""
         return f"{self.repository}:{self.version}"
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """A folder that lives as long as the job."""
+    """The job's folder on the runner, which `clean-up` removes."""
 
     folder: Path
 
@@ -44,17 +44,17 @@ class Workspace:
 
     @property
     def image(self) -> Path:
-        """The folder with an image that was built in layers."""
+        """The folder with a layered image."""
         return self.folder / "image"
 
     @property
     def temporary(self) -> Path:
-        """The folder for temporary files of the steps and of the programs that they start."""
+        """The folder for temporary files of the steps and their programs."""
         return self.folder / "tmp"
 
     @property
     def run(self) -> str:
-        """The name of this job, the same in each of its steps and unique on the machine."""
+        """A name for this job, unique on the machine and the same in all of its steps."""
         try:
             return str(self._read("run.json")["name"])
         except MissingSetting:
@@ -63,61 +63,61 @@ class Workspace:
             return name
 
     def write_plan(self, plan: Plan) -> None:
-        """Keep the plan for the next steps."""
+        """Store the plan for the next steps."""
         self._write("plan.json", asdict(plan))
 
     def plan(self) -> Plan:
-        """Give the plan of the download step. Raises `MissingSetting` where that step did not run."""
-        said = self._read("plan.json")
-        said["builder"]["asked"] = tuple(said["builder"]["asked"])
-        said |= {"metadata": ModelMetadata(**said["metadata"]), "builder": Builder(**said["builder"])}
-        return Plan(**said)
+        """Return the plan of the download step. Raises `MissingSetting` if that step did not run."""
+        fields = self._read("plan.json")
+        fields["builder"]["asked"] = tuple(fields["builder"]["asked"])
+        fields |= {"metadata": ModelMetadata(**fields["metadata"]), "builder": Builder(**fields["builder"])}
+        return Plan(**fields)
 
     def write_previous(self, previous: Previous) -> None:
-        """Keep what the image of an earlier version is made of."""
+        """Store the description of the earlier version's image whose layers are reused."""
         self._write("previous.json", asdict(previous))
 
     def previous(self) -> Previous | None:
-        """Give that; None where there is no image to build upon."""
+        """Return that description; None if no layers are reused."""
         if not (self.folder / "previous.json").exists():
             return None
-        said = self._read("previous.json")
-        return Previous(**{**said, "diff_ids": tuple(said["diff_ids"]), "layers": tuple(said["layers"])})
+        fields = self._read("previous.json")
+        return Previous(**{**fields, "diff_ids": tuple(fields["diff_ids"]), "layers": tuple(fields["layers"])})
 
     def write_pulled(self, image: str) -> None:
         """Store the name of an image that is about to be pulled as the base of the build."""
         self._write("pulled.json", {"image": image})
 
     def pulled(self) -> str:
-        """Give that name; empty if there is none."""
+        """Return that name; empty if there is none."""
         return str(self._read("pulled.json")["image"]) if (self.folder / "pulled.json").exists() else ""
 
     def write_image_id(self, image_id: str) -> None:
-        """Keep the engine's id of the image that was built."""
+        """Store Docker's id of the image that was built."""
         self._write("image.json", {"id": image_id})
 
     def image_id(self) -> str:
-        """Give that id. Raises `MissingSetting` where the build step did not run."""
+        """Return that id. Raises `MissingSetting` if the build step did not run."""
         return str(self._read("image.json")["id"])
 
     def write_digest(self, digest: str) -> None:
-        """Keep the digest of what stands in the registry."""
+        """Store the digest of the image in the registry."""
         self._write("digest.json", {"digest": digest})
 
     def digest(self) -> str:
-        """Give that digest. Raises `MissingSetting` where the push step did not run."""
+        """Return that digest. Raises `MissingSetting` if the push step did not run."""
         return str(self._read("digest.json")["digest"])
 
     def has_digest(self) -> bool:
-        """Tell whether the push step came to its end."""
+        """Whether the push step has finished."""
         return (self.folder / "digest.json").exists()
 
     def add_seconds(self, step: str, seconds: float) -> None:
-        """Note how long a step took."""
+        """Record how long a step took."""
         self._write("seconds.json", self.seconds() | {step: round(seconds, 1)})
 
     def seconds(self) -> dict[str, float]:
-        """Give the seconds of the steps so far, in their order."""
+        """Return the seconds of the steps so far, in their order."""
         file = self.folder / "seconds.json"
         return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
 
@@ -129,4 +129,6 @@ class Workspace:
         try:
             return dict(json.loads((self.folder / name).read_text(encoding="utf-8")))
         except FileNotFoundError as error:
-            raise MissingSetting(f"{name} is missing: the steps before this one must run first") from error
+            raise MissingSetting(
+                f"{name} is missing in {self.folder}", "run the steps before this one first"
+            ) from error

@@ -81,6 +81,7 @@ class Database:
         with self.writing() as connection:
             if connection.dialect.name == "postgresql":
                 connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_MIGRATION_WAIT}")
+                connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")  # imports take seconds
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
             if _revision(connection) != HEAD:
                 _upgrade(connection)

@@ -1,151 +1,144 @@
-"""MLflow's webhooks, judged: does one lead to the bridge, with all events, and does its test delivery arrive. Pure.
+"""Checks of MLflow's webhooks: does one lead to the bridge, with all events, and does its test delivery arrive. Pure.
 
 Source: MLflow 3.17's `mlflow.webhooks.delivery` and `mlflow.utils.validation`, for what it refuses and in which words.
 """
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from bridge.core.addresses import is_loopback
 from bridge.core.events import EventKind
 from bridge.core.findings import Finding, failed, ok, warning
 from bridge.core.routing import Route
-from bridge.mlflow.client import Webhook, WebhookTest
 from bridge.mlflow.signature import MAX_AHEAD
+
+if TYPE_CHECKING:
+    from bridge.mlflow.client import Webhook, WebhookTest
 
 CHECK: Final = "webhook"
 DELIVERY: Final = "delivery"
+
 NAME: Final = "mlflow-bridge"
-"""What `webhook create` calls it."""
+"""The default name of a webhook that `webhook create` creates."""
+
 TRIAL: Final = "mlflow-bridge-rotation"
-"""What `webhook rotate` calls the disabled one that it tries a secret by, and removes again."""
+"""The name of the disabled webhook with which `webhook rotate` tests a secret; it deletes that webhook again."""
 
 PATH: Final = "/webhook"
 
-_ROTATE: Final = "run `mlflow-bridge webhook rotate`, with the running bridge's settings"
-_ADDRESS: Final = (
-    "must not resolve to a non-public",
-    "is not a public IP address",
-    "invalid IP address",
-)
+_MAX_WORDS: Final = 300
+"""Characters shown of what MLflow or the receiver answered."""
 
 
-def needed(routes: Iterable[Route]) -> tuple[str, ...]:
-    """Give the events that any route wants, sorted."""
+def required_events(routes: Iterable[Route]) -> tuple[str, ...]:
+    """Return the events that any route dispatches, sorted."""
     return tuple(sorted({kind.value for route in routes for kind in route.kinds}))
 
 
-def ours(webhooks: Iterable[Webhook], url: str | None = None) -> list[Webhook]:
-    """Give the webhooks that lead to a bridge: those of the address, else those that look like it. No trial is one."""
-    webhooks = [each for each in webhooks if each.name != TRIAL]
+def to_bridge(webhooks: Iterable["Webhook"], url: str | None = None) -> list["Webhook"]:
+    """Return the webhooks to the bridge at `url`; without one, those that by name or address lead to any bridge."""
+    webhooks = [webhook for webhook in webhooks if webhook.name != TRIAL]
     if url is not None:
-        wanted = {url.rstrip("/"), url.rstrip("/") + PATH}
-        return [each for each in webhooks if each.url.rstrip("/") in wanted]
-    return [each for each in webhooks if each.name == NAME or urlsplit(each.url).path.rstrip("/").endswith(PATH)]
+        accepted = {url.rstrip("/"), url.rstrip("/") + PATH}
+        return [webhook for webhook in webhooks if webhook.url.rstrip("/") in accepted]
+    return [hook for hook in webhooks if hook.name == NAME or urlsplit(hook.url).path.rstrip("/").endswith(PATH)]
 
 
-def to_test(webhook: Webhook) -> str | None:
-    """Give the event of which MLflow is to send a test: one that the bridge takes, if there is one."""
-    return next((event for event in webhook.events if event in list(EventKind)), next(iter(webhook.events), None))
+def event_to_test(webhook: "Webhook") -> str | None:
+    """Return the event for MLflow's test delivery: one that the bridge supports, if the webhook has one."""
+    supported = [event for event in webhook.events if event in list(EventKind)]
+    return next(iter([*supported, *webhook.events]), None)
 
 
-def judge(webhook: Webhook, events: Sequence[str]) -> list[Finding]:
-    """Judge what MLflow has written down of a webhook."""
-    about = named(webhook)
+def check(webhook: "Webhook", events: Sequence[str]) -> list[Finding]:
+    """Check the webhook as MLflow has it; `events` are the ones that it needs."""
+    subject = label(webhook)
     findings = []
+    hint = f"run `mlflow-bridge webhook create {redact(webhook.url)}`, which updates the existing webhook"
     if not webhook.active:
-        findings.append(failed(CHECK, about, "it is disabled, so that MLflow delivers nothing", _again(webhook)))
+        findings.append(failed(CHECK, subject, "it is disabled, so MLflow delivers nothing", hint))
     if missing := [event for event in events if event not in webhook.events]:
-        findings.append(failed(CHECK, about, f"it lacks the events {', '.join(missing)}", _again(webhook)))
+        findings.append(failed(CHECK, subject, f"events are missing: {', '.join(missing)}", hint))
     if urlsplit(webhook.url).scheme == "http" and not is_loopback(webhook.url):
-        said = "MLflow delivers over http: whoever listens on the way reads the models' names"
-        findings.append(
-            warning(CHECK, about, said, "put a proxy with TLS before the bridge, and take its https address")
-        )
-    return findings or [ok(CHECK, about, f"it is active, for {', '.join(webhook.events)}")]
+        message = "MLflow delivers over http, so anyone on the network path can read the models' names"
+        hint = "put a proxy with TLS in front of the bridge, and use its https address"
+        findings.append(warning(CHECK, subject, message, hint))
+    return findings or [ok(CHECK, subject, f"active, with the events {', '.join(webhook.events)}")]
 
 
-def tested(webhook: Webhook, test: WebhookTest) -> Finding:
-    """Judge what came of MLflow's test delivery, which the running bridge answers."""
-    about = named(webhook)
+def check_test(webhook: "Webhook", test: "WebhookTest") -> Finding:
+    """Check the outcome of MLflow's test delivery, which the running bridge answers."""
+    subject = label(webhook)
+
+    # 1. MLflow sent it, and something answered.
     if test.status is None:
-        said, hint = _unanswered(test.error or "MLflow gave no reason")
-        return failed(DELIVERY, about, said, hint)
-    body = _body(test.body)
+        return failed(DELIVERY, subject, *_explain_silence(test.error or "MLflow reported no reason"))
+
+    # 2. The bridge answered, and not something else at that address.
+    try:
+        body = json.loads(test.body or "")
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        body = {}
     if test.status == 200 and body.get("status") == "test":
-        return ok(DELIVERY, about, "MLflow's test delivery reached the bridge, and its signature is right")
-    said = " ".join(f"it was answered {test.status} {body.get('detail', '')}".split())[:300]
+        return ok(DELIVERY, subject, "MLflow's test delivery reached the bridge, with a valid signature")
     if body.get("status") not in ("refused", "unavailable"):
-        hint = f"set the webhook's address to the bridge's own, which ends with {PATH}, and see that the bridge runs"
-        return failed(DELIVERY, about, f"what answered isn't the bridge (status {test.status})", hint)
-    return failed(DELIVERY, about, said, _mend(test.status))
+        hint = (
+            f"change the webhook's address to the bridge's own, which ends with {PATH}, and check that the bridge runs"
+        )
+        return failed(DELIVERY, subject, f"something other than the bridge answered (status {test.status})", hint)
+
+    # 3. The bridge did not accept it.
+    answer = " ".join(f"{test.status} {body.get('detail', '')}".split())[:_MAX_WORDS]
+    hints = {
+        400: f"synchronize both clocks with NTP: a delivery may be MAX_TIMESTAMP_AGE old and {MAX_AHEAD} s ahead",
+        401: "run `mlflow-bridge webhook rotate` with the running bridge's settings, because MLflow has another secret",
+        422: "remove the events that the bridge does not support from the webhook",
+        503: "fix the problem with the ledger that the bridge's log shows",
+    }
+    return failed(DELIVERY, subject, f"the bridge answered {answer}", hints.get(test.status, "check the bridge's log"))
 
 
-def refusal(said: str) -> str:
-    """Give the mend for MLflow's words where it refuses a webhook's address; empty where it doesn't."""
-    if "scheme" in said and "llowed schemes" in said:
+def explain_refusal(words: str) -> str:
+    """Return the hint for MLflow's words where they refuse a webhook's address; empty where they don't."""
+    if "scheme" in words and "llowed schemes" in words:
         return (
-            "put a proxy with TLS before the bridge and give its https address, or start MLflow's server with "
+            "put a proxy with TLS in front of the bridge and use its https address, or start MLflow's server with "
             "MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https"
         )
-    if any(words in said for words in _ADDRESS):
+    if any(
+        part in words for part in ("not resolve to a non-public", "is not a public IP address", "invalid IP address")
+    ):
         return (
-            "give a public address, or start MLflow's server with MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true, where its "
-            "network is trusted"
+            "use a public address or, if the server's network is trusted, start MLflow's server with "
+            "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true"
         )
-    if "Cannot resolve" in said or "NameResolutionError" in said:
-        return "give a host name that MLflow's server can resolve"
+    if "Cannot resolve" in words or "NameResolutionError" in words:
+        return "use a host name that MLflow's server can resolve"
     return ""
 
 
-def named(webhook: Webhook) -> str:
-    """Give name and address, without what may be a secret in it."""
-    return f"{webhook.name} → {address(webhook.url)}"
+def label(webhook: "Webhook") -> str:
+    """Return name and address, without the parts of the address that may be secret."""
+    return f"{webhook.name} → {redact(webhook.url)}"
 
 
-def address(url: str) -> str:
-    """Give the address without user, password and query."""
+def redact(url: str) -> str:
+    """Return the address without user, password and query."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def _again(webhook: Webhook) -> str:
-    return f"run `mlflow-bridge webhook create {address(webhook.url)}`: it mends the one that is there"
-
-
-def _unanswered(error: str) -> tuple[str, str]:
-    said = " ".join(error.removeprefix("Failed to test webhook: ").split())[:300]
-    if hint := refusal(error):
-        return f"MLflow refuses the address ({said})", hint
+def _explain_silence(error: str) -> tuple[str, str]:
+    """Return message and hint for what MLflow reports of a test delivery that had no answer."""
+    words = " ".join(error.removeprefix("Failed to test webhook: ").split())[:_MAX_WORDS]
+    if hint := explain_refusal(error):
+        return f"MLflow refuses the address ({words})", hint
     if "SSL" in error or "certificate" in error.lower():
-        return (
-            f"MLflow doesn't trust the certificate ({said})",
-            "take a certificate of a public authority: since 3.15 MLflow uses no CA bundle of its own for that",
-        )
-    return (
-        f"MLflow can't reach the bridge ({said})",
-        "see that the bridge runs, and that MLflow's server may reach its address (MLflow uses no proxy for that)",
-    )
-
-
-def _mend(status: int) -> str:
-    match status:
-        case 401:
-            return f"MLflow signs with another secret than the running bridge has: {_ROTATE}"
-        case 400:
-            return f"let NTP set both clocks: a delivery may be MAX_TIMESTAMP_AGE old, and {MAX_AHEAD} s ahead"
-        case 422:
-            return "let the webhook have only events that the bridge takes"
-        case 503:
-            return "mend the ledger: the bridge's log says what is wrong with it"
-    return "look at the bridge's log"
-
-
-def _body(text: str | None) -> dict[str, object]:
-    try:
-        body = json.loads(text or "")
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
+        hint = "use a certificate of a public authority: since 3.15, MLflow cannot be given a CA bundle for webhooks"
+        return f"MLflow does not trust the certificate ({words})", hint
+    hint = "check that the bridge runs, and that MLflow's server can reach its address (MLflow uses no proxy for it)"
+    return f"MLflow cannot reach the bridge ({words})", hint

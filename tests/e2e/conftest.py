@@ -1,18 +1,18 @@
-"""One stage for all: real MLflow, bridge and registry, the real workflow under act, GitHub as a loopback one."""
+"""One stage for all tests: MLflow, bridge and registry, the real workflow with act, a loopback GitHub."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from tests.e2e.containers import images as images
-from tests.e2e.workshop import workshop as workshop
+from tests.e2e.workflow_stage import workflows as workflows
 from tests.loopback.stage import Stage, checkout, missing_for_images, remove_images, stage
 
 
 @pytest.fixture(scope="session")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    if lacking := missing_for_images():
-        pytest.skip(lacking)
+    if missing := missing_for_images():
+        pytest.skip(missing)
     with stage(checkout(), tmp_path_factory.mktemp("stage"), images=True) as running:
         yield running
         if running.registry:

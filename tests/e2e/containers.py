@@ -1,9 +1,8 @@
-"""Images built on the stand-in bases, and containers of them: at 127.0.0.1 alone, gone at the end."""
+"""The project's images on local base images, and containers of them, which are removed at the end."""
 
 import json
 import secrets
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
@@ -15,26 +14,26 @@ import httpx
 import pytest
 
 from tests.loopback.stage import base_image, missing_for_images
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
-_SECONDS = 90.0
 
 
 def docker(*arguments: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
-    """Run docker; the test fails where it ends with another status than this, where one is given."""
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False, timeout=600)
+    """Run docker; fails unless it ends with this status, or with any for None."""
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False, timeout=3600)
     assert status in (None, done.returncode), f"docker {arguments[0]} ended with {done.returncode}: {done.stderr}"
     return done
 
 
 class Container:
-    """A container that was started."""
+    """A running container."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def url(self, port: int) -> str:
-        """Give the address at which this machine reaches the container's port."""
+        """Return the address of the container's port on this machine."""
         return f"http://{docker('port', self.name, str(port)).stdout.splitlines()[0]}"
 
     @property
@@ -47,31 +46,30 @@ class Container:
         return dict(json.loads(docker("inspect", "--format", "{{json .State}}", self.name).stdout))
 
     def run(self, *command: str, status: int | None = 0) -> str:
-        """Run a command in it; give what it printed."""
+        """Run a command in it; returns its output."""
         done = docker("exec", self.name, *command, status=status)
         return done.stdout + done.stderr
 
-    def wait_until_healthy(self) -> float:
-        """Come back once HEALTHCHECK's own command succeeds in it; give the seconds. Fails after 90 of them."""
+    def wait_until_healthy(self) -> None:
+        """Wait until the command of HEALTHCHECK succeeds in it."""
         health = json.loads(docker("inspect", "--format", "{{json .Config.Healthcheck.Test}}", self.name).stdout)
         assert health[0] == "CMD"
-        began = time.monotonic()
-        while docker("exec", self.name, *health[1:], status=None).returncode:
-            assert self.state["Running"], self.logs
-            assert time.monotonic() < began + _SECONDS, self.logs
-            time.sleep(0.1)
-        return time.monotonic() - began
 
-    def stop(self) -> tuple[float, int]:
-        """Stop it as `docker stop` does; give the seconds that took and its exit status."""
-        began = time.monotonic()
+        def is_healthy() -> bool:
+            assert self.state["Running"], self.logs
+            return docker("exec", self.name, *health[1:], status=None).returncode == 0
+
+        until(is_healthy, show=lambda: self.logs)
+
+    def stop(self) -> int:
+        """Return the exit status after `docker stop`: 137 if it didn't end within ten seconds."""
         docker("stop", self.name)
-        return time.monotonic() - began, int(self.state["ExitCode"])
+        return int(self.state["ExitCode"])
 
 
 @contextmanager
 def container(image: str, *options: str, command: Sequence[str] = ()) -> Iterator[Container]:
-    """Start a container in the background; it is removed with its nameless volumes in the end."""
+    """Start a container, which is removed with its anonymous volumes at the end."""
     started = Container(docker("run", "--detach", *options, image, *command).stdout.strip())
     try:
         yield started
@@ -81,7 +79,7 @@ def container(image: str, *options: str, command: Sequence[str] = ()) -> Iterato
 
 @contextmanager
 def volume() -> Iterator[str]:
-    """Give the name of a volume."""
+    """Create a volume and yield its name."""
     name = docker("volume", "create").stdout.strip()
     try:
         yield name
@@ -91,7 +89,7 @@ def volume() -> Iterator[str]:
 
 @contextmanager
 def network() -> Iterator[str]:
-    """Give the name of a network in which containers know each other's names."""
+    """Create a network and yield its name."""
     name = f"mlflow-bridge-test-{secrets.token_hex(4)}"
     docker("network", "create", name)
     try:
@@ -102,35 +100,36 @@ def network() -> Iterator[str]:
 
 @contextmanager
 def also_called(image: str, name: str) -> Iterator[str]:
-    """Give an image another name; a name that is another's already is left to that."""
-    found = docker("image", "inspect", name, status=None).returncode == 0
-    if not found:
+    """Give an image another name until `with` is left, unless that name exists."""
+    exists = docker("image", "inspect", name, status=None).returncode == 0
+    if not exists:
         docker("tag", image, name)
     try:
         yield name
     finally:
-        if not found:
+        if not exists:
             docker("image", "rm", name)
 
 
-def answers(url: str) -> bool:
-    """Tell whether something answers there within 90 seconds."""
-    deadline = time.monotonic() + _SECONDS
-    while time.monotonic() < deadline:
+def wait_until_answers(url: str) -> None:
+    """Wait until a server answers there, with any status."""
+
+    def answers() -> bool:
         with suppress(httpx.HTTPError):
             httpx.get(url, timeout=5, trust_env=False)
             return True
-        time.sleep(0.1)
-    return False
+        return False
+
+    until(answers)
 
 
 def size(image: str) -> int:
-    """Give an image's size in bytes, its base's included."""
+    """Return an image's size in bytes, with its base."""
     return int(docker("image", "inspect", "--format", "{{.Size}}", image).stdout)
 
 
 class Images:
-    """The project's images, each built when it is first asked for, under names that no other run of the tests has."""
+    """The project's images, built at their first use, with unique names."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -142,16 +141,12 @@ class Images:
         return self.build(ROOT, "bridge", "--build-arg", f"BASE_IMAGE={base_image()}")
 
     @cached_property
-    def github(self) -> str:
-        return self.build(ROOT, "github", "--build-arg", f"BASE_IMAGE={base_image()}", "--target", "github")
-
-    @cached_property
     def tracking(self) -> str:
         return self.build(ROOT / "tracking", "tracking", "--build-arg", f"BASE_IMAGE={self.mlflow}")
 
     @cached_property
     def mlflow(self) -> str:
-        """What stands in for MLflow's own image: its locked version on the stand-in for Python's."""
+        """In place of MLflow's own image: its locked version on Python's."""
         return self._python("mlflow", base_image(), f"mlflow=={version('mlflow')}")
 
     @cached_property
@@ -163,7 +158,7 @@ class Images:
 
     @cached_property
     def postgres(self) -> str:
-        """What stands in for PostgreSQL's own image: Debian's, started by the same variables."""
+        """In place of PostgreSQL's own image: Debian's, with the same variables."""
         context = self._folder / "postgres"
         context.mkdir()
         (context / "Dockerfile").write_text(_POSTGRES.format(base=base_image()))
@@ -171,27 +166,31 @@ class Images:
         return self.build(context, "postgres")
 
     def name(self, name: str) -> str:
-        """Give the name of an image that is to be built by other means, and gone in the end, too."""
+        """Return the name for an image that something else builds, and that is removed at the end, too."""
         tag = f"{self._name}/{name}"
         self._built.append(tag)
         return tag
 
     def build(self, context: Path, name: str, *options: str) -> str:
-        """Build an image; give its name."""
+        """Build an image; returns its name."""
         tag = self.name(name)
         docker("build", "--quiet", "--tag", tag, *options, str(context))
         return tag
 
     def remove(self) -> None:
-        """Take the images' names away; what is cached of them stays."""
+        """Remove the images; their build cache stays."""
         for tag in self._built:
             docker("image", "rm", "--force", tag, status=None)
 
     def _python(self, name: str, base: str, requirement: str, last: str = "") -> str:
-        """Build an image with a package at the versions that the tests themselves run with."""
+        """Build an image with a package at the versions in this environment."""
         context = self._folder / name
         context.mkdir()
-        locked = {f"{each.name}=={each.version}" for each in distributions() if each.name != "mlflow-actions-bridge"}
+        locked = {
+            f"{package.name}=={package.version}"
+            for package in distributions()
+            if package.name != "mlflow-actions-bridge"
+        }
         (context / "locked.txt").write_text("\n".join(sorted(locked)))
         (context / "Dockerfile").write_text(
             f"FROM {base}\nCOPY locked.txt /\n"
@@ -227,16 +226,16 @@ exec "$programs/postgres" -D $data -c listen_addresses='*'
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
-    """The project's images, built on this machine's stand-ins."""
-    if lacking := missing_for_images():
-        pytest.skip(lacking)
+    """The project's images."""
+    if missing := missing_for_images():
+        pytest.skip(missing)
     with ExitStack() as stack:
-        found = Images(tmp_path_factory.mktemp("images"))
-        stack.callback(found.remove)
-        yield found
+        images = Images(tmp_path_factory.mktemp("images"))
+        stack.callback(images.remove)
+        yield images
 
 
 __all__ = [
-    *("ROOT", "Container", "Images", "also_called", "answers", "container", "docker"),
-    *("images", "network", "size", "volume"),
+    *("ROOT", "Container", "Images", "also_called", "container", "docker"),
+    *("images", "network", "size", "volume", "wait_until_answers"),
 ]

@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -17,12 +16,12 @@ from bridge.image.docker import CONTAINER_LABEL, IMAGE_LABEL, RUN
 from bridge.image.metadata import ModelMetadata
 from bridge.image.workspace import Plan, Workspace
 from tests.e2e.containers import Container, container, docker
-from tests.e2e.workshop import Workshop, by_hand, ended, steps
+from tests.e2e.workflow_stage import WorkflowStage, by_hand, ended, steps
 from tests.loopback.stage import base_image, missing_for_images
+from tests.waiting import PATIENCE, until
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
 _PYTHON = base_image().removeprefix("python:").removesuffix("-slim")
-_SECONDS = 60.0
 _SILENT = """
 import http.server, time
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -35,7 +34,7 @@ http.server.ThreadingHTTPServer(("", 8000), Handler).serve_forever()
 
 @pytest.fixture(autouse=True)
 def tools() -> Iterator[None]:
-    """uv is beside this Python, and docker has its plugins, wherever the workshop keeps its configuration."""
+    """uv is beside this Python, and docker has its plugins, wherever the runs keep their configuration."""
     if lacking := missing_for_images():
         pytest.skip(lacking)
     with pytest.MonkeyPatch.context() as patch:
@@ -70,7 +69,7 @@ def step(name: str, workspace: Workspace, **variables: str) -> Iterator["subproc
 
 def end(process: "subprocess.Popen[bytes]", first: signal.Signals) -> None:
     """Cancel a step as GitHub's runner does, beginning with the signal `first`."""
-    for number, grace in ((signal.SIGINT, 7.5), (signal.SIGTERM, 2.5), (signal.SIGKILL, _SECONDS)):
+    for number, grace in ((signal.SIGINT, 7.5), (signal.SIGTERM, 2.5), (signal.SIGKILL, PATIENCE)):
         if number >= first or number == signal.SIGKILL:
             process.send_signal(number)
             try:
@@ -80,16 +79,9 @@ def end(process: "subprocess.Popen[bytes]", first: signal.Signals) -> None:
             return
 
 
-def wait_until(true: Callable[[], object], seconds: float = _SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def clean_up(workspace: Workspace) -> None:
     with step("clean-up", workspace) as process:
-        assert process.wait(_SECONDS) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def left(run: str) -> list[str]:
@@ -125,7 +117,7 @@ def test_a_smoke_test_that_is_killed_leaves_no_container_no_image_and_no_program
     theirs = built(other)
     with container(theirs, "--label", f"{CONTAINER_LABEL}={other}") as untouched:
         with step("smoke-test", workspace) as process:
-            wait_until(lambda: docker("ps", "--quiet", "--filter", f"label={CONTAINER_LABEL}={run}").stdout)
+            until(lambda: docker("ps", "--quiet", "--filter", f"label={CONTAINER_LABEL}={run}").stdout)
             end(process, first)
         clean_up(workspace)
         assert left(run) == []
@@ -154,30 +146,30 @@ def test_a_build_with_secrets_that_is_killed_leaves_no_secret_and_goes_on_nowher
     with silent_index() as index:
         url = f"http://user:{password}@{address(index)}:8000/simple"
         with step("build", workspace, PIP_INDEX_URL=url) as process:
-            wait_until(lambda: "asked" in index.logs)
+            until(lambda: "asked" in index.logs)
             end(process, first)
         clean_up(workspace)
         assert left(run) == []
-        wait_until(lambda: not _with(password))
+        until(lambda: not _with(password))
     kept = [*Path("/dev/shm").rglob("*"), *workspace.folder.parent.rglob("*")]
     assert [path for path in kept if path.is_file() and password.encode() in path.read_bytes()] == []
     assert not workspace.image.exists()
 
 
-def test_a_run_that_is_cancelled_in_its_smoke_test_leaves_nothing_on_the_runner(workshop: Workshop) -> None:
+def test_a_run_that_is_cancelled_in_its_smoke_test_leaves_nothing_on_the_runner(workflows: WorkflowStage) -> None:
     """act kills the step at once where GitHub asks it first, and goes on with the steps that always run."""
-    number = workshop.register("silent", silent=True)
+    number = workflows.register("silent", silent=True)
     before = labelled()
-    with workshop.github() as github:
+    with workflows.github() as github:
         run = by_hand(github, model="silent", version=number)
-        wait_until(lambda: labelled() - before, seconds=300)
-        for process in acts(workshop.folder):
+        until(lambda: labelled() - before)
+        for process in acts(workflows.folder):
             os.kill(process, signal.SIGINT)
         run = ended(github, run)
     assert steps(run, "build")["Smoke-test the image"] == "failure"
     assert steps(run, "build")["Clean up the runner"] == "success"
     assert labelled() == before
-    assert docker("image", "ls", "--quiet", f"{workshop.registry.host}/demo/silent").stdout == ""
+    assert docker("image", "ls", "--quiet", f"{workflows.registry.host}/demo/silent").stdout == ""
 
 
 def labelled() -> set[str]:

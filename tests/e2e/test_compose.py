@@ -1,7 +1,8 @@
-"""compose.yaml: every profile is valid, every setting gets through, and the stack takes a model its way.
+"""compose.yaml: every profile is valid, every setting is passed on, and a model that is registered gets its run.
 
-The project's own images are built by compose.yaml itself, on stand-ins for the images that only a registry has. RustFS
-is stood in for by moto's server, PostgreSQL's image by Debian's server. MinIO's is not started.
+compose.yaml itself builds the project's images, on substitutes for the base images that only a registry has. moto's
+server takes the place of RustFS, Debian's PostgreSQL that of PostgreSQL's image; compose.github.yaml adds a GitHub.
+MinIO is not started.
 """
 
 import json
@@ -10,9 +11,8 @@ import re
 import secrets
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,9 +25,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from dotenv import dotenv_values
 
 from bridge.settings import Settings, find_weaknesses, load
-from tests.e2e.containers import ROOT, Images, also_called, docker
+from tests.e2e.containers import ROOT, Images, also_called
 from tests.loopback.servers import free_port
 from tests.loopback.stage import base_image
+from tests.waiting import until
 
 PROFILES = {
     "": set(),
@@ -37,7 +38,7 @@ PROFILES = {
     "postgresql": {"bridge-postgresql", "postgres", "webhook"},
     "example": {"example"},
 }
-"""What each profile starts besides the tracking server and its bucket."""
+"""The services of each profile, in addition to the tracking server and its bucket."""
 DECIDED = {
     "HOST": None,
     "PORT": None,
@@ -46,33 +47,38 @@ DECIDED = {
     "MLFLOW_PORT": None,
     "MLFLOW_SERVER_ALLOWED_HOSTS": "tracking:5000,localhost:*,127.0.0.1:*,sentinel",
 }
-"""What the stack has of a setting that is not its environment's alone."""
+"""The settings that the stack itself decides."""
 SECRETS = {
     name: secrets.token_hex(24)
     for name in ("ADMIN_PASSWORD", "AWS_SECRET_ACCESS_KEY", "MLFLOW_WEBHOOK_SECRET", "POSTGRES_PASSWORD")
 }
-"""What the page's command makes."""
-IN_EARNEST = {"GITHUB_API_URL": "http://github:9000", "GITHUB_POLL_INTERVAL": "2"}
-AT_LOOPBACK = {"GITHUB_REPOSITORY": "demo/models", "GITHUB_TOKEN": "ghp_the-loopback-github-knows-this"}
+"""The secrets that the page's commands create."""
+GITHUB = {
+    "GITHUB_REPOSITORY": "demo/models",
+    "GITHUB_TOKEN": "ghp_the-loopback-github-knows-this",
+    "GITHUB_API_URL": "http://github:9000",
+    "GITHUB_POLL_INTERVAL": "2",
+}
+GITHUB_FILE = ROOT / "tests/e2e/compose.github.yaml"
 PAGE = (ROOT / "docs/stack.md").read_text()
-SECONDS = 120.0
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Stack:
-    """compose.yaml under a project's name of its own, with these images."""
+    """compose.yaml, and `files` after it, as the project `name`, with this environment."""
 
-    def __init__(self, name: str, images: dict[str, str]) -> None:
+    def __init__(self, name: str, environment: Mapping[str, str] = _NONE, files: tuple[Path, ...] = ()) -> None:
         self.ports = {"TRACKING_PORT": str(free_port()), "BRIDGE_PORT": str(free_port())}
         kept = {key: os.environ[key] for key in ("PATH", "HOME", "DOCKER_HOST") if key in os.environ}
-        self._env = {**kept, **self.ports, **images}
+        self._env = {**kept, **self.ports, **environment}
         self._name = name
+        self._files = files
 
     def call(
         self, *arguments: str, settings: Mapping[str, str] = _NONE, files: tuple[Path, ...] = ()
     ) -> subprocess.CompletedProcess[str]:
-        """Run `docker compose` with these settings, and with these files besides compose.yaml."""
-        chosen = [part for file in (ROOT / "compose.yaml", *files) for part in ("--file", str(file))]
+        """Run `docker compose` with these settings and files in addition; the last file's folder is the project's."""
+        chosen = [part for file in (ROOT / "compose.yaml", *self._files, *files) for part in ("--file", str(file))]
         folder = str(files[-1].parent if files else ROOT)
         named = ["--project-name", self._name, "--project-directory", folder, "--env-file", os.devnull]
         return subprocess.run(
@@ -84,19 +90,19 @@ class Stack:
         )
 
     def run(self, *arguments: str, settings: Mapping[str, str] = _NONE, files: tuple[Path, ...] = ()) -> str:
-        """Do the same where it has to succeed; give what it printed."""
+        """Do the same and return its output; fails where the command does."""
         done = self.call(*arguments, settings=settings, files=files)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def services(self, settings: Mapping[str, str] = _NONE) -> Any:
-        """Give all services as Compose understands them; fails where it warns of anything."""
+        """Return all services as Compose reads them; fails on any warning."""
         done = self.call("--profile", "*", "config", "--format", "json", settings=settings)
         assert (done.returncode, done.stderr) == (0, "")
         return json.loads(done.stdout)["services"]
 
     def get(self, path: str) -> httpx.Response:
-        """Ask the bridge for a page."""
+        """Get a page of the bridge."""
         url = f"http://127.0.0.1:{self.ports['BRIDGE_PORT']}{path}"
         return httpx.get(url, auth=("admin", SECRETS["ADMIN_PASSWORD"]), trust_env=False, timeout=10).raise_for_status()
 
@@ -106,57 +112,58 @@ class Stack:
 
 @pytest.fixture(scope="module")
 def compose() -> Stack:
-    """What reads compose.yaml and starts nothing: Docker's client is enough."""
+    """compose.yaml to read, not to start: Docker's client is enough."""
     if not shutil.which("docker"):
         pytest.skip("docker is not installed")
-    return Stack("valid", {})
+    return Stack("valid")
 
 
 @pytest.fixture(scope="module")
 def stack(images: Images) -> Iterator[Stack]:
-    """The stack with the images that compose.yaml builds, and the demo's profile started."""
+    """The running stack of the profiles sqlite and rustfs, with the images that compose.yaml builds."""
     base = images.mlflow
-    own = {f"{name.upper()}_IMAGE": images.name(f"compose-{name}") for name in ("tracking", "bridge", "github")}
-    stood_in = {"RUSTFS_IMAGE": images.s3, "POSTGRES_IMAGE": images.postgres}
+    built = {f"{name.upper()}_IMAGE": images.name(f"compose-{name}") for name in ("tracking", "bridge")}
+    substitutes = {"RUSTFS_IMAGE": images.s3, "POSTGRES_IMAGE": images.postgres}
     tag = base.replace("/", "-")
-    found = Stack(base.partition("/")[0], {**own, **stood_in, **SECRETS, "MLFLOW_IMAGE": tag})
+    environment = {**built, **substitutes, **SECRETS, **GITHUB, "MLFLOW_IMAGE": tag, "CHECKOUT": str(ROOT)}
+    stack = Stack(base.partition("/")[0], environment, (GITHUB_FILE,))
+    profiles = ("--profile", "sqlite", "--profile", "rustfs")
     with ExitStack() as names:  # `run` builds again, too
         names.enter_context(also_called(base, f"ghcr.io/mlflow/mlflow:{tag}"))
         names.enter_context(also_called(base_image(), "python:3.11-slim"))
-        found.run("--profile", "demo", "build")
+        stack.run(*profiles, "build")
         try:
-            found.run("--profile", "demo", "up", "--detach", "--no-build")
-            yield found
+            stack.run(*profiles, "up", "--detach", "--no-build")
+            yield stack
         finally:
-            found.run("--profile", "*", "down", "--volumes", "--timeout", "5")
+            stack.run("--profile", "*", "down", "--volumes", "--timeout", "5")
 
 
-def until(found: Callable[[], Any], stack: Stack) -> Any:
-    deadline = time.monotonic() + SECONDS
-    while True:
-        try:
-            if result := found():
-                return result
-        except httpx.HTTPError:
-            pass
-        if time.monotonic() > deadline:
-            pytest.fail(
-                "".join(stack.run("--profile", "*", *each) for each in (["ps", "--all"], ["logs", "--tail", "30"]))
-            )
-        time.sleep(0.3)
+def wait(stack: Stack, condition: Callable[[], bool]) -> None:
+    """Wait until the condition holds; a bridge that doesn't answer yet is waited for, too."""
+
+    def holds() -> bool:
+        with suppress(httpx.HTTPError):
+            return condition()
+        return False
+
+    def state() -> str:
+        return "".join(stack.run("--profile", "*", *each) for each in (["ps", "--all"], ["logs", "--tail", "30"]))
+
+    until(holds, show=state)
 
 
-def goes_its_way(stack: Stack, version: int) -> None:
-    """Register a version and see the bridge follow a run for it."""
-    until(lambda: stack.get("/ready").json() == {"degraded": []}, stack)
-    said = stack.run("run", "--rm", "--no-deps", "example")
-    assert f"registered Doubles (example) version {version}, alias champion" in said
+def register_and_follow(stack: Stack, version: int) -> None:
+    """Register a version and wait until the bridge follows its run."""
+    wait(stack, lambda: bool(stack.get("/ready").json() == {"degraded": []}))
+    output = stack.run("run", "--rm", "--no-deps", "example")
+    assert f"registered Doubles (example) version {version}, alias champion" in output
 
     def followed() -> bool:
         rows = json.dumps(stack.get("/api/versions").json())
         return "/demo/models/actions/runs/" in rows and f'"{version}"' in rows
 
-    assert until(followed, stack)
+    wait(stack, followed)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -204,10 +211,10 @@ def test_the_commands_of_the_page_give_every_secret_a_value_that_nobody_else_can
     shutil.copy(ROOT / ".env.example", tmp_path)
     subprocess.run(["sh", "-e", "-c", PAGE.partition("```sh\n")[2].partition("```")[0]], cwd=tmp_path, check=True)
     file = tmp_path / ".env"
-    given = dotenv_values(file)
+    written = {name: value or "" for name, value in dotenv_values(file).items()}
     assert file.stat().st_mode & 0o777 == 0o600
-    assert len({given[name] for name in SECRETS}) == len(SECRETS)
-    environment = compose.services({name: value or "" for name, value in given.items()})["bridge-demo"]["environment"]
+    assert len({written[name] for name in SECRETS}) == len(SECRETS)
+    environment = compose.services(written | GITHUB)["bridge"]["environment"]
     monkeypatch.chdir(tmp_path)
     for name, value in environment.items():
         monkeypatch.setenv(name, value or "")
@@ -216,21 +223,21 @@ def test_the_commands_of_the_page_give_every_secret_a_value_that_nobody_else_can
 
 def test_no_secret_has_a_value_of_its_own(compose: Stack) -> None:
     named = re.compile(r"_(SECRET|PASSWORD|TOKEN|SECRET_KEY|PRIVATE_KEY)(_|$)|_SECRET_ACCESS_KEY$")
-    values = {
-        (name, variable): value
+    with_value = {
+        (name, variable)
         for name, service in compose.services().items()
         for variable, value in service.get("environment", {}).items()
         if named.search(variable) and value
     }
-    assert set(values) == {("bridge-demo", "GITHUB_TOKEN"), ("github", "GITHUB_TOKEN")}  # of the loopback GitHub
+    assert with_value == set()
 
 
 @pytest.mark.parametrize("service", ["bridge", "bridge-postgresql"])
 def test_every_setting_of_the_bridge_reaches_it_and_none_that_is_not_given(compose: Stack, service: str) -> None:
     names = {field.upper() for field in Settings.model_fields}
-    given = dict.fromkeys(names | {"MLFLOW_STATIC_PREFIX"}, "/sentinel")
+    settings = dict.fromkeys(names | {"MLFLOW_STATIC_PREFIX"}, "/sentinel")
     assert len(names) > 20
-    environment = compose.services(given)[service]["environment"]
+    environment = compose.services(settings)[service]["environment"]
     assert {name: environment.get(name) for name in names} == {
         name: DECIDED.get(name, "/sentinel") for name in names
     }  # fmt: skip
@@ -252,37 +259,26 @@ def test_every_build_argument_of_the_tracking_servers_image_may_be_given(compose
     assert "args" not in compose.services()["tracking"]["build"]  # else they would be set, to nothing
 
 
-def test_the_demo_never_goes_to_github(compose: Stack) -> None:
-    given = dict.fromkeys(("GITHUB_REPOSITORY", "GITHUB_TOKEN", "GITHUB_API_URL", "GITHUB_APP_ID"), "sentinel")
-    services = {name: each.get("environment", {}) for name, each in compose.services(given).items()}
-    assert "sentinel" not in services["bridge-demo"].values()
-    assert services["bridge-demo"]["GITHUB_API_URL"] == "http://github:9000"
-
-
-def test_a_model_goes_its_way_through_the_demo(stack: Stack) -> None:
-    goes_its_way(stack, 1)
-    assert "webhook bridge was made" in stack.run("logs", "--no-log-prefix", "webhook-demo")
-    assert stack.running() == {"tracking", "bridge-demo", "github", "rustfs"}
+def test_a_model_gets_its_run_with_the_ledger_in_a_volume(stack: Stack) -> None:
+    register_and_follow(stack, 1)
+    assert "webhook bridge was made" in stack.run("logs", "--no-log-prefix", "webhook")
+    assert stack.running() == {"tracking", "bridge", "github", "rustfs"}
 
 
 def test_without_a_secret_for_the_webhook_no_bridge_starts_and_it_is_named(stack: Stack) -> None:
-    settings = AT_LOOPBACK | {"MLFLOW_WEBHOOK_SECRET": ""}
+    stack.run("rm", "--stop", "--force", "bridge")
+    settings = {"MLFLOW_WEBHOOK_SECRET": ""}
     up = stack.call("--profile", "sqlite", "up", "--detach", "--no-build", "bridge", settings=settings)
     assert up.returncode != 0
     assert "webhook" in up.stderr
-    assert "MLFLOW_WEBHOOK_SECRET is not set: set it to the secret" in stack.run("logs", "--no-log-prefix", "webhook")
+    assert "MLFLOW_WEBHOOK_SECRET" in stack.run("logs", "--no-log-prefix", "webhook")
     assert "bridge" not in stack.running()
 
 
-def test_a_model_goes_its_way_with_the_ledger_in_postgresql(stack: Stack) -> None:
-    stack.run(
-        "rm", "--stop", "--force", "--volumes", "bridge-demo"
-    )  # its port and its name in the network are the other's now
-    stack.run(
-        *("--profile", "postgresql", "up", "--detach", "--no-build", "bridge-postgresql"),
-        settings=IN_EARNEST | AT_LOOPBACK,
-    )
-    goes_its_way(stack, 2)
+def test_a_model_gets_its_run_with_the_ledger_in_postgresql(stack: Stack) -> None:
+    stack.run("rm", "--stop", "--force", "bridge")  # its port and its name in the network are the other's now
+    stack.run("--profile", "postgresql", "up", "--detach", "--no-build", "bridge-postgresql")
+    register_and_follow(stack, 2)
     assert "webhook bridge was set anew" in stack.run("logs", "--no-log-prefix", "webhook")
     ask = ("psql", "--username", "bridge", "--host", "postgres", "--tuples-only", "--command")
     count = "select count(*) from deliveries"
@@ -298,15 +294,10 @@ def test_routes_and_an_apps_key_are_given_in_files_as_the_page_says(stack: Stack
     key = generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (tmp_path / "app.pem").write_bytes(key)
     (tmp_path / "app.pem").chmod(0o644)
-    settings = IN_EARNEST | {"GITHUB_APP_ID": "Iv23sentinel"}
+    settings = {"GITHUB_REPOSITORY": "", "GITHUB_TOKEN": "", "GITHUB_APP_ID": "Iv23sentinel"}
     tracking = json.loads(stack.run("config", "--format", "json", files=(override,)))["services"]["tracking"]
     assert tracking["environment"]["MLFLOW_LOGGING_LEVEL"] == "WARNING"
     up = ("--profile", "sqlite", "up", "--detach", "--no-build", "--no-deps", "bridge")
     stack.run(*up, files=(override,), settings=settings)
-    assert until(lambda: stack.get("/ready").is_success, stack)
+    wait(stack, lambda: stack.get("/ready").is_success)
     assert yaml.safe_load(override.read_text())["services"]["bridge"]["volumes"]
-
-
-def test_the_loopback_github_names_what_it_lacks(images: Images) -> None:
-    said = docker("run", "--rm", images.github, status=2).stderr.splitlines()
-    assert [line.split()[0] for line in said] == ["GITHUB_REPOSITORY", "GITHUB_TOKEN"]

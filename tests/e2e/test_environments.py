@@ -12,7 +12,7 @@ import pytest
 from bridge.image.builders.choice import Builder
 from bridge.image.docker import build_with_mlflow
 from bridge.image.errors import BuildFailed
-from tests.e2e.workshop import Workshop, annotations, by_hand, ended, jobs, tree_with
+from tests.e2e.workflow_stage import WorkflowStage, annotations, by_hand, ended, jobs, tree_with
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow warns of its own ways
 
@@ -57,13 +57,13 @@ def test_mlflow_makes_the_image_that_the_inputs_ask_for(
     assert f"env_manager='{env_manager}'" in said
 
 
-def test_the_workflow_hands_both_inputs_to_mlflows_builder(workshop: Workshop, tmp_path: Path) -> None:
-    number = workshop.register("with-java")
+def test_the_workflow_hands_both_inputs_to_mlflows_builder(workflows: WorkflowStage, tmp_path: Path) -> None:
+    number = workflows.register("with-java")
     tree = tree_with(tmp_path / "tree", env_manager="virtualenv", install_java="true")
-    with workshop.github(tree=tree) as github:
+    with workflows.github(tree=tree) as github:
         run = ended(github, by_hand(github, model="with-java", version=number, push=False))
-    assert run.conclusion == "success", run.log[-3000:]
-    assert workshop.builds[-1][-3:] == ["--env-manager", "virtualenv", "--install-java=true"]
+    assert run.conclusion == "success", run.failure
+    assert workflows.builds[-1][-3:] == ["--env-manager", "virtualenv", "--install-java=true"]
 
 
 @pytest.mark.parametrize(
@@ -79,10 +79,10 @@ def test_the_workflow_hands_both_inputs_to_mlflows_builder(workshop: Workshop, t
     ],
 )
 def test_what_mlflow_has_no_image_for_stops_in_resolve(
-    env_manager: str, java: str, said: str, workshop: Workshop, tmp_path: Path
+    env_manager: str, java: str, said: str, workflows: WorkflowStage, tmp_path: Path
 ) -> None:
     tree = tree_with(tmp_path / "tree", env_manager=env_manager, install_java=java)
-    with workshop.github(tree=tree) as github:
+    with workflows.github(tree=tree) as github:
         run = ended(github, by_hand(github, model="any", version="1"))
     assert jobs(run) == {"resolve": "failure", "build": "skipped", "promote": "skipped"}
     assert annotations(run, "error") == [said]

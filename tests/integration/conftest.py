@@ -18,7 +18,7 @@ TOKEN = "ghp_sentineltokenofthebridge"
 REPOSITORY = "owner/models"
 
 Create = Callable[..., dict[str, Any]]
-"""Posts to a path of MLflow's REST API and gives the answer."""
+"""Posts to a path of MLflow's REST API and returns the answer."""
 
 
 @pytest.fixture(scope="session")
@@ -35,13 +35,13 @@ def mlflow_api(mlflow_server: MlflowServer) -> Iterator[MlflowApi]:
 
 @pytest.fixture(scope="session")
 def create(mlflow_server: MlflowServer) -> Create:
-    """What only tests and the demo do: create models and versions, set aliases."""
+    """Creates models and versions, and sets aliases."""
 
     def post(path: str, **body: object) -> dict[str, Any]:
         answer = httpx.post(f"{mlflow_server.url}/api/2.0/mlflow/{path}", json=body, trust_env=False, timeout=30)
         answer.raise_for_status()
-        given: dict[str, Any] = answer.json()
-        return given
+        content: dict[str, Any] = answer.json()
+        return content
 
     return post
 
@@ -54,7 +54,7 @@ def model_name() -> str:
 
 @pytest.fixture
 def registered(create: Create, model_name: str) -> str:
-    """A model of that name with version 1; give its logged model's id."""
+    """The id of the logged model of a model with that name and version 1."""
     logged = create("logged-models", experiment_id="0", name="m")["model"]["info"]["model_id"]
     create("registered-models/create", name=model_name)
     create("model-versions/create", name=model_name, source=f"models:/{logged}", model_id=logged)
@@ -69,7 +69,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def github(tmp_path: Path) -> Iterator[LoopbackGitHub]:
-    """A GitHub that holds this project's own workflows, runs none of them, and has no limits."""
+    """A GitHub with this project's own workflows, without a runner and without limits."""
     with LoopbackGitHub(
         repository=REPOSITORY,
         tree=Path(__file__).parents[2],
@@ -82,7 +82,7 @@ def github(tmp_path: Path) -> Iterator[LoopbackGitHub]:
 
 @pytest.fixture
 def settings(github: LoopbackGitHub) -> dict[str, str]:
-    """The environment of a bridge that sends as fast as it can."""
+    """The settings of a bridge that sends without pause."""
     return {
         "MLFLOW_WEBHOOK_SECRET": SECRET,
         "GITHUB_TOKEN": TOKEN,

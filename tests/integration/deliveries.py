@@ -1,4 +1,4 @@
-"""MLflow's deliveries, made by hand: right ones, and ones that are wrong in many ways."""
+"""MLflow's deliveries: correct ones, hostile ones and mutated ones."""
 
 import json
 import random
@@ -41,7 +41,7 @@ VALID = (
 
 
 def signed(sent: bytes, delivery_id: str | None = None) -> dict[str, str]:
-    """Give the headers that MLflow would send with this body."""
+    """Return the headers that MLflow sends with this body."""
     delivery_id, now = delivery_id or str(uuid4()), int(time.time())
     return {
         "X-MLflow-Delivery-Id": delivery_id,
@@ -55,7 +55,7 @@ def post(url: str, sent: bytes) -> httpx.Response:
 
 
 def hostile(chance: random.Random) -> tuple[bytes, dict[str, str]]:
-    """Give an unsigned request: a body, and headers that miss something or lie."""
+    """Return the body and the headers of a request without a valid signature."""
     sent = chance.choice(
         [*VALID, b"", chance.randbytes(chance.randrange(2_000)), b"[" * 50_000, b"x" * (1024 * 1024 + 1)]
     )
@@ -87,7 +87,7 @@ def hostile(chance: random.Random) -> tuple[bytes, dict[str, str]]:
 
 
 def mutated(chance: random.Random) -> bytes:
-    """Give a body that began as one of MLflow's."""
+    """Return one of MLflow's bodies with a mutation."""
     sent = chance.choice(VALID)
     change: Callable[[random.Random, bytes], bytes] = chance.choice([_bytes, _cut, _value, _value, _kind, _field])
     return change(chance, sent)
@@ -153,7 +153,7 @@ def _field(chance: random.Random, sent: bytes) -> bytes:
 
 
 def is_to_be_dispatched(sent: bytes) -> bool:
-    """Tell, without the bridge's code, whether the body is an event that the one route wants."""
+    """Return, without the bridge's code, whether the one route matches this body's event."""
     try:
         event = json.loads(sent)
         data = event["data"]
@@ -172,22 +172,13 @@ def is_to_be_dispatched(sent: bytes) -> bool:
 
 
 def rows(folder: Path, query: str) -> list[tuple[Any, ...]]:
-    """Ask the ledger of the bridge that runs in that folder."""
+    """Query the ledger of the bridge with that folder."""
     with closing(sqlite3.connect(folder / "mlflow-bridge.db")) as connection:
         return connection.execute(query).fetchall()
 
 
 def rows_of(database: str, query: str) -> list[tuple[Any, ...]]:
-    """Ask the ledger at that DATABASE_URL."""
+    """Query the ledger at that DATABASE_URL."""
     engine = sa.create_engine(database.replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.NullPool)
     with engine.connect() as connection:
         return [tuple(row) for row in connection.execute(sa.text(query))]
-
-
-def until(done: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait until something is so; a `TimeoutError` where it never is."""
-    deadline = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        time.sleep(0.005)

@@ -76,7 +76,7 @@ TOO_SLOW: list[Answer] = [dripping_body, dripping_body_without_a_length, drippin
 
 
 class Served:
-    """Where the server is, and how many requests it has had; `answers` by the beginning of the request."""
+    """The server's address and its requests; `answers` by the start of the request."""
 
     def __init__(self, answers: dict[str, Answer]) -> None:
         self.answers = answers
@@ -86,7 +86,7 @@ class Served:
 
 @contextmanager
 def serving(answers: dict[str, Answer]) -> Iterator[Served]:
-    """Serve until `with` is left; the longest beginning of `METHOD /path` that fits decides."""
+    """Serve until `with` is left; the longest matching start of `METHOD /path` decides."""
     served, stop = Served(answers), threading.Event()
 
     class Handler(socketserver.BaseRequestHandler):
@@ -94,8 +94,8 @@ def serving(answers: dict[str, Answer]) -> Iterator[Served]:
             with suppress(OSError):
                 request = self._request()
                 served.requests.append(request)
-                fits = max((each for each in served.answers if request.startswith(each)), key=len)
-                for part in served.answers[fits](stop):
+                start = max((start for start in served.answers if request.startswith(start)), key=len)
+                for part in served.answers[start](stop):
                     self.request.sendall(part)
 
         def _request(self) -> str:
@@ -118,11 +118,11 @@ def serving(answers: dict[str, Answer]) -> Iterator[Served]:
             stop.set()
             server.shutdown()
             thread.join()
-            time.sleep(0.05)  # the answers under way see the event
+            time.sleep(0.05)  # for answers in progress to see the event
 
 
 def plain(content: bytes, status: str = "200 OK", *headers: str) -> Answer:
-    """Give an ordinary answer."""
-    more = "".join(f"{each}\r\n" for each in headers)
+    """Return an ordinary answer."""
+    more = "".join(f"{header}\r\n" for header in headers)
     head = f"HTTP/1.1 {status}\r\n{more}Content-Length: {len(content)}\r\nConnection: close\r\n\r\n"
     return lambda _stop: iter([head.encode() + content])

@@ -24,10 +24,11 @@ from bridge.mlflow.client import MlflowAnswerTooLarge, MlflowApi, MlflowError, M
 from bridge.mlflow.threads import run_in_daemon_thread
 from tests.integration import hostile_server
 from tests.integration.conftest import TOKEN
-from tests.integration.deliveries import VALID, post, rows, until
+from tests.integration.deliveries import VALID, post, rows
+from tests.integration.fast_bridge import QuickBridge
 from tests.integration.hostile_server import TOO_LARGE, TOO_SLOW, UNREADABLE, plain, serving
-from tests.integration.quickly import QuickBridge
 from tests.integration.test_hostile import LIMIT, memory
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -199,7 +200,7 @@ def test_a_bridge_whose_github_and_mlflow_send_bombs_stays_small_and_goes_on(fol
         with QuickBridge(environment, folder) as bridge:
             assert post(bridge.url, VALID[0]).status_code == 202
             until(lambda: rows(folder, "select state from dispatches") == [("sent",)])
-            until(lambda: len(bridge.degraded()) == 2, 30)
+            until(lambda: len(bridge.degraded()) == 2)
             assert post(bridge.url, VALID[1]).status_code == 202
             until(lambda: rows(folder, "select state from dispatches") == [("sent",)] * 2)
             peak = memory(bridge)

@@ -13,7 +13,7 @@ from bridge.image import artifacts as module
 from bridge.image.artifacts import ModelArtifacts, metadata_in
 from bridge.image.errors import UnsafeMetadata
 from bridge.mlflow.client import MlflowApi, MlflowBusy, MlflowError, MlflowUnreachable
-from tests.evil import EvilServer, Request
+from tests.scripted_server import Request, ScriptedServer
 
 Answer = Callable[[Request], None]
 ROOT = "models/m-1"
@@ -46,9 +46,9 @@ def holding(*files: dict[str, Any], content: Answer = lambda request: request.se
     return answer
 
 
-def download(answer: Answer, to: Path) -> EvilServer:
+def download(answer: Answer, to: Path) -> ScriptedServer:
     """List and download the model as the steps do, and return the server with the requests that it got."""
-    with EvilServer(answer) as server, MlflowApi(server.url, token="t") as mlflow:
+    with ScriptedServer(answer) as server, MlflowApi(server.url, token="t") as mlflow:
         model = ModelArtifacts(f"mlflow-artifacts:/{ROOT}", mlflow)
         model.describe(to / "description")
         model.download(to / "model", model.sizes())
@@ -195,7 +195,7 @@ def test_a_compressed_answer_is_refused(tmp_path: Path, where: str, encoding: st
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("where", ["listing", "file"])
 def test_a_redirect_is_not_followed(tmp_path: Path, status: int, where: str) -> None:
-    with EvilServer() as evil:
+    with ScriptedServer() as evil:
 
         def redirect(request: Request) -> None:
             request.send(b"", status, Location=f"{evil.url}/x")
@@ -267,13 +267,13 @@ def test_a_file_that_breaks_off_is_downloaded_again(tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_gone_ends_in_a_message(tmp_path: Path) -> None:
-    with EvilServer() as server:
+    with ScriptedServer() as server:
         url = server.url
     with MlflowApi(url) as mlflow, pytest.raises(MlflowUnreachable):
         ModelArtifacts("mlflow-artifacts:/x", mlflow).sizes()
 
 
 def test_the_prefix_of_the_tracking_address_is_kept(tmp_path: Path) -> None:
-    with EvilServer(lambda request: request.list()) as server, MlflowApi(f"{server.url}/ml flow/") as mlflow:
+    with ScriptedServer(lambda request: request.list()) as server, MlflowApi(f"{server.url}/ml flow/") as mlflow:
         ModelArtifacts("mlflow-artifacts:/a b/c", mlflow).sizes()
     assert [path for path, _ in server.asked] == ["/ml%20flow/api/2.0/mlflow-artifacts/artifacts?path=a+b%2Fc"]

@@ -15,11 +15,12 @@ import pytest
 
 from bridge.mlflow.client import MlflowApi, Webhook
 from tests.integration.conftest import REPOSITORY, SECRET, TOKEN, Create
-from tests.integration.deliveries import rows, until
-from tests.integration.quickly import WORKFLOW, FakeRunner, QuickBridge
+from tests.integration.deliveries import rows
+from tests.integration.fast_bridge import WORKFLOW, FakeRunner, QuickBridge
 from tests.integration.test_doctor import made_tree
 from tests.loopback.github.server import LoopbackGitHub
 from tests.loopback.servers import BridgeServer, MlflowServer
+from tests.waiting import PATIENCE, until
 
 NEXT_SECRET = "sentinel-secret-after-the-rotation"
 ROOT = Path(__file__).parents[2]
@@ -29,7 +30,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def environment(settings: dict[str, str], mlflow_server: MlflowServer, folder: Path) -> dict[str, str]:
-    """The settings that bridge and commands have in common; the reconciler is off, so that nothing mends a loss."""
+    """The settings that bridge and commands have in common; the reconciler is off, and finds no lost event."""
     more = {"MLFLOW_TRACKING_URI": mlflow_server.url, "RECONCILE_INTERVAL": "0"}
     return settings | more | {"DATABASE_URL": f"sqlite:///{folder}/mlflow-bridge.db"}
 
@@ -41,13 +42,18 @@ def run(environment: dict[str, str], tmp_path: Path) -> Run:
     def run(*command: str, **other: str) -> subprocess.CompletedProcess[str]:
         env = environment | {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "COLUMNS": "200"} | other
         done = subprocess.run(
-            [sys.executable, "-m", "tests.integration.quick" if command[0] == "reconcile" else "bridge", *command],
+            [
+                sys.executable,
+                "-m",
+                "tests.integration.short_waits" if command[0] == "reconcile" else "bridge",
+                *command,
+            ],
             env=env,
             cwd=tmp_path,
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE,
         )
         for secret in (SECRET, NEXT_SECRET, TOKEN):
             assert secret not in done.stdout + done.stderr
@@ -91,14 +97,14 @@ def test_create_registers_both_events_with_our_secret_and_tests_it(
         assert run("webhook", "test", made["id"]).returncode == 0
 
 
-def test_create_mends_the_webhook_that_is_there(
+def test_create_updates_an_existing_webhook(
     run: Run, environment: dict[str, str], folder: Path, mlflow_api: MlflowApi, webhooks: Callable[[], list[Webhook]]
 ) -> None:
     with BridgeServer(environment, folder) as bridge:
         url = f"{bridge.url}/webhook"
         mlflow_api.create_webhook("half", url, ["model_version.created"], SECRET, active=False)
-        mended = read(run("webhook", "create", url, "--json"))
-    assert mended["created"] is False
+        updated = read(run("webhook", "create", url, "--json"))
+    assert updated["created"] is False
     (webhook,) = webhooks()
     assert webhook.active
     assert set(webhook.events) == {"model_version.created", "model_version_alias.created"}
@@ -117,7 +123,7 @@ def test_a_rotation_loses_no_delivery(
     model, done, made, registry = f"rotated {uuid4().hex[:8]}", threading.Event(), 0, threading.Lock()
 
     def all_are_told() -> None:
-        until(lambda: len(told(folder, model)) == made, 20)
+        until(lambda: len(told(folder, model)) == made)
 
     with bridge:
         assert run("webhook", "create", bridge.url).returncode == 0
@@ -138,7 +144,7 @@ def test_a_rotation_loses_no_delivery(
         assert (first.returncode, first.stdout.splitlines()[-1]) == (0, "nothing was changed")
         early = run("webhook", "rotate", webhook.id, **both)
         assert early.returncode == 1
-        assert "the running bridge doesn't take today's MLFLOW_WEBHOOK_SECRET" in early.stdout
+        assert "nothing was changed" in early.stdout
         registry.acquire()  # what MLflow can't deliver while the bridge is down is another matter
         all_are_told()
     bridge._env |= both
@@ -147,7 +153,7 @@ def test_a_rotation_loses_no_delivery(
         second = run("webhook", "rotate", webhook.id, **both)
         assert second.returncode == 0, second.stdout
         assert "step 2 of 3, done" in second.stdout
-        assert "step 3 of 3, yours: in 6 minutes or later" in second.stdout
+        assert "in 6 minutes or later" in second.stdout
         time.sleep(2)  # the minute of MLflow's cache is a second here
         registry.acquire()
         all_are_told()

@@ -1,4 +1,4 @@
-"""The demo on a machine without Docker: as far as it can go, and what is missing for the rest."""
+"""The demo on a machine without Docker."""
 
 import os
 import shutil
@@ -6,14 +6,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+from tests.waiting import PATIENCE, until
 
 COMMAND = [sys.executable, "-m", "tests.loopback.demo"]
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """A PATH without any program but git, a wide terminal, and a folder of its own for what is temporary."""
+    """A PATH with git alone, a wide terminal, and a folder for temporary files."""
     (folder / "tmp").mkdir()
     (folder / "bin").mkdir()
     (folder / "bin/git").symlink_to(str(shutil.which("git")))
@@ -22,7 +23,9 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def test_without_docker_it_shows_the_dispatches_the_runs_and_the_dockerfile(tmp_path: Path) -> None:
-    done = subprocess.run(COMMAND, env=environment(tmp_path), capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(
+        COMMAND, env=environment(tmp_path), capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"FROM python:{'.'.join(map(str, sys.version_info[:3]))}-slim" in done.stdout
     assert "docker is not on the PATH: install Docker" in done.stdout
@@ -31,7 +34,7 @@ def test_without_docker_it_shows_the_dispatches_the_runs_and_the_dockerfile(tmp_
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_kept_up_it_says_where_everything_is_until_it_is_interrupted(tmp_path: Path) -> None:
+def test_with_keep_it_shows_where_everything_is_until_it_is_interrupted(tmp_path: Path) -> None:
     with (
         tempfile.TemporaryFile("w+") as output,
         subprocess.Popen(
@@ -43,16 +46,14 @@ def test_kept_up_it_says_where_everything_is_until_it_is_interrupted(tmp_path: P
             start_new_session=True,
         ) as process,
     ):
-        deadline = time.monotonic() + 300
-        while time.monotonic() < deadline and process.poll() is None and "Files and logs" not in _text(output.fileno()):
-            time.sleep(0.2)
+        until(lambda: process.poll() is not None or "Files and logs" in _text(output.fileno()))
         os.kill(process.pid, signal.SIGINT)
         try:
-            assert process.wait(60) == 0, _text(output.fileno())
+            assert process.wait(PATIENCE) == 0, _text(output.fileno())
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise
-        assert "Still up: Ctrl-C stops all of it" in _text(output.fileno())
+        assert "Still running: press Ctrl-C to stop" in _text(output.fileno())
     assert list((tmp_path / "tmp").iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""`mlflow-bridge doctor` and ten wrong set-ups: a real MLflow, a real bridge process, a loopback GitHub."""
+"""`mlflow-bridge doctor` and its checks of wrong set-ups: a real MLflow, a real bridge process, a loopback GitHub."""
 
 import json
 import os
@@ -20,6 +20,7 @@ from tests.integration.conftest import REPOSITORY, SECRET, TOKEN
 from tests.loopback.github.apps import App
 from tests.loopback.github.server import PERMISSIONS, LoopbackGitHub
 from tests.loopback.servers import BridgeServer, MlflowServer, free_port
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 EVENTS = ["model_version.created", "model_version_alias.created"]
@@ -41,19 +42,20 @@ ref = "main"
 
 
 @dataclass(frozen=True)
-class Examined:
-    """What doctor said, and how it ended."""
+class Checked:
+    """The findings, and the exit status."""
 
     status: int
     findings: list[dict[str, str]]
 
     @property
     def failed(self) -> list[tuple[str, str, str]]:
-        """Give what fails: check, what was seen, and the mend."""
-        return [(each["check"], each["message"], each["hint"]) for each in self.findings if each["state"] == "failed"]
+        """Return check, message and hint of every failed check."""
+        failed = [finding for finding in self.findings if finding["state"] == "failed"]
+        return [(finding["check"], finding["message"], finding["hint"]) for finding in failed]
 
     def of(self, check: str) -> list[str]:
-        return [each["state"] for each in self.findings if each["check"] == check]
+        return [finding["state"] for finding in self.findings if finding["check"] == check]
 
 
 class StrictMlflow(MlflowServer):
@@ -66,7 +68,7 @@ class StrictMlflow(MlflowServer):
         self._env = {name: value for name, value in self._env.items() if not name.startswith("MLFLOW_WEBHOOK_ALLOW")}
 
 
-Doctor = Callable[..., Examined]
+Doctor = Callable[..., Checked]
 MakeGithub = Callable[..., LoopbackGitHub]
 
 
@@ -152,22 +154,24 @@ def webhook(mlflow_api: MlflowApi, bridge: BridgeServer) -> Iterator[str]:
 def doctor(environment: dict[str, str], bridge: BridgeServer, tmp_path: Path) -> Doctor:
     """Runs the command with the bridge's settings and some that are wrong."""
 
-    def run(*, without: str = "", within: Sequence[str] = (), **wrong: str) -> Examined:
+    def run(*, without: str = "", within: Sequence[str] = (), **wrong: str) -> Checked:
         env = environment | {"PORT": bridge.url.rpartition(":")[2], "PATH": os.environ["PATH"]} | wrong
         env.pop(without, None)
         command = [*within, sys.executable, "-m", "bridge", "doctor", "--json", "--url", f"{bridge.url}/webhook"]
-        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
         assert done.stderr == ""
         for secret in (SECRET, TOKEN):
             assert secret not in done.stdout
-        said = json.loads(done.stdout)
-        assert said["ok"] is (done.returncode == 0)
-        return Examined(done.returncode, said["findings"])
+        printed = json.loads(done.stdout)
+        assert printed["ok"] is (done.returncode == 0)
+        return Checked(done.returncode, printed["findings"])
 
     return run
 
 
-def test_a_right_set_up_is_found_to_be_right_and_nothing_is_started(
+def test_a_valid_set_up_has_no_problem_and_nothing_is_started(
     doctor: Doctor, webhook: str, github: LoopbackGitHub
 ) -> None:
     seen = doctor()
@@ -192,7 +196,7 @@ def test_weak_settings_have_a_row_each_and_fail_nothing(doctor: Doctor, webhook:
     assert "sentinel" not in str(weak)
 
 
-def test_an_apps_right_set_up_with_a_route_of_either_kind_is_found_to_be_right(
+def test_a_valid_set_up_with_an_app_and_a_route_of_either_kind_has_no_problem(
     doctor: Doctor, webhook: str, other_github: MakeGithub, tmp_path: Path
 ) -> None:
     public, private = pair()
@@ -208,71 +212,70 @@ def test_an_apps_right_set_up_with_a_route_of_either_kind_is_found_to_be_right(
     assert github.runs == ()
 
 
-def test_a_token_that_may_not_dispatch_is_named_with_the_permission_that_it_lacks(
+def test_a_token_that_may_not_dispatch_fails_with_the_missing_permission(
     doctor: Doctor, webhook: str, other_github: MakeGithub
 ) -> None:
     github = other_github(permissions={"metadata": "read", "contents": "read", "actions": "read"})
     seen = doctor(GITHUB_API_URL=github.url)
-    ((check, said, hint),) = seen.failed
+    ((check, message, hint),) = seen.failed
     assert (seen.status, check) == (1, "permission")
-    assert "403 Resource not accessible by personal access token" in said
-    assert hint == "give the token or App the permission contents=write"
+    assert "403 Resource not accessible by personal access token" in message
+    assert hint.endswith("contents=write")
     assert seen.of("actions") == ["could not check"]
 
 
-def test_a_repository_that_is_not_there_is_named(doctor: Doctor, webhook: str) -> None:
+def test_a_missing_repository_fails(doctor: Doctor, webhook: str) -> None:
     seen = doctor(GITHUB_REPOSITORY="owner/other")
-    ((check, said, hint),) = seen.failed
-    assert (check, said) == ("repository", "GitHub shows no such repository (Not Found)")
-    assert hint.startswith("check the name in GITHUB_REPOSITORY or ROUTES_FILE, and let the token reach it")
+    ((check, _, hint),) = seen.failed
+    assert check == "repository"
+    assert "GITHUB_REPOSITORY" in hint
 
 
-def test_a_workflow_that_is_missing_is_named(
-    doctor: Doctor, webhook: str, other_github: MakeGithub, tmp_path: Path
-) -> None:
+def test_a_missing_workflow_fails(doctor: Doctor, webhook: str, other_github: MakeGithub, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     seen = doctor(GITHUB_API_URL=other_github(tree=tmp_path / "empty").url)
-    ((check, said, hint),) = seen.failed
-    assert (check, said) == ("workflow", "there is no folder .github/workflows on main")
+    ((check, message, hint),) = seen.failed
+    assert check == "workflow"
+    assert ".github/workflows" in message
     assert "mlflow-bridge workflow init" in hint
 
 
-def test_a_run_name_without_the_dispatch_id_is_named(
+def test_a_run_name_without_the_dispatch_id_fails(
     doctor: Doctor, webhook: str, other_github: MakeGithub, tmp_path: Path
 ) -> None:
     begin = WORKFLOW.index("run-name:")
     without = WORKFLOW[:begin] + "run-name: a model" + WORKFLOW[WORKFLOW.index("\n\non:") :]
     seen = doctor(GITHUB_API_URL=other_github(tree=made_tree(tmp_path / "tree", without)).url)
-    ((check, said, hint),) = seen.failed
+    ((check, message, hint),) = seen.failed
     assert check == "workflow"
-    assert said == "the run-name of on-mlflow-event.yml doesn't begin with the dispatch id, so that no run is known"
-    assert hint == "begin `run-name:` with ${{ github.event.client_payload.dispatch_id }}"
+    assert "on-mlflow-event.yml" in message
+    assert hint.endswith("${{ github.event.client_payload.dispatch_id }}")
 
 
-def test_a_webhook_with_another_secret_is_named(doctor: Doctor, webhook: str, mlflow_api: MlflowApi) -> None:
+def test_a_webhook_with_another_secret_fails(doctor: Doctor, webhook: str, mlflow_api: MlflowApi) -> None:
     mlflow_api.update_webhook(webhook, secret="another-secret")
     seen = doctor()
-    ((check, said, hint),) = seen.failed
-    assert (check, said[:19]) == ("delivery", "it was answered 401")
+    ((check, message, hint),) = seen.failed
+    assert check == "delivery"
+    assert "401" in message
     assert "mlflow-bridge webhook rotate" in hint
 
 
-def test_a_webhook_that_is_disabled_is_named(doctor: Doctor, mlflow_api: MlflowApi, bridge: BridgeServer) -> None:
+def test_a_disabled_webhook_fails(doctor: Doctor, mlflow_api: MlflowApi, bridge: BridgeServer) -> None:
     made = mlflow_api.create_webhook("off", f"{bridge.url}/webhook", EVENTS, SECRET, active=False)
     try:
         seen = doctor()
     finally:
         mlflow_api.delete_webhook(made)
-    ((check, said, hint),) = seen.failed
-    assert (check, said) == ("webhook", "it is disabled, so that MLflow delivers nothing")
-    assert hint.startswith(f"run `mlflow-bridge webhook create {bridge.url}/webhook`")
+    ((check, _, hint),) = seen.failed
+    assert check == "webhook"
+    assert f"mlflow-bridge webhook create {bridge.url}/webhook" in hint
 
 
-def test_an_mlflow_that_refuses_our_address_is_named(doctor: Doctor, webhook: str, strict: StrictMlflow) -> None:
+def test_an_mlflow_that_refuses_our_address_fails(doctor: Doctor, webhook: str, strict: StrictMlflow) -> None:
     seen = doctor(MLFLOW_TRACKING_URI=strict.url)
-    ((check, said, hint),) = seen.failed
+    ((check, _, hint),) = seen.failed
     assert check == "delivery"
-    assert said.startswith("MLflow refuses the address (")
     assert "MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https" in hint
 
 
@@ -283,37 +286,37 @@ def test_an_mlflow_that_refuses_our_address_is_named(doctor: Doctor, webhook: st
         ("https://127.0.0.1", "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true"),
     ],
 )
-def test_no_webhook_is_made_to_an_address_that_mlflow_refuses(
+def test_no_webhook_is_created_to_an_address_that_mlflow_refuses(
     url: str, hint: str, environment: dict[str, str], strict: StrictMlflow, mlflow_api: MlflowApi
 ) -> None:
     known = list(mlflow_api.webhooks())
     env = environment | {"PATH": os.environ["PATH"], "MLFLOW_TRACKING_URI": strict.url}
     command = [sys.executable, "-m", "bridge", "webhook", "create", url]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"MLflow would never deliver to {url}/webhook (")
+    assert f"{url}/webhook" in done.stderr
     assert hint in done.stderr
     assert list(mlflow_api.webhooks()) == known
 
 
-def test_a_clock_that_is_off_is_named(doctor: Doctor, webhook: str, other_github: MakeGithub) -> None:
+def test_a_wrong_clock_fails(doctor: Doctor, webhook: str, other_github: MakeGithub) -> None:
     github = other_github(clock=lambda: datetime.now(UTC) + timedelta(minutes=10))
     seen = doctor(GITHUB_API_URL=github.url)
-    ((check, said, hint),) = seen.failed
+    ((check, message, hint),) = seen.failed
     assert check == "clock"
-    assert "s behind GitHub's" in said
-    assert hint == "let NTP set the clocks of both machines"
+    assert "s behind GitHub's" in message
+    assert "NTP" in hint
 
 
-def test_a_ledger_that_cannot_be_written_is_named(doctor: Doctor, webhook: str, tmp_path: Path) -> None:
+def test_a_ledger_that_cannot_be_written_fails(doctor: Doctor, webhook: str, tmp_path: Path) -> None:
     seen = doctor(DATABASE_URL=f"sqlite:///{tmp_path}/gone/bridge.db")
-    ((check, said, hint),) = seen.failed
-    assert (check, said) == ("ledger", "its folder does not exist")
-    assert hint.startswith("make the folder of DATABASE_URL")
+    ((check, _, hint),) = seen.failed
+    assert check == "ledger"
+    assert "DATABASE_URL" in hint
     assert not (tmp_path / "gone").exists()
 
 
-def test_a_ledger_that_can_only_be_read_is_named(
+def test_a_ledger_that_can_only_be_read_fails(
     doctor: Doctor, webhook: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
     with BridgeServer(environment | {"DATABASE_URL": ""}, tmp_path):
@@ -322,43 +325,40 @@ def test_a_ledger_that_can_only_be_read_is_named(
     # Root may write where nobody may: without that right it is like anybody else.
     powerless = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
     seen = doctor(within=powerless, DATABASE_URL=f"sqlite:///{tmp_path}/mlflow-bridge.db")
-    ((check, said, hint),) = seen.failed
+    ((check, message, hint),) = seen.failed
     assert check == "ledger"
-    assert "readonly" in said
-    assert hint == "check the folder, the disk and the permissions of the file that DATABASE_URL names"
+    assert "readonly" in message
+    assert "DATABASE_URL" in hint
 
 
-def test_of_several_repositories_the_one_that_is_wrong_is_named(doctor: Doctor, webhook: str, tmp_path: Path) -> None:
+def test_of_several_repositories_only_the_missing_one_fails(doctor: Doctor, webhook: str, tmp_path: Path) -> None:
     (tmp_path / "routes.toml").write_text(f'[[route]]\nrepository = "owner/gone"\n{ROUTES}')
     seen = doctor(GITHUB_REPOSITORY="", ROUTES_FILE="routes.toml")
-    ((check, said, _),) = seen.failed
-    assert (check, said) == ("repository", "GitHub shows no such repository (Not Found)")
+    ((check, _, _),) = seen.failed
+    assert check == "repository"
     about = [(each["subject"], each["state"]) for each in seen.findings if each["check"] == "repository"]
     assert about == [("owner/gone", "failed"), ("owner/models", "ok")]
     assert len(seen.of("workflow")) == 2
 
 
-def test_an_apps_key_that_was_deleted_is_named(
-    doctor: Doctor, webhook: str, other_github: MakeGithub, tmp_path: Path
-) -> None:
+def test_a_deleted_key_of_an_app_fails(doctor: Doctor, webhook: str, other_github: MakeGithub, tmp_path: Path) -> None:
     (_, deleted), (todays, _) = pair(), pair()
     github = other_github(installed=App("Iv23abc", todays))
     app = {"GITHUB_APP_ID": "Iv23abc", "GITHUB_APP_PRIVATE_KEY": deleted, "GITHUB_API_URL": github.url}
     seen = doctor(without="GITHUB_TOKEN", **app)
-    ((check, said, hint),) = seen.failed
+    ((check, message, hint),) = seen.failed
     assert check == "app"
-    assert "A JSON web token could not be decoded" in said
-    assert hint.startswith("make a new key in the App's settings")
+    assert "A JSON web token could not be decoded" in message
+    assert "create a new key in the App's settings" in hint
 
 
-def test_everything_that_is_wrong_in_the_settings_is_named_at_once(doctor: Doctor) -> None:
+def test_all_problems_of_the_settings_are_found_at_once(doctor: Doctor) -> None:
     seen = doctor(without="GITHUB_TOKEN", PORT="none", DATABASE_URL="mysql://root:sentinel@host/db")
     assert seen.of("settings") == ["failed"] * 3
-    assert {hint.partition(" ")[0] for _, _, hint in seen.failed} == {"set"}
     assert "sentinel" not in str(seen.findings)
 
 
-def test_a_bridge_that_does_not_run_is_named(
+def test_a_bridge_that_does_not_run_cannot_be_checked(
     doctor: Doctor, mlflow_api: MlflowApi, environment: dict[str, str], bridge: BridgeServer
 ) -> None:
     port = free_port()

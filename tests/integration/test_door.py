@@ -13,8 +13,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.integration.deliveries import VALID, post, rows, signed, until
+from tests.integration.deliveries import VALID, post, rows, signed
 from tests.loopback.servers import BridgeServer
+from tests.waiting import PATIENCE, until
 
 SENDERS = 1_000
 BODY = 1024 * 1024
@@ -113,7 +114,7 @@ def test_unfinished_bodies_of_a_thousand_strangers_cost_little_and_keep_no_deliv
 
 def answered(port: int, sent: bytes) -> tuple[int, bool]:
     """Return the status of the first answer, and whether the server then closed the connection."""
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
         connection.sendall(sent)
         received = connection.recv(65_536)
         try:

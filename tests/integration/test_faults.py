@@ -5,9 +5,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.deliveries import until
 from tests.loopback.github.faults import Fault, Faults
 from tests.loopback.github.server import LoopbackGitHub
+from tests.waiting import until
 
 DISPATCH = {"event_type": "mlflow-model-version", "client_payload": {"dispatch_id": "01J"}}
 
@@ -31,7 +31,7 @@ def test_a_cut_connection_leaves_no_answer_and_the_next_request_is_served(
         assert github.faults_met == {fault: 3}
 
 
-def test_a_request_that_has_arrived_is_taken_though_its_sender_is_gone(tmp_path: Path) -> None:
+def test_a_request_that_has_arrived_is_processed_although_its_sender_is_gone(tmp_path: Path) -> None:
     with LoopbackGitHub(
         repository="octo/models", tree=tmp_path, token="t", folder=tmp_path, faults=Faults(slow=0.5)
     ) as github:

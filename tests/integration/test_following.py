@@ -9,11 +9,12 @@ import pytest
 
 from bridge.mlflow.client import MlflowApi
 from tests.integration.conftest import REPOSITORY, TOKEN
-from tests.integration.deliveries import body, post, rows, rows_of, until
-from tests.integration.quickly import WORKFLOW, FakeRunner, QuickBridge
+from tests.integration.deliveries import body, post, rows, rows_of
+from tests.integration.fast_bridge import WORKFLOW, FakeRunner, QuickBridge
 from tests.loopback.github.limits import Limits
 from tests.loopback.github.server import LoopbackGitHub
 from tests.loopback.servers import MlflowServer
+from tests.waiting import until
 
 STATES = "select state from dispatches order by id"
 
@@ -117,7 +118,7 @@ def test_a_dispatch_that_nobody_listens_to_is_unseen_and_says_what_to_check(
     workflow = tree / ".github" / "workflows" / "on-mlflow-event.yml"
     workflow.write_text(WORKFLOW.replace("mlflow-model-version", "something-else"))
     deliver(bridge, "iris")
-    until(lambda: states(bridge) == ["unseen"], 20)
+    until(lambda: states(bridge) == ["unseen"])
     ((reason,),) = rows(bridge.folder, "select reason from dispatches")
     assert "default branch listens to the event type 'mlflow-model-version'" in reason
     assert github.runs == ()
@@ -140,7 +141,7 @@ def test_many_dispatches_cost_few_requests(bridge: QuickBridge, github: Loopback
     runner.go_on.clear()
     for number in range(120):
         deliver(bridge, f"model-{number}")
-    until(lambda: states(bridge) == ["running"] * 120, 60)
+    until(lambda: states(bridge) == ["running"] * 120)
     headers = {"Authorization": f"Bearer {TOKEN}", "User-Agent": "test"}
 
     def used() -> int:
@@ -152,7 +153,7 @@ def test_many_dispatches_cost_few_requests(bridge: QuickBridge, github: Loopback
     time.sleep(2)  # some twenty polls, of lists that have not changed: those are free
     assert used() - before <= 2
     runner.go_on.set()
-    until(lambda: states(bridge) == ["succeeded"] * 120, 60)
+    until(lambda: states(bridge) == ["succeeded"] * 120)
 
 
 def test_a_workflow_dispatch_knows_its_run_at_once_and_is_followed_too(
@@ -203,9 +204,9 @@ def test_a_bridge_that_was_down_finds_the_end_of_its_runs(
         until(lambda: states(bridge) == ["running"])
         bridge.kill()
     runner.go_on.set()
-    github.wait(github.runs[0], 10)
+    github.wait(github.runs[0])
     with bridge:
-        until(lambda: states(bridge) == ["succeeded"], 90)  # once the lease of the killed one is over
+        until(lambda: states(bridge) == ["succeeded"])  # once the lease of the killed one is over
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

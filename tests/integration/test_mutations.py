@@ -6,7 +6,7 @@ from tests.postgres import Postgres
 from tests.proof import mutations
 
 LIMIT = 150 * 1024
-"""KiB that the serving process may take."""
+"""KiB for the serving process."""
 
 
 def test_mutated_deliveries_break_nothing_on_sqlite(tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ import pytest
 from typer.testing import CliRunner
 
 from bridge.cli import app
-from tests.integration.deliveries import ALIAS, VALID, body, post, until
+from tests.integration.deliveries import ALIAS, VALID, body, post
 from tests.loopback.github.server import LoopbackGitHub
 from tests.loopback.servers import BridgeServer
+from tests.waiting import until
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
 NEW = "another-secret-of-the-webhook"

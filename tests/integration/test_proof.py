@@ -13,7 +13,7 @@ from tests.proof.crashes import Findings, Plan
 
 @pytest.mark.parametrize("ground", GROUNDS)
 def test_a_few_crashes_lose_nothing_and_build_nothing_twice(ground: str, tmp_path: Path) -> None:
-    found = GROUNDS[ground](Plan(kills=3, settle=1.5, patience=60, followed=False), tmp_path)
+    found = GROUNDS[ground](Plan(kills=3, settle=1.5, patience=600, followed=False), tmp_path)
     print(found)
     assert found.holds
     assert found.kills + found.freezes == 3

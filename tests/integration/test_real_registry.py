@@ -19,10 +19,10 @@ from bridge.image.settings import ImageSettings
 from bridge.image.steps.promote import Promotion, promote
 from bridge.image.steps.push import push, push_tested
 from bridge.image.workspace import Plan, Workspace
-from tests.labelled import labelled, put
+from tests.flaky_proxy import flaky_proxy
 from tests.loopback.registry import Registry
 from tests.loopback.stage import missing_for_images
-from tests.relay import relay
+from tests.tiny_images import push_tiny_image, tiny_image
 from tests.unit.image.in_memory import MemoryMlflow, version
 from tests.unit.image.steps.test_sbom import PLAN
 from tests.unit.image.test_naming import SAME_SIX_DIGITS
@@ -62,7 +62,7 @@ def new_name(host: str) -> str:
 def test_the_right_password_reads_and_a_wrong_or_missing_one_is_an_error(registry: Registry, config: Path) -> None:
     name = new_name(registry.host)
     sign_in(registry.host, registry)
-    put(name, "iris", "1", "models:/m-1")
+    push_tiny_image(name, "iris", "1", "models:/m-1")
     image = Repository(name, config).inspect("1")
     assert image
     assert image.labels[MODEL] == "iris"
@@ -79,7 +79,7 @@ def test_the_right_password_reads_and_a_wrong_or_missing_one_is_an_error(registr
 def test_a_registry_that_fails_in_the_middle_of_a_push_leaves_no_tag_and_the_next_push_all(
     registry: Registry, config: Path
 ) -> None:
-    with relay(registry.host) as way, labelled("iris", "1", "models:/m-1", size=1_000_000) as tested:
+    with flaky_proxy(registry.host) as way, tiny_image("iris", "1", "models:/m-1", size=1_000_000) as tested:
         sign_in(way.host, registry)
         name = new_name(way.host)
         held = f"{registry.host}/{name.partition('/')[2]}"
@@ -96,7 +96,7 @@ def test_a_registry_that_fails_in_the_middle_of_a_push_leaves_no_tag_and_the_nex
 def test_the_image_of_a_version_is_kept(registry: Registry, config: Path) -> None:
     sign_in(registry.host, registry)
     name = new_name(registry.host)
-    put(name, "iris", "1", "models:/m-1")
+    push_tiny_image(name, "iris", "1", "models:/m-1")
     before = registry.tags(name)
     there = image_to_keep(Repository(name, config), model="iris", version="1", source="models:/m-1")
     assert there
@@ -113,7 +113,7 @@ def test_a_model_that_is_named_as_anothers_slug_gets_another_repository(registry
     sign_in(registry.host, registry)
     settings = new_settings(registry, config)
     new, former = settings.repositories("Iris Clf (EU)")
-    put(former, "Iris Clf (EU)", "1", "models:/m-1")
+    push_tiny_image(former, "Iris Clf (EU)", "1", "models:/m-1")
     assert repository_of(settings, "Iris Clf (EU)").name == former
     for name in (new, former):
         attacker = repository_of(settings, name.rpartition("/")[2]).name
@@ -121,7 +121,7 @@ def test_a_model_that_is_named_as_anothers_slug_gets_another_repository(registry
     other = "Iris Clf (US)"
     first = repository_of(settings, other).name
     assert first == settings.repositories(other)[0]
-    put(first, other, "1", "models:/m-1")
+    push_tiny_image(first, other, "1", "models:/m-1")
     assert repository_of(settings, first.rpartition("/")[2]).name != first
     assert repository_of(settings, other).name == first
 
@@ -130,11 +130,11 @@ def test_of_two_models_that_share_a_former_name_neither_keeps_it(registry: Regis
     sign_in(registry.host, registry)
     settings, (victim, attacker) = new_settings(registry, config), SAME_SIX_DIGITS
     new, former = settings.repositories(victim)
-    put(former, victim, "1", "models:/m-1")
-    put(former, victim, "2", "models:/m-2")
+    push_tiny_image(former, victim, "1", "models:/m-1")
+    push_tiny_image(former, victim, "2", "models:/m-2")
     assert repository_of(settings, victim).name == former
     assert repository_of(settings, attacker).name == settings.repositories(attacker)[0]
-    put(former, attacker, "3", "models:/m-3")
+    push_tiny_image(former, attacker, "3", "models:/m-3")
     assert repository_of(settings, victim).name == new
     assert repository_of(settings, attacker).name == settings.repositories(attacker)[0]
 
@@ -142,7 +142,7 @@ def test_of_two_models_that_share_a_former_name_neither_keeps_it(registry: Regis
 def test_if_nobody_may_read_the_registry_no_repository_is_chosen(registry: Registry, config: Path) -> None:
     sign_in(registry.host, registry)
     settings = new_settings(registry, config)
-    put(settings.repositories("Iris Clf (EU)")[1], "Iris Clf (EU)", "1", "models:/m-1")
+    push_tiny_image(settings.repositories("Iris Clf (EU)")[1], "Iris Clf (EU)", "1", "models:/m-1")
     (config / "config.json").write_text("{}")
     with pytest.raises(RegistryError):
         repository_of(settings, "Iris Clf (EU)")
@@ -154,10 +154,10 @@ def test_an_image_with_copied_labels_that_was_pushed_before_ours_is_not_used(
     sign_in(registry.host, registry)
     name, work = new_name(registry.host), Workspace(tmp_path / "work")
     monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
-    put(name, "iris", "1", "models:/m-1")
+    push_tiny_image(name, "iris", "1", "models:/m-1")
     planted = registry.tags(name)
     work.write_plan(plan(name))
-    with labelled("iris", "1", "models:/m-1") as tested:
+    with tiny_image("iris", "1", "models:/m-1") as tested:
         work.write_image_id(tested)
         push(ImageSettings(docker_config=config), work)
         assert not work.has_digest()
@@ -165,7 +165,7 @@ def test_an_image_with_copied_labels_that_was_pushed_before_ours_is_not_used(
         assert registry.tags(name) == planted
     # The registry has the tested image: pushed by this run, then found by it.
     work.write_plan(plan(name, "2"))
-    with labelled("iris", "2", "models:/m-2") as tested:
+    with tiny_image("iris", "2", "models:/m-2") as tested:
         work.write_image_id(tested)
         for _ in range(2):
             push(ImageSettings(docker_config=config), work)
@@ -178,9 +178,9 @@ def test_an_image_with_copied_labels_that_is_pushed_over_ours_is_not_written_int
     sign_in(registry.host, registry)
     settings = new_settings(registry, config, model="iris", version="1")
     (name,) = settings.repositories("iris")
-    put(name, "iris", "1", "models:/m-1")
+    push_tiny_image(name, "iris", "1", "models:/m-1")
     ours = registry.tags(name)["1"]
-    put(name, "iris", "1", "models:/m-1")
+    push_tiny_image(name, "iris", "1", "models:/m-1")
     assert registry.tags(name)["1"] != ours
     mlflow = MemoryMlflow(version("1"))
     monkeypatch.setattr(ImageSettings, "mlflow", lambda _: mlflow)
@@ -197,14 +197,16 @@ def test_ten_aliases_moved_in_a_burst_by_runs_that_overlap_end_where_mlflow_has_
     sign_in(registry.host, registry)
     name = new_name(registry.host)
     for number in "123":
-        put(name, "iris", number, f"models:/m-{number}")
+        push_tiny_image(name, "iris", number, f"models:/m-{number}")
     versions = registry.tags(name)
     aliases = [f"alias-{number}" for number in range(10)]
     mlflow = Moving(aliases)
 
     def run(number: int) -> list[str]:
         mlflow.move(aliases[number], str(1 + number % 3))
-        return Promotion(mlflow, Repository(name, config), "iris").settle().remarks
+        promotion = Promotion(mlflow, Repository(name, config), "iris")
+        promotion.set_alias_tags()
+        return promotion.warnings
 
     with ThreadPoolExecutor(5) as pool:
         remarks = [remark for result in pool.map(run, range(10)) for remark in result]
@@ -244,7 +246,7 @@ def test_two_runs_that_built_one_version_side_by_side_end_well_and_mlflow_has_th
     works = [Workspace(tmp_path / run) for run in ("first", "second")]
     for work in works:
         work.write_plan(plan(name))
-        with labelled("iris", "1", "models:/m-1") as tested:
+        with tiny_image("iris", "1", "models:/m-1") as tested:
             work.write_image_id(tested)
             push(settings, work)
     assert [work.has_digest() for work in works] == [True, False]

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import REPOSITORY
-from tests.integration.deliveries import VALID, post, rows, until
+from tests.integration.deliveries import VALID, post, rows
 from tests.loopback.github.server import LoopbackGitHub
 from tests.loopback.servers import BridgeServer
+from tests.waiting import until
 
 VERSION, ALIAS, TAG = VALID
 ROUTES = f"""

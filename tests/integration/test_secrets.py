@@ -18,10 +18,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from tests.integration.conftest import REPOSITORY, SECRET, TOKEN
-from tests.integration.deliveries import VALID, hostile, mutated, rows, signed, until
+from tests.integration.deliveries import VALID, hostile, mutated, rows, signed
 from tests.loopback.github.apps import App
 from tests.loopback.github.server import LoopbackGitHub
 from tests.loopback.servers import BridgeServer
+from tests.waiting import PATIENCE, until
 
 PREVIOUS = "sentinel-previous-secret"
 PASSWORD = "sentinel-password-of-mlflow"
@@ -202,7 +203,7 @@ def ended(folder: Path, **env: str) -> str:
         env={"PATH": os.environ["PATH"], "HOST": "127.0.0.1", "PORT": "0", **env},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode in (1, 2)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.loopback.servers import BridgeServer
+from tests.waiting import PATIENCE
 
 
 def serve(folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -18,7 +19,7 @@ def serve(folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
         env={"PATH": os.environ["PATH"], **env},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
 

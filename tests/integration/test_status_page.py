@@ -14,16 +14,19 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from bridge.ledger import Ledger
-from tests.integration import scene
+from tests.integration import sample_ledger
 from tests.integration.conftest import REPOSITORY, TOKEN
-from tests.integration.deliveries import body, post, rows, until
-from tests.integration.quickly import WORKFLOW, FakeRunner, QuickBridge
+from tests.integration.deliveries import body, post, rows
+from tests.integration.fast_bridge import WORKFLOW, FakeRunner, QuickBridge
 from tests.loopback.github.server import LoopbackGitHub
 from tests.loopback.servers import BridgeServer
+from tests.waiting import PATIENCE, until
 
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "docs" / "status-page.png"
 PASSWORD = "sentinel-pässword"
+expect.set_options(timeout=PATIENCE * 1000)
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 QUIET = [
     "--no-sandbox",
@@ -73,12 +76,12 @@ def page(context: Callable[..., BrowserContext]) -> Page:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BridgeServer]:
-    """A bridge whose ledger contains the scene; nothing in it changes while the tests run."""
-    folder = tmp_path_factory.mktemp("scene")
+    """A bridge whose ledger contains the sample; nothing in it changes while the tests run."""
+    folder = tmp_path_factory.mktemp("sample-ledger")
     ledger = Ledger(f"sqlite:///{folder}/mlflow-bridge.db")
 
     async def write() -> None:
-        await scene.write(ledger, time.time())
+        await sample_ledger.write(ledger, time.time())
         await ledger.close()
 
     with ThreadPoolExecutor() as aside:  # this thread may have the browser's event loop already
@@ -92,7 +95,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BridgeServer]
             "ADMIN_PASSWORD": PASSWORD,
             "MLFLOW_TRACKING_URI": "https://mlflow.example.com",
             "RECONCILE_INTERVAL": "0",
-            "GITHUB_POLL_INTERVAL": str(scene.SECONDS),
+            "GITHUB_POLL_INTERVAL": str(sample_ledger.SECONDS),
         }
         with BridgeServer(env, folder) as bridge:
             yield bridge
@@ -134,7 +137,7 @@ class TestList:
     ) -> None:
         page.goto(finished.url)
         expect(page).to_have_title("Model images")
-        shown = {(entry.model, entry.version) for entry in scene.STORY}
+        shown = {(entry.model, entry.version) for entry in sample_ledger.SAMPLES}
         assert page.locator("tbody tr").count() == len(shown)
         row = page.get_by_role("row", name="iris-clf version 42")
         expect(row.get_by_role("cell").first).to_have_text("✓ succeeded")
@@ -225,9 +228,9 @@ class TestLive:
         page.evaluate("window.mark = 'the same page'")
         register(quick, "iris")
         row = page.get_by_role("row", name="iris version 1")
-        expect(row).to_contain_text("running", timeout=10_000)
+        expect(row).to_contain_text("running")
         runner.go_on.set()
-        expect(row).to_contain_text("succeeded", timeout=10_000)
+        expect(row).to_contain_text("succeeded")
         expect(page.get_by_role("status").first).to_have_text("iris 1: succeeded")
         assert page.evaluate("window.mark") == "the same page"
 
@@ -238,11 +241,11 @@ class TestLive:
         register(quick, "iris")
         page.goto(quick.url)
         link = page.get_by_role("link", name="iris version 1")
-        expect(page.get_by_role("row", name="iris version 1")).to_contain_text("running", timeout=10_000)
+        expect(page.get_by_role("row", name="iris version 1")).to_contain_text("running")
         link.focus()
         runner.go_on.set()
         register(quick, "churn")
-        expect(page.get_by_role("row", name="iris version 1")).to_contain_text("succeeded", timeout=10_000)
+        expect(page.get_by_role("row", name="iris version 1")).to_contain_text("succeeded")
         expect(page.get_by_role("row", name="churn version 1")).to_be_visible()
         expect(link).to_be_focused()
 
@@ -255,9 +258,9 @@ class TestLive:
         page = context.new_page()
         page.goto(quick.url)
         context.set_offline(True)
-        expect(page.get_by_role("status").first).to_contain_text("Not live", timeout=10_000)
+        expect(page.get_by_role("status").first).to_contain_text("Not live")
         context.set_offline(False)
-        expect(page.get_by_role("status").first).to_have_text("Live again", timeout=10_000)
+        expect(page.get_by_role("status").first).to_have_text("Live again")
         context.close()
 
 
@@ -279,7 +282,7 @@ class TestReplay:
         runner.conclusions.clear()
         _tab_to(page, page.locator(".help").get_by_role("button", name="Replay"))
         page.keyboard.press("Enter")
-        expect(page.locator("#summary .badge")).to_have_text("✓ succeeded", timeout=10_000)
+        expect(page.locator("#summary .badge")).to_have_text("✓ succeeded")
         found = rows(quick.folder, "select state, delivery_id from dispatches order by id")
         assert [state for state, _ in found] == ["failed", "succeeded"]
         assert len({delivery_id for _, delivery_id in found}) == 1

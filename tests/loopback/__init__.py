@@ -1,1 +1,1 @@
-"""A loopback GitHub and a small scenario, for `mlflow-bridge demo` and the tests."""
+"""A GitHub, a runner and servers on this machine, for `make demo` and the tests."""

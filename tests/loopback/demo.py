@@ -1,4 +1,4 @@
-"""`make demo`: one model's way from MLflow to an answering image, shown while it happens."""
+"""`make demo`: shows how one model gets from MLflow to a serving image."""
 
 import argparse
 import subprocess
@@ -31,28 +31,27 @@ _EXAMPLE = {
 }
 _SPECIES = {"predictions": [0, 2]}
 """A setosa and a virginica."""
-_DISPATCH_SECONDS = 60.0
-_RUN_SECONDS = 3600.0
+_DISPATCH_SECONDS = 600.0
 
 
 class DemoFailed(BridgeError):
-    """What the demo set out to show did not happen."""
+    """A step of the demo did not work."""
 
 
 def run(*, keep: bool) -> int:
-    """Show the whole way, or as much as this machine can; give the exit status: 0 where all of it happened."""
+    """Show the whole way, or as much of it as this machine can; returns the exit status."""
     console = Console(highlight=False)
     try:
-        tree, lacking = checkout(), missing_for_images()
+        tree, missing = checkout(), missing_for_images()
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlflow-bridge-demo-")))
-            with _told(console, "Start MLflow, the bridge, a loopback GitHub" + ("" if lacking else ", a registry")):
-                parts = stack.enter_context(stage(tree, folder, images=lacking is None))
+            with _step(console, "Start MLflow, the bridge, a loopback GitHub" + ("" if missing else ", a registry")):
+                parts = stack.enter_context(stage(tree, folder, images=missing is None))
             if parts.registry:
                 stack.callback(remove_images, parts.registry.host)
-            _show(console, parts, lacking)
+            _show(console, parts, missing)
             if keep:
-                _look_around(console, parts)
+                _wait(console, parts)
     except BridgeError as error:
         console.print(f"[red]✗[/] {escape(str(error))}")
         return 1
@@ -62,65 +61,66 @@ def run(*, keep: bool) -> int:
     return 0
 
 
-def _show(console: Console, parts: Stage, lacking: str | None) -> None:
+def _show(console: Console, parts: Stage, missing: str | None) -> None:
     began = time.monotonic()
-    with _told(console, f"Log and register {MODEL!r} in MLflow, alias {ALIAS!r}"):
+    with _step(console, f"Log and register {MODEL!r} in MLflow, alias {ALIAS!r}"):
         registered = parts.register(MODEL, ALIAS)
-    with _told(console, "MLflow's webhooks reach the bridge, its dispatches reach GitHub"):
+    with _step(console, "MLflow's webhooks reach the bridge, its dispatches reach GitHub"):
         runs = _runs(parts)
     seconds = parts.github.dispatches[0].received_at.timestamp() - registered["registered"]
-    table = _table("Seen", f"{MODEL} version {registered['version']}")
+    table = _table("Value", f"{MODEL} version {registered['version']}")
     table.add_row("Registration to dispatch", f"{seconds:.2f} s")
     if parts.registry is None:
         _show_dockerfile(console, parts, runs, registered["version"])
         table.add_row("Runs at GitHub", "\n".join(escape(run.title) for run in runs))
-        table.add_row("Missing for the rest", escape(str(lacking)))
+        table.add_row("Missing for the rest", escape(str(missing)))
     else:
-        for each in runs:
-            _follow(console, parts, each)
+        for run in runs:
+            _follow(console, parts, run)
         _show_image(console, parts, parts.registry, table, registered["version"])
-    table.add_row("In all", f"{time.monotonic() - began:.0f} s")
+    table.add_row("Total", f"{time.monotonic() - began:.0f} s")
     console.print(table)
 
 
 def _runs(parts: Stage) -> list[Run]:
-    """Give the runs of the version's event and of the alias's, in the order in which GitHub took them."""
+    """Return the runs of the version's event and of the alias's, oldest first."""
     try:
         return list(reversed(parts.github.wait_for_runs(2, _DISPATCH_SECONDS)))
     except RunNotCompleted as error:
+        log = "\n".join(parts.bridge.last_lines(20))
         raise DemoFailed(
-            f"GitHub got {len(parts.github.dispatches)} of 2 dispatches within {_DISPATCH_SECONDS:.0f} s: "
-            f"{_last_line(parts.bridge.log)}"
+            f"GitHub received {len(parts.github.dispatches)} of 2 dispatches within {_DISPATCH_SECONDS:.0f} s; "
+            f"the end of the bridge's log:\n{log}"
         ) from error
 
 
-def _follow(console: Console, parts: Stage, followed: Run) -> None:
-    """Print a line for each step as it ends, with a bar for the one under way. Raises `DemoFailed`."""
-    console.print(f"[bold]Run[/] {escape(followed.title)}")
+def _follow(console: Console, parts: Stage, run: Run) -> None:
+    """Print a line for each step that ends, with a bar for the one in progress. Raises `DemoFailed`."""
+    console.print(f"[bold]Run[/] {escape(run.title)}")
     columns = (TextColumn("  {task.description}"), BarColumn(bar_width=30), TimeElapsedColumn())
-    told: set[tuple[str, int]] = set()
+    printed: set[tuple[str, int]] = set()
     with Progress(*columns, console=console, transient=True) as progress:
-        task, showing = progress.add_task("waiting", total=None), ""
+        task, shown = progress.add_task("waiting", total=None), ""
         while True:
-            now = next(each for each in parts.github.runs if each.id == followed.id)
-            for job, step in _ended(now, told):
-                progress.console.print(_line(job, step))
-            current = _under_way(now)
-            if current != showing:
+            now = next(other for other in parts.github.runs if other.id == run.id)
+            for job, step in _ended_steps(now):
+                if (job.name, step.number) not in printed:
+                    printed.add((job.name, step.number))
+                    progress.console.print(_line(job, step))
+            if (current := _current_step(now)) != shown:
                 progress.reset(task, description=escape(current), total=None)
-                showing = current
+                shown = current
             if now.status == "completed":
                 break
             time.sleep(0.2)
     if now.conclusion != "success":
-        raise DemoFailed(f"the run ended with {now.conclusion}: {_why(now)}")
+        raise DemoFailed(now.failure)
 
 
-def _ended(now: Run, told: set[tuple[str, int]]) -> Iterator[tuple[Job, Step]]:
-    for job in now.jobs:
+def _ended_steps(run: Run) -> Iterator[tuple[Job, Step]]:
+    for job in run.jobs:
         for step in job.steps:
-            if step.status == "completed" and step.conclusion != "skipped" and (job.name, step.number) not in told:
-                told.add((job.name, step.number))
+            if step.status == "completed" and step.conclusion != "skipped":
                 yield job, step
 
 
@@ -130,32 +130,27 @@ def _line(job: Job, step: Step) -> str:
     return f"  {mark} {escape(_short(job))}: {escape(step.name)} [dim]{took:.1f} s[/]"
 
 
-def _under_way(now: Run) -> str:
-    names = (f"{_short(job)}: {step.name}" for job in now.jobs for step in job.steps if step.status == "in_progress")
-    return next(names, now.status.replace("_", " "))
+def _current_step(run: Run) -> str:
+    names = (f"{_short(job)}: {step.name}" for job in run.jobs for step in job.steps if step.status == "in_progress")
+    return next(names, run.status.replace("_", " "))
 
 
 def _short(job: Job) -> str:
     return job.name.rpartition("/")[2].strip()
 
 
-def _why(now: Run) -> str:
-    said = [each.message for job in now.jobs for each in job.annotations if each.level == "error"]
-    return said[0] if said else " | ".join(now.log.splitlines()[-5:])
-
-
 def _show_image(console: Console, parts: Stage, registry: Registry, table: Table, version: str) -> None:
-    """Read MLflow's tags, run the image that they name, ask it, and fill the table. Raises `DemoFailed`."""
+    """Run the image that MLflow's tags name, ask it for predictions, and fill the table. Raises `DemoFailed`."""
     with parts.api() as mlflow:
         tags = mlflow.version(MODEL, version).tags
     reference = tags["image.uri"]
     with (
-        _told(console, "Pull the image from the registry, run it, ask it"),
+        _step(console, "Pull the image from the registry, run it, ask it for predictions"),
         serving(registry, reference, parts.folder / "docker") as url,
     ):
         answer = httpx.post(f"{url}/invocations", json=_EXAMPLE, timeout=60.0, trust_env=False)
     if answer.status_code != 200 or answer.json() != _SPECIES:
-        raise DemoFailed(f"/invocations answered {answer.status_code} {answer.text[:200]}, not {_SPECIES}")
+        raise DemoFailed(f"/invocations returned {answer.status_code} {answer.text[:200]}, not {_SPECIES}")
     repository = reference.partition("@")[0]
     table.add_row("Image", repository)
     table.add_row("Tags in the registry", ", ".join(registry.tags(repository)))
@@ -179,13 +174,13 @@ def _show_dockerfile(console: Console, parts: Stage, runs: list[Run], version: s
     console.print(escape((folder / "Dockerfile").read_text(encoding="utf-8").strip()), style="dim")
 
 
-def _look_around(console: Console, parts: Stage) -> None:
-    """Say where everything is, and leave it up until Ctrl-C."""
-    table = _table("Where", "Still up: Ctrl-C stops all of it")
+def _wait(console: Console, parts: Stage) -> None:
+    """Print where everything is, and keep it running until Ctrl-C."""
+    table = _table("Where", "Still running: press Ctrl-C to stop")
     table.add_row("MLflow", f"{parts.mlflow.url}/#/models")
     table.add_row("The bridge", parts.bridge.url)
-    for each in reversed(parts.github.runs):
-        table.add_row(f"Run {escape(each.title)}", parts.github.page(each))
+    for run in reversed(parts.github.runs):
+        table.add_row(f"Run {escape(run.title)}", parts.github.page(run))
     if parts.registry:
         table.add_row("The registry", f"http://{parts.registry.host}/v2/_catalog")
     table.add_row("Files and logs", str(parts.folder))
@@ -201,16 +196,11 @@ def _table(column: str, title: str) -> Table:
 
 
 @contextmanager
-def _told(console: Console, what: str) -> Iterator[None]:
+def _step(console: Console, title: str) -> Iterator[None]:
     began = time.monotonic()
-    with console.status(escape(what)):
+    with console.status(escape(title)):
         yield
-    console.print(f"[green]✓[/] {escape(what)} [dim]{time.monotonic() - began:.1f} s[/]")
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return lines[-1] if lines else f"{log} is empty"
+    console.print(f"[green]✓[/] {escape(title)} [dim]{time.monotonic() - began:.1f} s[/]")
 
 
 if __name__ == "__main__":

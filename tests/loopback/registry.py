@@ -11,11 +11,11 @@ from tests.loopback.servers import Server, free_port
 
 IMAGE = "registry:3"
 _PROGRAM = "docker-registry"
-"""The name under which Debian installs it."""
+"""Its name in Debian."""
 
 
 class Registry(Server):
-    """An empty registry with its blobs in `folder`; it lets in `user` with `password` and nobody else."""
+    """An empty registry with its blobs in `folder`, for `user` with `password` alone."""
 
     title = "registry"
     health = "/v2/"
@@ -29,7 +29,7 @@ class Registry(Server):
         folder.mkdir(parents=True, exist_ok=True)
         self.host = f"127.0.0.1:{port}"
         self.password = secrets.token_hex(16)
-        # The password is random and short-lived; more rounds would slow down each request.
+        # The password is random and short-lived, and more rounds slow each request down.
         hashed = bcrypt.hashpw(self.password.encode(), bcrypt.gensalt(rounds=4)).decode()
         (folder / "htpasswd").write_text(f"{self.user}:{hashed}\n", encoding="utf-8")
         env = {
@@ -43,21 +43,12 @@ class Registry(Server):
             env["REGISTRY_HTTP_ADDR"] = self.host
         else:
             passed = [part for name in env for part in ("--env", name)]
-            command = [
-                "docker",
-                "run",
-                "--rm",
-                "--user",
-                f"{os.getuid()}:{os.getgid()}",
-                "--volume",
-                f"{folder}:{folder}",
-                *passed,
-            ]
-            command += ["--publish", f"{self.host}:5000", IMAGE]
+            command = ["docker", "run", "--rm", "--user", f"{os.getuid()}:{os.getgid()}"]
+            command += ["--volume", f"{folder}:{folder}", *passed, "--publish", f"{self.host}:5000", IMAGE]
         super().__init__(command, env, folder, port)
 
     def tags(self, repository: str) -> dict[str, str]:
-        """Give the digest behind each tag of a repository, sorted by tag; empty where there is no such repository."""
+        """Return the digest of each tag of a repository, sorted by tag; empty if there is no such repository."""
         name = repository.removeprefix(f"{self.host}/")
         with httpx.Client(
             base_url=f"{self.url}/v2/{name}/", auth=(self.user, self.password), trust_env=False

@@ -1,7 +1,7 @@
 """Logs and registers a small scikit-learn model: `python -m tests.loopback.sample_model NAME [ALIAS]`.
 
-A process of its own, for importing MLflow and scikit-learn takes seconds and prints warnings. MLFLOW_TRACKING_URI
-names the server. Prints one line of JSON: `version`, and `registered`, the second at which MLflow had it.
+It is a separate process because importing MLflow and scikit-learn takes seconds and prints warnings. It prints one line
+of JSON: `version`, and `registered`, MLflow's time of the registration in seconds since 1970.
 """
 
 import json
@@ -10,7 +10,7 @@ import warnings
 
 
 def register(name: str, alias: str | None) -> dict[str, object]:
-    """Train on the iris data, log, register; then set the alias, where one is given."""
+    """Train on the iris data, log and register the model, and set the alias if there is one."""
     import mlflow
     from sklearn.datasets import load_iris
     from sklearn.linear_model import LogisticRegression
@@ -29,5 +29,5 @@ def register(name: str, alias: str | None) -> dict[str, object]:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    said = register(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None)
-    sys.stdout.write(json.dumps(said) + "\n")
+    registered = register(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None)
+    sys.stdout.write(json.dumps(registered) + "\n")

@@ -1,7 +1,6 @@
-"""Real servers as child processes: on 127.0.0.1, at a free port, gone at the end.
+"""Real servers as child processes, at a free port of 127.0.0.1.
 
-For `mlflow-bridge demo` and the integration tests. A child gets a small environment of its own, so that nothing that
-happens to be set on this machine (a real GITHUB_TOKEN, say) reaches it.
+They get few of this process's environment variables, so that a real GITHUB_TOKEN, for example, doesn't reach them.
 """
 
 import os
@@ -22,22 +21,26 @@ import httpx
 from bridge.core.errors import BridgeError
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
-_START_SECONDS = 90.0
-_STOP_SECONDS = 15.0
+_START_SECONDS = 600.0
+_STOP_SECONDS = 60.0
 _FERNET_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
-"""No secret: it encrypts the secrets of webhooks in a database that lives as long as the demo."""
+"""Not a secret: it encrypts the secrets of webhooks in a database that is deleted at the end."""
 
 
 class ProcessFailed(BridgeError):
-    """A server that the demo or a test needs did not come up."""
+    """A server did not start."""
+
+
+started: list["Server"] = []
+"""The servers whose logs a failing test shows."""
 
 
 class Server:
-    """A server process; healthy once `with` is entered, stopped with all its children when it is left."""
+    """A server process: healthy once `with` is entered, stopped with all its children when it is left."""
 
     title: str
     health = "/health"
-    """Answers below 500 once the server is up."""
+    """Its status is below 500 once the server is up."""
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str], folder: Path, port: int) -> None:
         self.folder = folder
@@ -50,12 +53,22 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """The process's id, which is its group's id too."""
+        """The id of the process, and of its group."""
         if self._process is None:
-            raise ProcessFailed(f"{self.title} has not been started: enter it with `with` first")
+            raise ProcessFailed(f"{self.title} is not running", "enter it with `with` first")
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._process is not None
+
+    def last_lines(self, count: int) -> list[str]:
+        """Return the last lines of the log."""
+        return self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
+
     def __enter__(self) -> Self:
+        started.append(self)
         self.folder.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
         with self.log.open("ab") as log:
@@ -82,11 +95,11 @@ class Server:
         self.stop()
 
     def stop(self) -> None:
-        """End the process and its children, first politely; nothing happens where it has ended."""
+        """Stop the process and its children: by SIGTERM, then by SIGKILL. Does nothing if it is not running."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the process and its children at once, as a crash would."""
+        """Kill the process and its children, as in a crash."""
         self._end(signal.SIGKILL)
 
     def _end(self, how: signal.Signals) -> None:
@@ -104,21 +117,19 @@ class Server:
         with httpx.Client(trust_env=False, timeout=2.0) as client:
             while time.monotonic() < deadline:
                 if process.poll() is not None:
-                    raise ProcessFailed(f"{self.title} ended with status {process.returncode}: {self._last_lines()}")
+                    raise ProcessFailed(f"{self.title} ended with status {process.returncode}{self._end_of_log()}")
                 with suppress(httpx.HTTPError):
                     if client.get(f"{self.url}{self.health}").status_code < 500:
                         return
                 time.sleep(0.05)
-        raise ProcessFailed(
-            f"{self.title} was not healthy within {_START_SECONDS:.0f} s: look at {self.log}: {self._last_lines()}"
-        )
+        raise ProcessFailed(f"{self.title} was not healthy within {_START_SECONDS:.0f} s{self._end_of_log()}")
 
-    def _last_lines(self) -> str:
-        return " | ".join(self.log.read_text(errors="replace").splitlines()[-5:])
+    def _end_of_log(self) -> str:
+        return "".join(f"\n{line}" for line in [f"the end of {self.log}:", *self.last_lines(15)])
 
 
 class MlflowServer(Server):
-    """`mlflow server` with its database and artifacts in `folder`; it may send webhooks to this machine."""
+    """`mlflow server` with its database and artifacts in `folder`; its webhooks may go to this machine."""
 
     title = "mlflow"
 
@@ -139,7 +150,7 @@ _MLFLOW = {
     "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
     "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
     "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": _FERNET_KEY,
-    # Else a webhook is heard of up to a minute after it was registered.
+    # The default of a minute would delay the first deliveries.
     "MLFLOW_WEBHOOK_CACHE_TTL": "1",
 }
 
@@ -156,10 +167,7 @@ class BridgeServer(Server):
 
 
 def free_port() -> int:
-    """Give a port of 127.0.0.1 that nobody listens at right now.
-
-    It is below those that systems give to outgoing connections, so that none of these takes it before its server does.
-    """
+    """Return a free port of 127.0.0.1, below those of outgoing connections, which could take it before its server."""
     while True:
         port = random.randrange(10_000, 32_000)
         with socket.socket() as probe, suppress(OSError):

@@ -1,4 +1,4 @@
-"""Everything that the whole way needs, on this machine: MLflow, the bridge, a loopback GitHub, a registry."""
+"""The whole setup on this machine: MLflow, the bridge, a loopback GitHub, a registry."""
 
 import json
 import os
@@ -26,12 +26,12 @@ REPOSITORY = "demo/models"
 EVENTS = ("model_version.created", "model_version_alias.created")
 _CALLER = Path(".github/workflows/on-mlflow-event.yml")
 _ACTIONS = Path("tests/e2e/actions")
-_PING_SECONDS = 300.0
-"""Seconds that an image may take until it serves its model: as many workers as it has cores load it at once."""
+_PING_SECONDS = 900.0
+"""Seconds that an image may take until it serves its model, however busy the machine is."""
 
 
 class NoCheckout(BridgeError):
-    """The demo was not started from a checkout of the project."""
+    """The code is not in a checkout of the project."""
 
 
 class NotServing(BridgeError):
@@ -40,7 +40,7 @@ class NotServing(BridgeError):
 
 @dataclass(frozen=True)
 class Stage:
-    """The running parts. `registry` is None where no image can be built on this machine."""
+    """The running parts; `registry` is None if this machine can't build images."""
 
     folder: Path
     mlflow: MlflowServer
@@ -50,25 +50,25 @@ class Stage:
     webhooks: tuple[str, ...]
 
     def api(self) -> MlflowApi:
-        """Give a client of the stage's MLflow."""
+        """Return a client of MLflow."""
         return MlflowApi(self.mlflow.url)
 
     def register(self, model: str, alias: str | None = None) -> dict[str, Any]:
-        """Register a new version of a small model; give its `version` and the time of `registered`."""
+        """Register a version of a small model; returns `version` and `registered` of `sample_model`."""
         command = [sys.executable, "-m", "tests.loopback.sample_model", model, *([alias] if alias else [])]
         env = os.environ | {"MLFLOW_TRACKING_URI": self.mlflow.url, "MLFLOW_DISABLE_TELEMETRY": "true"}
         done = subprocess.run(command, env=env, cwd=self.folder, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise BridgeError(f"{model!r} could not be registered: {done.stderr.strip()[-500:]}")
+            raise BridgeError(f"the model {model!r} could not be registered: {done.stderr.strip()[-500:]}")
         return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 @contextmanager
 def stage(tree: Path, folder: Path, *, images: bool, more_secrets: Mapping[str, str] | None = None) -> Iterator[Stage]:
-    """Start everything, with its files in `folder`, and stop it in the end.
+    """Start everything, with its files in `folder`, and stop it at the end.
 
-    `tree` is a checkout with the workflows; `images` says whether runs are executed, which takes Docker. `more_secrets`
-    are given to the runs besides the registry's password.
+    `tree` is a checkout with the workflows. `images`: whether to execute runs, which needs Docker. `more_secrets`: the
+    repository's secrets in addition to the registry's password.
     """
     secret, token = secrets.token_hex(16), f"ghp_{secrets.token_hex(18)}"
     with ExitStack() as stack:
@@ -104,47 +104,47 @@ def stage(tree: Path, folder: Path, *, images: bool, more_secrets: Mapping[str, 
 
 
 def missing_for_images() -> str | None:
-    """Say in one line what this machine lacks to build images; None where it has everything."""
+    """Return in one line what is missing to build images on this machine, or None."""
     for program, hint in (("docker", "install Docker"), ("skopeo", "install skopeo"), ("git", "install git")):
         if not shutil.which(program):
             return f"{program} is not on the PATH: {hint}"
     if not _docker("info"):
         return "no Docker engine answers: start Docker"
-    if not shutil.which("docker-registry") and not _have(IMAGE):
-        return f"neither the program docker-registry nor the image {IMAGE} can be had: install one of them"
-    if not _have(base_image()):
-        return f"the base image {base_image()} can't be had: pull it, or run under a Python whose image you have"
+    if not shutil.which("docker-registry") and not _is_available(IMAGE):
+        return f"neither the program docker-registry nor the image {IMAGE} is available: install one of them"
+    if not _is_available(base_image()):
+        return f"the base image {base_image()} is not available: pull it, or use a Python version whose image you have"
     return None
 
 
 def base_image() -> str:
-    """Give the image that MLflow builds on for models logged by this Python."""
+    """Return MLflow's base image for models that this Python logs."""
     return f"python:{'.'.join(str(part) for part in sys.version_info[:3])}-slim"
 
 
 def checkout() -> Path:
-    """Give the checkout of the project that this code runs from. Raises `NoCheckout`."""
+    """Return the checkout of the project that this code is in. Raises `NoCheckout`."""
     tree = Path(__file__).resolve().parents[2]
     if not (tree / _CALLER).is_file():
-        raise NoCheckout(f"{_CALLER} is not beside the package: run the demo from a checkout of the project")
+        raise NoCheckout(f"{tree} has no {_CALLER}", "run this from a checkout of the project")
     return tree
 
 
 @contextmanager
 def serving(registry: Registry, reference: str, folder: Path) -> Iterator[str]:
-    """Pull an image from the registry and run it, as a user would; give the address at which it answers /ping.
+    """Pull an image from the registry, run it, and yield its address once /ping answers. Raises `NotServing`.
 
-    `folder` is where Docker keeps that sign-in. Raises `NotServing`. The container is removed in the end.
+    `folder` is for Docker's sign-in. The container is removed at the end.
     """
     env = os.environ | _engine() | {"DOCKER_CONFIG": str(folder)}
-    _tell(env, "login", "--username", registry.user, "--password-stdin", registry.host, given=registry.password)
-    _tell(env, "pull", "--quiet", reference)
-    container = _tell(env, "run", "--detach", "--publish", "127.0.0.1::8080", reference)
+    _output(env, "login", "--username", registry.user, "--password-stdin", registry.host, stdin=registry.password)
+    _output(env, "pull", "--quiet", reference)
+    container = _output(env, "run", "--detach", "--publish", "127.0.0.1::8080", reference)
     try:
-        url = f"http://{_tell(env, 'port', container, '8080').splitlines()[0]}"
+        url = f"http://{_output(env, 'port', container, '8080').splitlines()[0]}"
         if not _answers_ping(url):
-            state = _tell(env, "inspect", "--format", "{{json .State}}", container)
-            log = _tell(env, "logs", "--tail", "50", container)
+            state = _output(env, "inspect", "--format", "{{json .State}}", container)
+            log = _output(env, "logs", "--tail", "50", container)
             raise NotServing(f"{reference} did not answer /ping within {_PING_SECONDS:.0f} s: {state}\n{log}")
         yield url
     finally:
@@ -152,7 +152,7 @@ def serving(registry: Registry, reference: str, folder: Path) -> Iterator[str]:
 
 
 def remove_images(host: str) -> None:
-    """Take the images of the registry `host` out of the engine."""
+    """Remove the images of the registry `host` from the engine."""
     listed = subprocess.run(
         ["docker", "images", "--quiet", "--no-trunc", "--filter", f"reference={host}/*/*"],
         capture_output=True, text=True, check=False,
@@ -162,9 +162,9 @@ def remove_images(host: str) -> None:
 
 
 def new_runner(tree: Path, folder: Path, environment: Mapping[str, str] | None = None) -> ActRunner:
-    """Make a runner whose steps find uv beside this Python, and the plugins that the user's Docker has.
+    """Return a runner whose steps find uv beside this Python, and the plugins of the user's Docker.
 
-    `environment` is what the machine has set besides.
+    `environment` is added to its variables.
     """
     plugins = Path.home() / ".docker/cli-plugins"
     runner = folder / "runner"
@@ -176,7 +176,7 @@ def new_runner(tree: Path, folder: Path, environment: Mapping[str, str] | None =
 
 
 def _engine() -> dict[str, str]:
-    """Name the engine that the user's Docker talks to, for the runs' own configuration knows no contexts."""
+    """Return the DOCKER_HOST of the user's current context; the runs' own configuration has no contexts."""
     command = ["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
     host = os.environ.get("DOCKER_HOST") or subprocess.run(command, capture_output=True, text=True, check=False).stdout
     return {"DOCKER_HOST": host.strip()} if host.strip() else {}
@@ -192,16 +192,16 @@ def _answers_ping(url: str) -> bool:
     return False
 
 
-def _tell(env: Mapping[str, str], *arguments: str, given: str = "") -> str:
-    """Give what docker printed; its errors where it printed nothing else, as `logs` does. Raises `NotServing`."""
-    done = subprocess.run(["docker", *arguments], env=env, input=given, capture_output=True, text=True, check=False)
+def _output(env: Mapping[str, str], *arguments: str, stdin: str = "") -> str:
+    """Return docker's output, or its stderr if there is none, as for `logs`. Raises `NotServing`."""
+    done = subprocess.run(["docker", *arguments], env=env, input=stdin, capture_output=True, text=True, check=False)
     if done.returncode:
         raise NotServing(f"docker {arguments[0]} failed: {done.stderr.strip()[-300:]}")
     return (done.stdout or done.stderr).strip()
 
 
-def _have(image: str) -> bool:
-    """Tell whether an image is here or can be pulled."""
+def _is_available(image: str) -> bool:
+    """Return whether an image is here or can be pulled."""
     return _docker("image", "inspect", image) or _docker("pull", "--quiet", image)
 
 

@@ -26,7 +26,7 @@ GROUNDS = {"SQLite, one bridge": on_sqlite, "PostgreSQL, three replicas": on_pos
 
 
 def main() -> None:
-    """Read the plan, carry it out, and tell."""
+    """Read the plan, carry it out, and print the findings."""
     parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
     parser.add_argument("--seed", type=int, default=Plan.seed, help="repeats a run")
     parser.add_argument("--kills", type=int, default=Plan.kills)
@@ -39,40 +39,40 @@ def main() -> None:
         "--only", choices=["SQLite", "PostgreSQL", "images", "models", "mutations"], help="run only this part"
     )
     parser.add_argument("--keep", type=Path, help="a new folder for ledger and logs, which stays")
-    given = vars(parser.parse_args())
-    only, keep, mutated = given.pop("only") or "", given.pop("keep"), given.pop("mutations")
-    plan = Plan(**given)
+    options = vars(parser.parse_args())
+    only, keep, mutated = options.pop("only") or "", options.pop("keep"), options.pop("mutations")
+    plan = Plan(**options)
     grounds = {title: prove for title, prove in GROUNDS.items() if title.startswith(only)}
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bridge-proof-")))
-        found: dict[str, Findings] = {}
+        results: dict[str, Findings] = {}
         for number, (title, prove) in enumerate(grounds.items()):
             (folder / str(number)).mkdir(parents=True)
-            found[title] = prove(plan, folder / str(number))
-            show(title, found[title])
+            results[title] = prove(plan, folder / str(number))
+            show(title, results[title])
         unbroken = mutate(mutated, folder / "mutations") if only in ("", "mutations") else True
     print(f"\n{plan}\nTo repeat: python -m tests.proof", *sys.argv[1:])
     same = parity.prove(parity.MODELS) if only in ("", "images") else True
     read = models.prove(plan.seed, 1_000) if only in ("", "models") else True
-    sys.exit(not (same and read and unbroken and all(each.holds for each in found.values())))
+    sys.exit(not (same and read and unbroken and all(result.holds for result in results.values())))
 
 
 def mutate(count: int, folder: Path) -> bool:
-    """Send mutated deliveries to a bridge on each database, and tell whether none broke anything."""
+    """Send mutated deliveries to a bridge on each database, and return whether none broke anything."""
     with Postgres() as server:
         databases = {"SQLite": f"sqlite:///{folder}/ledger.db", "PostgreSQL": server.database()}
-        found = {name: mutations.prove(count, folder / name, url) for name, url in databases.items()}
-    for name, each in found.items():
-        print(f"\n{count} mutated deliveries, {name}: {'holds' if each.holds else 'FAILS'}, {each}", flush=True)
-    return all(each.holds for each in found.values())
+        results = {name: mutations.prove(count, folder / name, url) for name, url in databases.items()}
+    for name, result in results.items():
+        print(f"\n{count} mutated deliveries, {name}: {'holds' if result.holds else 'FAILS'}, {result}", flush=True)
+    return all(result.holds for result in results.values())
 
 
-def show(title: str, found: Findings) -> None:
+def show(title: str, findings: Findings) -> None:
     """Print one ground's figures as Markdown."""
     print(f"\n| {title} | |\n| --- | ---: |")
     for name, figure in ROWS:
-        print(f"| {name} | {figure(found)} |")
-    print(f"| **{'holds' if found.holds else 'FAILS'}** | |", flush=True)
+        print(f"| {name} | {figure(findings)} |")
+    print(f"| **{'holds' if findings.holds else 'FAILS'}** | |", flush=True)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from tests.loopback.github.faults import Fault, Faults
 from tests.loopback.github.limits import Limits
 from tests.loopback.github.server import LoopbackGitHub
 from tests.loopback.servers import BridgeServer
+from tests.proof.image_runner import ImageRunner
 from tests.proof.mlflow import Mlflow
-from tests.proof.workshop import Workshop
 
 SETTLE = 120.0
 """DISPATCH_SETTLE as it is by default: what all other times are scaled by."""
@@ -67,7 +67,7 @@ class Plan:
 
     @property
     def scale(self) -> float:
-        """Give how long one of GitHub's seconds lasts."""
+        """The length of one of GitHub's seconds."""
         return self.settle / SETTLE
 
 
@@ -101,7 +101,7 @@ class Findings:
 
     @property
     def holds(self) -> bool:
-        """Tell whether nothing was lost, built twice, taken twice or left undone."""
+        """Whether nothing was lost, built twice, accepted twice or left undone."""
         taken_twice = self.repeated_runs - self.repeated_dispatches
         return not (self.lost or self.builds != self.versions or self.unbuilt or taken_twice or self.undone)
 
@@ -115,13 +115,13 @@ class Crashes:
         self._database = database
         self._chance = Random(plan.seed)  # noqa: S311  repeatable is what is wanted
         self._mlflow_chance = Random(plan.seed + 1)  # noqa: S311  likewise
-        self._workshop = Workshop()
-        self._github = _github(plan, folder, self._workshop)
+        self._runner = ImageRunner()
+        self._github = _github(plan, folder, self._runner)
         self._replicas = replicas
         self._did = Counter[str]()
 
     def run(self) -> Findings:
-        """Do what the plan says, wait until everything has ended, and give what is found then."""
+        """Do what the plan says, wait until everything has ended, and return the findings."""
         began = time.monotonic()
         with ExitStack() as stack:
             stack.enter_context(self._github)
@@ -197,7 +197,7 @@ class Crashes:
         payloads = [run.payload["client_payload"] for run in self._github.runs]
         deliveries = {str(payload["delivery_id"]) for payload in payloads}
         accepted = [mlflow.sent[delivery] for delivery in mlflow.accepted]
-        wanted = {(event.model, event.version) for event in accepted}
+        expected = {(event.model, event.version) for event in accepted}
         return Findings(
             kills=self._did["kill"],
             freezes=self._did["freeze"],
@@ -207,9 +207,9 @@ class Crashes:
             runs=len(payloads),
             repeated_runs=len(payloads) - len(deliveries),
             repeated_dispatches=len(payloads) - len({payload["dispatch_id"] for payload in payloads}),
-            versions=len(self._workshop.images),
-            builds=self._workshop.builds.total(),
-            unbuilt=len(wanted - self._workshop.images),
+            versions=len(self._runner.images),
+            builds=self._runner.builds.total(),
+            unbuilt=len(expected - self._runner.images),
             undone=self._undone(),
             states=self._states(),
             tracebacks=sum(_tracebacks(bridge.log) for bridge in bridges),
@@ -218,7 +218,7 @@ class Crashes:
         )
 
 
-def _github(plan: Plan, folder: Path, workshop: Workshop) -> LoopbackGitHub:
+def _github(plan: Plan, folder: Path, runner: ImageRunner) -> LoopbackGitHub:
     tree = folder / "tree"
     (tree / ".github/workflows").mkdir(parents=True)
     shutil.copy(_WORKFLOW, tree / ".github/workflows")
@@ -227,7 +227,7 @@ def _github(plan: Plan, folder: Path, workshop: Workshop) -> LoopbackGitHub:
         tree=tree,
         token=TOKEN,
         folder=folder / "github",
-        runner=workshop,
+        runner=runner,
         limits=Limits(requests_an_hour=10**6, content_a_minute=10**6, content_an_hour=10**6),
         faults=Faults(seed=plan.seed, shares=SHARES, reads=plan.reads, late=plan.late, slow=_SLOW, scale=plan.scale),
     )
@@ -238,22 +238,22 @@ def _tracebacks(log: Path) -> int:
 
 
 ROWS: Sequence[tuple[str, Callable[[Findings], object]]] = (
-    ("kill -9", lambda found: found.kills),
-    ("frozen and thawed", lambda found: found.freezes),
-    ("deliveries sent", lambda found: found.sent),
-    ("answered 202", lambda found: found.accepted),
-    ("of these without a run", lambda found: len(found.lost)),
-    ("runs", lambda found: found.runs),
-    ("runs beyond the first of their delivery", lambda found: found.repeated_runs),
-    ("of these under another dispatch id", lambda found: found.repeated_runs - found.repeated_dispatches),
-    ("versions with an image", lambda found: found.versions),
-    ("builds beyond the first of a version", lambda found: found.builds - found.versions),
-    ("versions left without an image", lambda found: found.unbuilt),
-    ("dispatches that came to no good end", lambda found: found.undone),
-    ("dispatches by state", lambda found: json.dumps(dict(found.states))),
-    ("tracebacks in the logs", lambda found: found.tracebacks),
-    ("faults of GitHub's", lambda found: sum(found.faults.values())),
-    *((f"- {fault}", lambda found, fault=fault: found.faults.get(fault, 0)) for fault in Fault),
-    ("seconds", lambda found: round(found.seconds)),
+    ("kill -9", lambda findings: findings.kills),
+    ("frozen and thawed", lambda findings: findings.freezes),
+    ("deliveries sent", lambda findings: findings.sent),
+    ("answered 202", lambda findings: findings.accepted),
+    ("of these without a run", lambda findings: len(findings.lost)),
+    ("runs", lambda findings: findings.runs),
+    ("runs beyond the first of their delivery", lambda findings: findings.repeated_runs),
+    ("of these under another dispatch id", lambda findings: findings.repeated_runs - findings.repeated_dispatches),
+    ("versions with an image", lambda findings: findings.versions),
+    ("builds beyond the first of a version", lambda findings: findings.builds - findings.versions),
+    ("versions left without an image", lambda findings: findings.unbuilt),
+    ("dispatches that came to no good end", lambda findings: findings.undone),
+    ("dispatches by state", lambda findings: json.dumps(dict(findings.states))),
+    ("tracebacks in the logs", lambda findings: findings.tracebacks),
+    ("faults of GitHub's", lambda findings: sum(findings.faults.values())),
+    *((f"- {fault}", lambda findings, fault=fault: findings.faults.get(fault, 0)) for fault in Fault),
+    ("seconds", lambda findings: round(findings.seconds)),
 )
 """The lines of the table."""

@@ -24,7 +24,7 @@ _TIMEOUT = 3.0
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened in MLflow, and the delivery that tells of it."""
+    """A change in MLflow, and its delivery."""
 
     delivery_id: str
     model: str
@@ -33,12 +33,12 @@ class Event:
 
     @property
     def content(self) -> bytes:
-        """Give the body."""
-        told = {"name": self.model, "version": self.version}
+        """Return the body."""
+        data = {"name": self.model, "version": self.version}
         if self.alias:
-            return body("model_version_alias.created", told | {"alias": self.alias})
+            return body("model_version_alias.created", data | {"alias": self.alias})
         more: dict[str, object] = {"source": f"models:/m-{self.version}", "run_id": None, "tags": {}, "description": ""}
-        return body("model_version.created", told | more)
+        return body("model_version.created", data | more)
 
 
 class Mlflow:
@@ -66,14 +66,14 @@ class Mlflow:
             self._futures.append(self._pool.submit(self._deliver, event, began + moment, first))
 
     def finish(self) -> None:
-        """Come back once every delivery is answered or given up."""
+        """Wait until every delivery is answered or given up."""
         for future in self._futures:
             future.result()
         self._pool.shutdown()
         self._client.close()
 
     def _event(self) -> Event:
-        """Give a new version's event, or one of an alias for the newest version."""
+        """Return the event of a new version, or of an alias for the newest version."""
         delivery_id = str(UUID(int=self._chance.getrandbits(128), version=4))
         alias = self._chance.choice((None, None, "champion")) if self._versions else None
         self._versions += alias is None

@@ -175,7 +175,7 @@ REQUIREMENTS = [
 
 
 def folders(seed: int, count: int) -> Iterator[Files]:
-    """Give that many model folders, each with one to four mutations; the same ones for the same seed."""
+    """Yield that many model folders, each with one to four mutations, which depend on the seed."""
     chance = random.Random(seed)  # noqa: S311  not for secrets
     for _ in range(count):
         yield mutated(chance)

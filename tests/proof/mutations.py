@@ -51,7 +51,7 @@ class Findings:
 
     @property
     def holds(self) -> bool:
-        """Tell whether nothing broke, and what was accepted is stored."""
+        """Whether nothing broke, and everything accepted is stored."""
         answered = all(status == 0 or 200 <= status < 500 for status in self.statuses)
         return answered and not self.tracebacks and not self.degraded and 0 < self.submitted == self.stored
 

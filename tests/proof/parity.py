@@ -59,19 +59,19 @@ MALFORMED = (
 
 
 def requests_to(model: Path) -> list[Request]:
-    """Give what to ask of any model: is it there, its own example where it has one, and what no model takes."""
+    """Return requests for any model: a ping, its example if there is one, and invalid ones."""
     example = model / SERVING_EXAMPLE
     own = [Request("/invocations", example.read_text(encoding="utf-8"))] if example.is_file() else []
     return [Request("/ping"), *own, *MALFORMED]
 
 
 def answers(image: str, requests: Sequence[Request]) -> list[tuple[int, Any]]:
-    """Give status and, of a 200, the body as read from JSON where it is JSON, for each request."""
+    """Return for each request the status and, for a 200, the body, parsed if it is JSON."""
     container = docker.Container.start(image, network=False)
     try:
-        smoke_test._ping(container, image)
+        smoke_test.ping(container, image)
         given = json.dumps([[each.path, each.kind, each.body] for each in requests]).encode()
-        status, said = container.python(_ASK, given=given, timeout=_START)
+        status, said = container.python(_ASK, stdin=given, timeout=_START)
         assert status == 0, said
         return [(code, _read(body)) for code, body in json.loads(said)]
     finally:
@@ -145,7 +145,7 @@ WITH = {
     "xgboost": (f"mlflow=={mlflow.version.VERSION}", "scikit-learn", "xgboost"),
     "lightgbm": (f"mlflow=={mlflow.version.VERSION}", "scikit-learn", "lightgbm"),
 }
-"""What the Python that makes a model has, where the one that this runs under lacks it."""
+"""Packages for the Python that creates a model, if they are missing in this one."""
 
 
 def save(name: str, folder: Path) -> Path:
@@ -160,7 +160,7 @@ def save(name: str, folder: Path) -> Path:
 
 
 def agree(name: str, folder: Path) -> tuple[bool, str]:
-    """Tell whether both images of that model agree, and what was asked."""
+    """Return whether both images of that model agree, and the requests."""
     model = save(name, folder)
     images = both_images(model, name, folder / "image")
     try:
@@ -178,7 +178,7 @@ def agree(name: str, folder: Path) -> tuple[bool, str]:
 
 
 def prove(names: Iterable[str]) -> bool:
-    """Print a table of the models of those names, and tell whether both images of each agree."""
+    """Print a table of the models of those names, and return whether both images of each agree."""
     os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))  # uv stands there
     print("\n| model | same answers | |\n| --- | --- | --- |")
     found: list[bool] = []

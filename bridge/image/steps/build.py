@@ -1,10 +1,10 @@
-"""Step "build": an image of the downloaded model, labelled."""
+"""Step "build": build the downloaded model's image, with labels; and step "clean-up"."""
 
 import shutil
 from datetime import UTC, datetime
 
 from bridge.image import actions, docker
-from bridge.image import labels as identity
+from bridge.image import labels as names
 from bridge.image.builders.choice import build_secrets, check_size, size_limit
 from bridge.image.builders.layered import assemble as layered
 from bridge.image.settings import ImageSettings
@@ -12,21 +12,18 @@ from bridge.image.workspace import Plan, Workspace
 
 
 def build(settings: ImageSettings, workspace: Workspace) -> None:
-    """Build and label the image; it is known to the engine by its whole name then."""
+    """Build the image, and check its size. Docker then has it under its full name. Raises a `BridgeError`."""
     plan, now = workspace.plan(), datetime.now(UTC)
-    image_id = (
-        _in_layers(plan, settings, workspace, now)
-        if plan.builder.layered
-        else _by_mlflow(plan, settings, workspace, now)
-    )
+    build_image = _build_layered if plan.builder.layered else _build_with_mlflow
+    image_id = build_image(plan, settings, workspace, now)
     check_size(plan.tag, docker.image_size(plan.tag), size_limit(settings.size_limit))
     workspace.write_image_id(image_id)
-    actions.say(f"{plan.tag} is built: {image_id}")
+    actions.log(f"built {plan.tag}: {image_id}")
 
 
-def _by_mlflow(plan: Plan, settings: ImageSettings, workspace: Workspace, now: datetime) -> str:
+def _build_with_mlflow(plan: Plan, settings: ImageSettings, workspace: Workspace, now: datetime) -> str:
     unlabelled = _unlabelled(workspace)
-    actions.say(f"mlflow models build-docker, MLflow {plan.metadata.mlflow_version}")
+    actions.log(f"mlflow models build-docker, MLflow {plan.metadata.mlflow_version}")
     docker.build_with_mlflow(
         workspace.model,
         unlabelled,
@@ -38,8 +35,7 @@ def _by_mlflow(plan: Plan, settings: ImageSettings, workspace: Workspace, now: d
     return docker.image_id(plan.tag)
 
 
-def _in_layers(plan: Plan, settings: ImageSettings, workspace: Workspace, now: datetime) -> str:
-    secrets = build_secrets(settings)
+def _build_layered(plan: Plan, settings: ImageSettings, workspace: Workspace, now: datetime) -> str:
     image = layered.build(
         workspace.model,
         layered.plan(
@@ -49,21 +45,21 @@ def _in_layers(plan: Plan, settings: ImageSettings, workspace: Workspace, now: d
         labels(plan, settings, now),
         created=now.isoformat(timespec="seconds"),
         previous=workspace.previous(),
-        secrets=secrets,
+        secrets=build_secrets(settings),
     )
-    actions.say(f"requirements: {f'the layers of {image.reused}' if image.reused else 'installed'}")
-    held = image.load()
-    docker.tag(held, plan.tag)
-    return held
+    actions.log(f"requirements: {f'layers of {image.reused}' if image.reused else 'installed'}")
+    image_id = image.load()
+    docker.tag(image_id, plan.tag)
+    return image_id
 
 
 def _unlabelled(workspace: Workspace) -> str:
-    """Give the name of the image that MLflow builds, which is unique to this job because MLflow sets no label."""
+    """Return the name of MLflow's image, unique to this job because MLflow can't label it."""
     return f"mlflow-bridge-{workspace.run}:unlabelled"
 
 
 def clean_up(workspace: Workspace) -> None:
-    """Remove what this job's steps left on the runner, which may live on, and nothing that belongs to another job."""
+    """Remove everything that this job's steps left on the runner, and nothing of another job."""
     docker.remove_all_of(workspace.run)
     for image in (_unlabelled(workspace), workspace.pulled()):
         docker.remove(image)
@@ -71,17 +67,17 @@ def clean_up(workspace: Workspace) -> None:
 
 
 def labels(plan: Plan, settings: ImageSettings, now: datetime) -> dict[str, str]:
-    """Give the image's labels (OCI image specification, "Annotations", for the first four)."""
+    """Return the image's labels. The first four are from the OCI image specification, "Annotations"."""
     return {
         "org.opencontainers.image.title": plan.model,
         "org.opencontainers.image.version": plan.version,
         "org.opencontainers.image.created": now.isoformat(timespec="seconds"),
         "org.opencontainers.image.source": f"{settings.github_server_url}/{settings.github_repository}",
-        identity.MODEL: plan.model,
-        identity.VERSION: plan.version,
-        identity.RUN_ID: plan.run_id,
-        identity.SOURCE: plan.source,
-        identity.MLFLOW: plan.metadata.mlflow_version,
+        names.MODEL: plan.model,
+        names.VERSION: plan.version,
+        names.RUN_ID: plan.run_id,
+        names.SOURCE: plan.source,
+        names.MLFLOW: plan.metadata.mlflow_version,
         **docker.run_label(docker.IMAGE_LABEL),
-        identity.RECIPE_LABEL: identity.LAYERED_RECIPE if plan.builder.layered else identity.RECIPE,
+        names.RECIPE_LABEL: names.LAYERED_RECIPE if plan.builder.layered else names.RECIPE,
     }

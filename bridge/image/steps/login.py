@@ -1,4 +1,4 @@
-"""Steps "sign-in" and "make-repository": how this run signs in to the registry, and a repository in ECR."""
+"""Steps "sign-in" and "create-repository": how to sign in to the registry, and the image's repository in ECR."""
 
 from bridge.image import actions
 from bridge.image.errors import RegistryError
@@ -10,7 +10,7 @@ def sign_in(access: AccessSettings) -> None:
     """Set the outputs by which the sign-in action chooses its steps. Raises `MissingSetting`, `InvalidInput`."""
     alias_filters(access.ecr_alias_filters)  # checked before anything is built
     chosen = choose_sign_in(access)
-    actions.say(f"{access.docker_registry}: sign-in method {chosen.method}")
+    actions.log(f"{access.docker_registry}: sign-in method {chosen.method}")
     for name, value in chosen.outputs().items():
         actions.output(name, value)
 
@@ -37,13 +37,13 @@ def create_repository(access: AccessSettings, repository: str) -> None:
     name = repository.split("/", 1 if host.account else 2)[-1]
     filters = alias_filters(access.ecr_alias_filters)
     try:
-        found, created = Ecr.connect(host).ensure(name, filters)
+        existing, created = Ecr.connect(host).ensure(name, filters)
     except AccessDenied as error:
         actions.notice("Repository not checked", str(error))
         return
-    actions.say(f"{name} {'was created' if created else 'exists'}: {found.mutability} {' '.join(found.filters)}")
-    if filters and not created and set(found.filters) != set(filters):
+    actions.log(f"{name} {'was created' if created else 'exists'}: {existing.mutability} {' '.join(existing.filters)}")
+    if filters and not created and set(existing.filters) != set(filters):
         actions.notice(
             "ecr-alias-filters not applied",
-            f"{name} exists and is {found.mutability}; only new repositories get the filters, so change it at AWS",
+            f"{name} exists and is {existing.mutability}; only new repositories get the filters, so change it at AWS",
         )

@@ -1,10 +1,10 @@
-"""Step "promote": the model's aliases in MLflow become tags on the right images, and the run's summary is written."""
+"""Step "promote": set the model's aliases as tags on the right images, and write the run's summary."""
 
 from dataclasses import dataclass, field
 
 from bridge.image import actions
 from bridge.image.errors import ImageConflict, MissingSetting
-from bridge.image.labels import MODEL, RECIPE_LABEL, Verdict, judge
+from bridge.image.labels import MODEL, RECIPE_LABEL, Match, classify
 from bridge.image.mlflow_tags import URI, write_image
 from bridge.image.naming import alias_tag
 from bridge.image.registry.client import RegistryImage, Repository, TagImmutable
@@ -15,30 +15,32 @@ from bridge.image.target import Target
 from bridge.mlflow.client import MlflowApi, MlflowNotFound
 
 LATEST = "latest"
-"""MLflow reserves this name, so it is no alias."""
-_ROUNDS = 10
-"""How often MLflow is read again at the most, while somebody keeps moving aliases."""
+"""MLflow reserves this name, so no alias has it."""
+_MAX_ROUNDS = 10
+"""How often the aliases are read again if they keep changing."""
 
 
 def promote(settings: ImageSettings) -> None:
-    """Set the alias tags until MLflow and the registry agree; write the version's tags and the summary.
+    """Set the alias tags until MLflow and the registry agree; write the image into MLflow, and the summary.
 
     Only the digest that this run pushed, or that `resolve` found before anything was built, is written into MLflow.
-    Raises `ImageConflict` at the end, after everything else is done, if a tag's image isn't this model's.
+    Raises `ImageConflict` if a tag has an image that isn't this model's, after everything else is done.
     """
     target = Target.read(settings)
     with settings.mlflow() as mlflow:
+        # 1. Set the tags of all aliases, whichever event started this run.
         version = target.find(mlflow)
         repository = repository_of(settings, version.name)
         promotion = Promotion(mlflow, repository, version.name)
-        settled = promotion.settle()
+        promotion.set_alias_tags()
         if settings.latest:
-            promotion.tag_latest(settled)
+            promotion.set_latest()
+        # 2. Write this version's image into MLflow.
         image = promotion.image(version.version)
         if image is None:
             raise MissingSetting(
-                f"{repository.name}:{version.version} is not in the registry, though this run found or pushed it: "
-                "run the workflow again"
+                f"{repository.name}:{version.version} is not in the registry, although this run found or pushed it",
+                "re-run the workflow",
             )
         reference = f"{repository.name}@{image.digest}"
         if image.digest == settings.digest:
@@ -46,123 +48,114 @@ def promote(settings: ImageSettings) -> None:
         elif version.tags.get(URI) != reference:
             actions.notice(
                 "Not written into MLflow",
-                f"{repository.name}:{version.version} holds {image.digest}, which this run neither pushed nor found: "
-                "run the workflow again, unless another run has written it into MLflow",
+                f"{repository.name}:{version.version} is {image.digest}, which this run neither pushed nor found. Run "
+                "the workflow again, unless another run has written it into MLflow",
             )
-    size = repository.manifest(image.digest).size
-    for remark in settled.remarks:
-        actions.notice("Alias not tagged", remark)
+    # 3. Report, and fail at last if a tag could not be set.
+    for warning in promotion.warnings:
+        actions.notice("Alias not tagged", warning)
     actions.summary(
         summarise(
             version,
             reference,
-            size,
-            settled.tags,
+            repository.manifest(image.digest).size,
+            promotion.tags,
             settings.seconds_of_steps,
             recipe=image.labels.get(RECIPE_LABEL, ""),
             attestation=settings.attestation(),
         )
     )
-    if settled.conflicts:
-        raise ImageConflict("; ".join(dict.fromkeys(settled.conflicts)))
+    if promotion.conflicts:
+        raise ImageConflict("; ".join(sorted({error.message for error in promotion.conflicts})), _DELETE)
 
 
-@dataclass(frozen=True)
+_DELETE = "delete that image, or the tag, then re-run the workflow"
+
+
+@dataclass
 class Promotion:
-    """One model's aliases, and the repository that its images are in."""
+    """The tags of one model's aliases: those that were set, warnings about others, and conflicts that fail the run."""
 
     mlflow: MlflowApi
     repository: Repository
     model: str
+    tags: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    conflicts: list[ImageConflict] = field(default_factory=list)
 
-    def settle(self) -> "Settled":
-        """Move tags until MLflow says the same before and after."""
-        wanted = self.mlflow.aliases(self.model)
-        for _ in range(_ROUNDS):
-            settled = self._tag_all(wanted)
-            before, wanted = wanted, self.mlflow.aliases(self.model)
-            if wanted == before:
-                return settled
-        settled.remarks.append(f"the aliases of {self.model!r} changed {_ROUNDS} times meanwhile: run it again")
-        return settled
+    def set_alias_tags(self) -> None:
+        """Set the tags until MLflow has the same aliases before and after. Raises `RegistryError`, `MlflowError`."""
+        aliases = self.mlflow.aliases(self.model)
+        for _ in range(_MAX_ROUNDS):
+            self.tags, self.warnings, self.conflicts = [], [], []
+            for alias, version in sorted(aliases.items()):
+                self._set_alias_tag(alias, version)
+            before, aliases = aliases, self.mlflow.aliases(self.model)
+            if aliases == before:
+                return
+        self.warnings.append(
+            f"the aliases of {self.model!r} changed {_MAX_ROUNDS} times during the run; re-run the workflow"
+        )
 
-    def tag_latest(self, settled: "Settled") -> None:
-        """Set the tag `latest` on the newest version that has an image, and note it."""
+    def set_latest(self) -> None:
+        """Set the tag `latest` on the newest version that has an image."""
         for version in sorted(version_tags(self.repository.tags()), key=int, reverse=True):
             try:
                 image = self.image(version)
-            except MlflowNotFound:  # deleted there; its image stays
+            except MlflowNotFound:  # the version was deleted, but its image is still there
                 continue
             except ImageConflict as error:
-                settled.conflicts.append(str(error))
+                self.conflicts.append(error)
                 continue
             if image:
-                self._settle(LATEST, image, settled)
+                self._set_tag(LATEST, image)
                 return
 
     def image(self, version: str) -> RegistryImage | None:
-        """Give the image of a version; None where there is none, or one of another source.
+        """Return the image of a version; None if there is none, or only one of another source.
 
         Raises `ImageConflict` if the version's image isn't this model's, and `RegistryError`.
         """
-        found = self.repository.inspect(version)
-        if found is None:
+        image = self.repository.inspect(version)
+        if image is None:
             return None
         source = self.mlflow.version(self.model, version).source or ""
-        verdict = judge(found.labels, model=self.model, version=version, source=source)
-        if verdict is Verdict.FOREIGN:
+        match = classify(image.labels, model=self.model, version=version, source=source)
+        if match is Match.FOREIGN:
             raise self._conflict(version)
-        return found if verdict in (Verdict.SAME, Verdict.OTHER_RECIPE) else None
+        return image if match in (Match.SAME, Match.OTHER_RECIPE) else None
+
+    def _set_alias_tag(self, alias: str, version: str) -> None:
+        if (tag := alias_tag(alias)) is None:
+            self.warnings.append(f"alias {alias!r} is not a valid image tag; choose another name for it")
+            return
+        try:
+            image = self.image(version)
+        except ImageConflict as error:
+            self.conflicts.append(error)
+            return
+        if image is None:
+            self.warnings.append(f"alias {alias!r} points to version {version}, which has no image yet")
+        else:
+            self._set_tag(tag, image)
+
+    def _set_tag(self, tag: str, image: RegistryImage) -> None:
+        current = self.repository.inspect(tag)
+        if current and current.labels.get(MODEL) != self.model:
+            self.conflicts.append(self._conflict(tag))
+            return
+        if not current or current.digest != image.digest:
+            try:
+                # By the digest that was checked: the version's tag may have another image by now.
+                self.repository.tag(image.digest, tag)
+            except TagImmutable:
+                self.warnings.append(
+                    f"{self.repository.name}:{tag} was not moved, because tags are immutable in this registry; exclude "
+                    "the tags of aliases from that setting"
+                )
+                return
+            actions.log(f"{self.repository.name}:{tag} is now {image.digest}")
+        self.tags.append(tag)
 
     def _conflict(self, tag: str) -> ImageConflict:
-        return ImageConflict(
-            f"{self.repository.name}:{tag} holds an image that doesn't belong to this model: delete it"
-        )
-
-    def _tag_all(self, aliases: dict[str, str]) -> "Settled":
-        settled = Settled()
-        for alias, version in sorted(aliases.items()):
-            if (tag := alias_tag(alias)) is None:
-                settled.remarks.append(f"alias {alias!r} can't be an image's tag: choose another name for it")
-                continue
-            try:
-                image = self.image(version)
-            except ImageConflict as error:
-                settled.conflicts.append(str(error))
-                continue
-            if image is None:
-                settled.remarks.append(f"alias {alias!r} is on version {version}, which has no image of its own yet")
-            else:
-                self._settle(tag, image, settled)
-        return settled
-
-    def _settle(self, tag: str, image: RegistryImage, settled: "Settled") -> None:
-        """Move one tag, and note what came of it."""
-        name = f"{self.repository.name}:{tag}"
-        try:
-            self._tag(tag, image)
-        except TagImmutable:
-            settled.remarks.append(f"{name} was not moved, for the registry lets no tag be moved: allow it there")
-        except ImageConflict as error:
-            settled.conflicts.append(str(error))
-        else:
-            settled.tags.append(tag)
-
-    def _tag(self, tag: str, image: RegistryImage) -> None:
-        """Make `tag` hold `image`. Raises `ImageConflict` if its image isn't this model's."""
-        there = self.repository.inspect(tag)
-        if there and there.labels.get(MODEL) != self.model:
-            raise self._conflict(tag)
-        if not there or there.digest != image.digest:
-            # By the digest that was checked, whatever the version's tag holds now.
-            self.repository.tag(image.digest, tag)
-            actions.say(f"{self.repository.name}:{tag} is now {image.digest}")
-
-
-@dataclass
-class Settled:
-    """The alias tags that are on their images, and why any other alias isn't; `conflicts` fail the run."""
-
-    tags: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-    conflicts: list[str] = field(default_factory=list)
+        return ImageConflict(f"{self.repository.name}:{tag} is an image that doesn't belong to this model", _DELETE)

@@ -1,6 +1,5 @@
-"""Step "push": what was smoke-tested, and nothing else, goes to the registry."""
+"""Step "push": push the image that was smoke-tested, and nothing else."""
 
-import json
 from pathlib import Path
 
 from bridge.image import actions, docker
@@ -13,43 +12,44 @@ from bridge.image.workspace import Plan, Workspace
 
 
 def push(settings: ImageSettings, workspace: Workspace) -> None:
-    """Push the image unless another run has pushed this version meanwhile; keep the digest for the report.
+    """Push the image unless another run has pushed this version since; store its digest.
 
-    Sets the outputs `name` and `digest`, only for the image that this run built and tested: a dry run sets neither, nor
-    does a run that finds another image in its place, because that image's labels could be copies of ours.
-    Raises `ImageConflict` where the tag holds what must stay, `RegistryError` where the registry fails.
+    The outputs `name` and `digest` are only set for the image that this run built and tested: not in a dry run, nor if
+    another image has taken its tag, because that image's labels could be copies of ours.
+    Raises `ImageConflict` if the tag has an image that must not be overwritten, `RegistryError` if the registry fails.
     """
     plan = workspace.plan()
+    # 1. A dry run ends here.
     if not settings.push:
-        actions.notice("Dry run", f"{plan.tag} was built and tried, and is not pushed")
-        actions.summary(f"Dry run: <code>{plan.tag}</code> was built and tried. Nothing was written anywhere.")
+        actions.notice("Dry run", f"{plan.tag} was built and smoke-tested, but not pushed")
+        actions.summary(f"Dry run: <code>{plan.tag}</code> was built and smoke-tested. Nothing was pushed or written.")
         return
+    # 2. Leave an image alone that another run has pushed since `download`.
     repository = Repository(plan.repository, settings.docker_config)
     tested, parts = workspace.image_id(), workspace.image if plan.builder.layered else None
-    held = image_to_keep(repository, model=plan.model, version=plan.version, source=plan.source, force=settings.force)
-    if held and not is_tested(repository, held.digest, tested, parts):
+    existing = image_to_keep(
+        repository, model=plan.model, version=plan.version, source=plan.source, force=settings.force
+    )
+    if existing and not is_tested(repository, existing.digest, tested, parts):
         actions.notice(
             "Not pushed",
-            f"{plan.tag} already holds {held.digest}, which is not the image that this run tested. This run leaves it "
-            "there, and neither attests it nor writes it into MLflow",
+            f"{plan.tag} already is {existing.digest}, which is not the image that this run tested. This run doesn't "
+            "replace it, attest it or write it into MLflow",
         )
         return
-    digest = held.digest if held else push_tested(repository, plan, tested, parts)
+    # 3. Push, and compare what the registry has with what was tested.
+    digest = existing.digest if existing else push_tested(repository, plan, tested, parts)
+    # 4. Pass on the digest to the next steps and jobs.
     workspace.write_digest(digest)
     actions.output("name", plan.repository)
     actions.output("digest", digest)
-    actions.say(f"{plan.tag} is {digest}")
-
-
-def hand_over_seconds(workspace: Workspace) -> None:
-    """Set the output `seconds` for the summary."""
-    actions.output("seconds", json.dumps(workspace.seconds()))
+    actions.log(f"{plan.tag} is {digest}")
 
 
 def push_tested(repository: Repository, plan: Plan, tested: str, parts: Path | None = None) -> str:
-    """Push the image with the id `tested`; give its digest. Raises `RegistryError` where the registry holds another.
+    """Push the image `tested`, and return its digest. Raises `RegistryError`, also if the registry has another image.
 
-    `parts` is the folder of an image that was built in layers, of which only those go out that the registry lacks.
+    `parts` is the folder of a layered image; only those parts are pushed that the registry doesn't have.
     """
     if parts:
         digest = LayeredRepository(repository.name, repository.docker_config).push_parts(parts, plan.version)
@@ -58,19 +58,18 @@ def push_tested(repository: Repository, plan: Plan, tested: str, parts: Path | N
         digest = docker.push(plan.tag)
     if not is_tested(repository, digest, tested, parts):
         raise RegistryError(
-            f"{plan.tag}: the registry holds {digest}, which is not the image that was tested ({tested}): "
-            "run the workflow again"
+            f"{plan.tag} is {digest} in the registry, which is not the image that was tested ({tested})",
+            "re-run the workflow",
         )
     return digest
 
 
 def is_tested(repository: Repository, digest: str, tested: str, parts: Path | None = None) -> bool:
-    """Tell whether the image `digest` in the registry is the one that the engine has as `tested`.
+    """Whether `digest` in the registry is the image with the id `tested` in Docker. Raises `RegistryError`.
 
-    A layered image must also have exactly the manifest in `parts`, because its configuration can be guessed.
-    Raises `RegistryError`.
+    A layered image must also have exactly the manifest in `parts`, because others can guess its configuration.
     """
     if parts and digest != manifest_digest(parts):
         return False
-    # An engine that stores images by manifest names them by the manifest's digest, others by the configuration's.
+    # Docker's id is the manifest's digest with containerd's image store, else the configuration's.
     return tested in (digest, repository.manifest(digest).config)

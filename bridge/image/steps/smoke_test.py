@@ -1,7 +1,6 @@
-"""Step "smoke test": the image serves its model, before anybody else can pull it."""
+"""Step "smoke-test": start the image, and send it requests, before anybody else can pull it."""
 
 import time
-from pathlib import Path
 
 from bridge.image import actions
 from bridge.image.docker import Container
@@ -11,12 +10,12 @@ from bridge.image.settings import ImageSettings
 from bridge.image.workspace import Workspace
 
 _START = 300.0
-"""Seconds that a container may take until it answers /ping: large models load slowly."""
+"""Seconds until the container must answer /ping. Large models load slowly."""
 _ANSWER = 120.0
-"""Seconds for one answer of /invocations."""
+"""Seconds until /invocations must answer."""
 
-# Both scripts run inside the container, for it has no network that the runner could reach it by. Docker may have given
-# it the runner's proxy.
+# Both scripts run inside the container, which the runner can't reach: it has no network. They ignore proxy variables,
+# because Docker may pass on the runner's.
 _PING = """
 import sys, time, urllib.request
 server = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -44,51 +43,56 @@ except urllib.error.HTTPError as error:
 
 
 def smoke_test(settings: ImageSettings, workspace: Workspace) -> None:
-    """Start the image and try it as the plan says. Raises `SmokeTestFailed`, with the container's log shown."""
+    """Start the image, and send it the requests that the plan names. Raises `SmokeTestFailed`."""
     plan = workspace.plan()
     if plan.smoke_test == "off":
-        actions.notice("Smoke test is off", f"{plan.tag} is pushed untried")
+        actions.notice("Smoke test is off", f"{plan.tag} is pushed without a smoke test")
         return
+    example = workspace.model / SERVING_EXAMPLE
+    if plan.smoke_test == "invoke" and not example.is_file():
+        raise SmokeTestFailed(
+            f"{plan.tag}: the model has no {example.name} to send",
+            "log the model with an input example, or set the input smoke-test to ping",
+        )
     container = Container.start(
         workspace.image_id(),
         network=settings.smoke_test_network,
         root=plan.builder.needs_root,
     )
     try:
-        _ping(container, plan.tag)
+        ping(container, plan.tag)
         if plan.smoke_test == "invoke":
-            _invoke(container, plan.tag, workspace.model / SERVING_EXAMPLE)
+            status, output = container.python(_INVOKE, stdin=example.read_bytes(), timeout=_ANSWER)
+            if status:
+                raise _failure(container, f"{plan.tag} did not answer its own serving example", output)
+            actions.log(f"/invocations answered {_short(output)}")
     except SmokeTestFailed:
+        actions.log("last lines of the container's log:")
         container.show_log()
         raise
     finally:
         container.remove()
 
 
-def _ping(container: Container, tag: str) -> None:
+def ping(container: Container, name: str) -> None:
+    """Wait until the container answers /ping. Raises `SmokeTestFailed`, which says how the container ended."""
     started = time.monotonic()
-    status, said = container.python(_PING, str(_START), timeout=_START + 30)
+    status, output = container.python(_PING, str(_START), timeout=_START + 30)
     if status:
-        raise SmokeTestFailed(
-            f"{tag} does not answer /ping ({_short(said) or f'the container ended; status {status}'}): "
-            "the container's log above shows how far the model's loading came"
-        )
-    actions.say(f"/ping answers after {time.monotonic() - started:.1f} s")
+        raise _failure(container, f"{name} did not answer /ping", output)
+    actions.log(f"/ping answered after {time.monotonic() - started:.1f} s")
 
 
-def _invoke(container: Container, tag: str, example: Path) -> None:
-    if not example.is_file():
-        raise SmokeTestFailed(
-            f"{tag}: the model has no {example.name} to ask it with: log it with an input example, "
-            "or set the input smoke-test to ping"
-        )
-    status, said = container.python(_INVOKE, given=example.read_bytes(), timeout=_ANSWER)
-    if status:
-        raise SmokeTestFailed(
-            f"{tag} does not answer its own serving example ({_short(said)}): the container's log above says why"
-        )
-    actions.say(f"/invocations answers {_short(said)}")
+def _failure(container: Container, message: str, output: str) -> SmokeTestFailed:
+    state = container.state()
+    # Once the container has ended, the output is only Docker's complaint that it isn't running.
+    details = [] if state and not state.running else [_short(output) or "no answer"]
+    details += [state.describe()] if state else []
+    hint = "see the container's log above"
+    if state and state.needs_memory:
+        hint += ", and use a runner with more memory (input runs-on)"
+    return SmokeTestFailed(f"{message} ({'; '.join(details)})", hint)
 
 
-def _short(said: str) -> str:
-    return " ".join(said.split())[:200]
+def _short(output: str) -> str:
+    return " ".join(output.split())[:200]

@@ -1,64 +1,27 @@
-"""The endpoints of the loopback GitHub. Each one's document is named at `Repository`'s method or in `views`.
-
-GitHub's own faults (lost answers, resets, 5xx) are no part of this: they stand in front of the app, in `faults`.
-"""
+"""The endpoints of the loopback GitHub, and a page for each run. `faults` makes requests fail in front of them."""
 
 import hashlib
-import io
-import zipfile
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, FastAPI, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from bridge.github.workflow_file import Workflow
 from tests.loopback.github.bodies import read_json
-from tests.loopback.github.contents import Contents
 from tests.loopback.github.gate import VERSIONS, ApiError, Gate
 from tests.loopback.github.runs import Run
 from tests.loopback.github.views import Views, moment, select
 
+if TYPE_CHECKING:
+    from tests.loopback.github.server import LoopbackGitHub
+
 _PER_PAGE, _MAX_PER_PAGE = 30, 100
 
 
-class Repository(Protocol):
-    """What the endpoints need to know and to do."""
-
-    @property
-    def name(self) -> str:
-        """Give `owner/name`."""
-
-    @property
-    def runs(self) -> tuple[Run, ...]:
-        """Give all runs, newest first."""
-
-    @property
-    def listed(self) -> tuple[Run, ...]:
-        """Give the runs that the list shows by now, newest first."""
-
-    @property
-    def workflows(self) -> list[Workflow]:
-        """Give the workflows on the default branch."""
-
-    @property
-    def actions_enabled(self) -> bool:
-        """Tell whether events start runs."""
-
-    @property
-    def contents(self) -> Contents:
-        """Give the files on the default branch."""
-
-    def repository_dispatch(self, body: dict[str, Any]) -> None:
-        """Start a run of each workflow that listens; raises `ApiError`."""
-
-    def workflow_dispatch(self, workflow: Workflow, body: dict[str, Any]) -> Run:
-        """Start a run of this workflow; raises `ApiError`."""
-
-
-def create_app(repository: Repository, gate: Gate) -> FastAPI:
-    """Give the app; it has no state of its own."""
+def create_app(repository: "LoopbackGitHub", gate: Gate) -> FastAPI:
+    """Return the app; all state is in the repository and the gate."""
     app = FastAPI(openapi_url=None)
     app.middleware("http")(_guarded(gate))
     app.add_exception_handler(ApiError, _refuse)
@@ -72,7 +35,7 @@ def create_app(repository: Repository, gate: Gate) -> FastAPI:
 def _guarded(gate: Gate) -> Callable[[Request, Callable[[Request], Awaitable[Response]]], Awaitable[Response]]:
     async def guarded(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
         if not request.url.path.startswith(("/repos/", "/app/", "/rate_limit")):
-            return await go_on(request)  # a page, which a browser may see
+            return await go_on(request)  # a page, without sign-in
         return gate.seal(request, gate.admit(request) or await go_on(request))
 
     return guarded
@@ -89,9 +52,9 @@ async def _not_found(_: Request, error: Exception) -> Response:
 
 
 def _permission(
-    repository: Repository, gate: Gate, permission: str, access: str, creates: bool = False
+    repository: "LoopbackGitHub", gate: Gate, permission: str, access: str, creates: bool = False
 ) -> Callable[[str, str], None]:
-    """Give the check of an endpoint: the right repository, the right permission, not too many."""
+    """Return the check of an endpoint: the right repository, the right permission, not too many requests."""
 
     def check(owner: str, name: str) -> None:
         if f"{owner}/{name}".lower() != repository.name.lower():
@@ -110,7 +73,7 @@ async def _body(request: Request) -> dict[str, Any]:
 Body = Annotated[dict[str, Any], Depends(_body)]
 
 
-def _add_events(app: FastAPI, repository: Repository, gate: Gate) -> None:
+def _add_events(app: FastAPI, repository: "LoopbackGitHub", gate: Gate) -> None:
     contents = Depends(_permission(repository, gate, "contents", "write", creates=True))
     actions = Depends(_permission(repository, gate, "actions", "write", creates=True))
 
@@ -122,7 +85,7 @@ def _add_events(app: FastAPI, repository: Repository, gate: Gate) -> None:
     @app.post("/repos/{owner}/{name}/actions/workflows/{workflow}/dispatches", dependencies=[actions])
     def workflow_dispatch(request: Request, workflow: str, body: Body) -> Response:
         views = _views(request, repository)
-        run = repository.workflow_dispatch(_workflow(repository, views, workflow), body)
+        run = repository.workflow_dispatch(_workflow(repository, workflow), body)
         newest = request.headers.get("x-github-api-version") == VERSIONS[-1]
         if not newest and body.get("return_run_details") is not True:
             return Response(status_code=204)
@@ -130,7 +93,7 @@ def _add_events(app: FastAPI, repository: Repository, gate: Gate) -> None:
         return JSONResponse({"workflow_run_id": run.id, "run_url": page["url"], "html_url": page["html_url"]})
 
 
-def _add_reading(app: FastAPI, repository: Repository, gate: Gate) -> None:
+def _add_reading(app: FastAPI, repository: "LoopbackGitHub", gate: Gate) -> None:
     metadata = [Depends(_permission(repository, gate, "metadata", "read"))]
     actions = [Depends(_permission(repository, gate, "actions", "read"))]
     root = "/repos/{owner}/{name}"
@@ -158,37 +121,22 @@ def _add_reading(app: FastAPI, repository: Repository, gate: Gate) -> None:
         return _answer(request, {"enabled": enabled, **({"allowed_actions": "all"} if enabled else {})})
 
     @app.get(root + "/actions/workflows", dependencies=actions)
-    def workflows(request: Request) -> Response:
-        found = [_views(request, repository).workflow(each) for each in repository.workflows]
-        return _answer(request, {"total_count": len(found), "workflows": _page(request, found)})
+    def list_workflows(request: Request) -> Response:
+        workflows = [_views(request, repository).workflow(workflow) for workflow in repository.workflows]
+        return _answer(request, {"total_count": len(workflows), "workflows": _page(request, workflows)})
 
     @app.get(root + "/actions/runs", dependencies=actions)
-    def runs(request: Request) -> Response:
-        found, views = select(repository.listed, request.query_params), _views(request, repository)
-        body = {"total_count": len(found), "workflow_runs": [views.run(run) for run in _page(request, found)]}
+    def list_runs(request: Request) -> Response:
+        runs, views = select(repository.listed, request.query_params), _views(request, repository)
+        body = {"total_count": len(runs), "workflow_runs": [views.run(run) for run in _page(request, runs)]}
         return _answer(request, body)
 
     @app.get(root + "/actions/runs/{run_id}", dependencies=actions)
     def run(request: Request, run_id: str) -> Response:
         return _answer(request, _views(request, repository).run(_run(repository, run_id)))
 
-    @app.get(root + "/actions/runs/{run_id}/jobs", dependencies=actions)
-    def jobs(request: Request, run_id: str) -> Response:
-        run, views = _run(repository, run_id), _views(request, repository)
-        found = [views.job(run, job) for job in run.jobs]
-        return _answer(request, {"total_count": len(found), "jobs": _page(request, found)})
 
-    @app.get(root + "/actions/runs/{run_id}/logs", dependencies=actions)
-    def logs(request: Request, run_id: str) -> Response:
-        run = _run(repository, run_id)
-        if run.status != "completed":
-            raise ApiError(404, "Not Found")
-        return RedirectResponse(f"{_views(request, repository).page(run.id)}/logs.zip", 302)
-
-
-def _add_pages(app: FastAPI, repository: Repository) -> None:
-    """Add what a browser may look at: a run, and its logs, which GitHub too serves from an address without sign-in."""
-
+def _add_pages(app: FastAPI, repository: "LoopbackGitHub") -> None:
     @app.get("/{owner}/{name}/actions/runs/{run_id}")
     def page(run_id: str) -> Response:
         run = _run(repository, run_id)
@@ -198,49 +146,39 @@ def _add_pages(app: FastAPI, repository: Repository) -> None:
         head = f"{run.title}\n{run.name} #{run.number}: {run.conclusion or run.status}, {moment(run.updated_at)}"
         return PlainTextResponse("\n\n".join((head, steps, run.summary, run.log)))
 
-    @app.get("/{owner}/{name}/actions/runs/{run_id}/logs.zip")
-    def archive(run_id: str) -> Response:
-        packed = io.BytesIO()
-        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
-            for number, job in enumerate(_run(repository, run_id).jobs):
-                if job.log.exists():
-                    file.write(job.log, f"{number}_{job.name.replace('/', '_')}.txt")
-        return Response(packed.getvalue(), media_type="application/zip")
 
-
-def _views(request: Request, repository: Repository) -> Views:
+def _views(request: Request, repository: "LoopbackGitHub") -> Views:
     return Views(str(request.base_url).rstrip("/"), repository.name)
 
 
-def _run(repository: Repository, run_id: str) -> Run:
+def _run(repository: "LoopbackGitHub", run_id: str) -> Run:
     for run in repository.runs:
         if str(run.id) == run_id:
             return run
     raise ApiError(404, "Not Found")
 
 
-def _workflow(repository: Repository, views: Views, wanted: str) -> Workflow:
-    """Find a workflow by the name of its file or by its number."""
+def _workflow(repository: "LoopbackGitHub", file: str) -> Workflow:
     for workflow in repository.workflows:
-        if wanted in (workflow.path.rpartition("/")[2], str(views.workflow(workflow)["id"])):
+        if workflow.path.rpartition("/")[2] == file:
             return workflow
     raise ApiError(404, "Not Found")
 
 
-def _page(request: Request, found: list[Any]) -> list[Any]:
-    """Give the page that the query asks for; what is no number counts as the default, as with GitHub."""
+def _page(request: Request, items: list[Any]) -> list[Any]:
+    """Return the requested page; a value that is not a number counts as the default, as on GitHub."""
     size = min(_number(request, "per_page", _PER_PAGE), _MAX_PER_PAGE)
     first = (_number(request, "page", 1) - 1) * size
-    return found[first : first + size]
+    return items[first : first + size]
 
 
 def _number(request: Request, name: str, default: int) -> int:
-    given = request.query_params.get(name, "")
-    return max(1, int(given)) if given.isascii() and given.isdigit() else default
+    value = request.query_params.get(name, "")
+    return max(1, int(value)) if value.isascii() and value.isdigit() else default
 
 
 def _answer(request: Request, body: dict[str, Any] | list[dict[str, Any]]) -> Response:
-    """Give the body with its ETag, or 304 where the client has it already."""
+    """Return the body with its ETag, or 304 if the client has it already."""
     response = JSONResponse(body)
     etag = f'W/"{hashlib.sha256(response.body).hexdigest()}"'
     if request.headers.get("if-none-match") == etag:

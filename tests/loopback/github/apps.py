@@ -1,4 +1,4 @@
-"""A GitHub App at the loopback GitHub: its JWT is checked, and its installation's tokens are made and known.
+"""A GitHub App at the loopback GitHub: the check of its JWT, and the tokens of its installation.
 
 Sources: GitHub's documents "Generating a JSON Web Token (JWT) for a GitHub App" and "Create an installation access
 token for an app".
@@ -18,13 +18,13 @@ from tests.loopback.github.gate import DOCS, ApiError
 from tests.loopback.github.runs import Clock
 
 _LONGEST = 600
-"""Seconds from now in which a JWT must end."""
+"""The longest life of a JWT, in seconds."""
 
 _INSTALLATIONS = f"{DOCS}/apps/apps#create-an-installation-access-token-for-an-app"
 
 
 class App:
-    """An App that is installed on the one repository; `public_key` in PEM form, `life` of its tokens."""
+    """An App that is installed on the one repository; `public_key` is in PEM form, `life` that of its tokens."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class App:
     ) -> None:
         self.installation = installation
         self.issued: list[str] = []
-        """Every token that was ever made, oldest first."""
+        """Every token, oldest first."""
         self._app_id = app_id
         self._public_key = public_key
         self._life = life
@@ -44,7 +44,7 @@ class App:
         self._changing = threading.Lock()
 
     def sign_in(self, request: Request, clock: Clock) -> None:
-        """Return only where the request carries a JWT of the App's; raises `ApiError` 401."""
+        """Raise `ApiError` 401 unless the request has a JWT of the App."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         now = clock().timestamp()
         try:
@@ -67,11 +67,11 @@ class App:
             raise ApiError(401, "'Issued at' claim ('iat') must be an Integer representing the time it was issued")
 
     def issue(self, installation: int, body: Mapping[str, Any], repository: str, clock: Clock) -> dict[str, Any]:
-        """Make a token for the repository; raises `ApiError` 404 and 422."""
+        """Create a token for the repository; raises `ApiError` 404 and 422."""
         if installation != self.installation:
             raise ApiError(404, "Not Found", _INSTALLATIONS)
-        wanted = body.get("repositories", [repository.partition("/")[2]])
-        if wanted != [repository.partition("/")[2]]:
+        only = [repository.partition("/")[2]]
+        if body.get("repositories", only) != only:
             raise ApiError(
                 422,
                 "There is at least one repository that does not exist or is not accessible to the parent installation.",
@@ -84,18 +84,18 @@ class App:
         return {"token": token, "expires_at": ends.strftime("%Y-%m-%dT%H:%M:%SZ"), "repository_selection": "selected"}
 
     def knows(self, token: str, clock: Clock) -> bool:
-        """Tell whether the token is one of the App's and lives."""
+        """Return whether the token is one of the App's and has not expired."""
         with self._changing:
             return token in self._ends and self._ends[token] > clock()
 
     def revoke(self) -> None:
-        """Let every token end now."""
+        """Let every token expire now."""
         with self._changing:
             self._ends.clear()
 
 
 def add_endpoints(api: FastAPI, app: App, repository: str, clock: Clock) -> None:
-    """Add what an App asks for: its installation on the repository, and that one's tokens."""
+    """Add the endpoints for an App: its installation on the repository, and a token of that."""
 
     @api.get(f"/repos/{repository}/installation")
     def installation() -> dict[str, Any]:

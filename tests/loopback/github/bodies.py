@@ -1,7 +1,7 @@
-"""What starts runs: the bodies of `repository_dispatch` and `workflow_dispatch`, checked as GitHub checks them.
+"""GitHub's checks of the bodies of `repository_dispatch` and `workflow_dispatch`.
 
-Source: GitHub's documents "Create a repository dispatch event" and "Create a workflow dispatch event", and the messages
-that users report of them. Everything here is pure.
+Source: GitHub's documents "Create a repository dispatch event" and "Create a workflow dispatch event", and the error
+messages that users report.
 """
 
 import json
@@ -22,7 +22,7 @@ _WORKFLOW_DISPATCH = f"{DOCS}/actions/workflows#create-a-workflow-dispatch-event
 
 
 def read_json(body: bytes) -> dict[str, Any]:
-    """Give the JSON object in a request's body; raises `ApiError` 400."""
+    """Return the JSON object in a request's body; raises `ApiError` 400."""
     try:
         content = json.loads(body)
     except ValueError as error:
@@ -33,7 +33,7 @@ def read_json(body: bytes) -> dict[str, Any]:
 
 
 def repository_dispatch(body: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Give event type and client payload; raises `ApiError` 422."""
+    """Return event type and client payload; raises `ApiError` 422."""
     event_type, payload = body.get("event_type"), body.get("client_payload")
     if event_type is None:
         raise _invalid('"event_type" wasn\'t supplied.')
@@ -53,40 +53,40 @@ def repository_dispatch(body: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def workflow_dispatch(body: Mapping[str, Any], declared: Mapping[str, Input], branch: str) -> dict[str, str]:
-    """Give the run's inputs with their defaults; raises `ApiError` 422."""
+    """Return the run's inputs with their defaults; raises `ApiError` 422."""
     ref = body.get("ref")
     if not isinstance(ref, str):
         raise ApiError(422, 'Invalid request.\n\n"ref" wasn\'t supplied.', _WORKFLOW_DISPATCH)
     if ref.removeprefix("refs/heads/") != branch:
         raise ApiError(422, f"No ref found for: {ref}", _WORKFLOW_DISPATCH)
-    given = body.get("inputs") or {}
-    if not isinstance(given, dict):
-        raise ApiError(422, f"Invalid request.\n\nFor 'properties/inputs', {json.dumps(given)} is not an object.")
-    if unknown := [name for name in given if name not in declared]:
+    inputs = body.get("inputs") or {}
+    if not isinstance(inputs, dict):
+        raise ApiError(422, f"Invalid request.\n\nFor 'properties/inputs', {json.dumps(inputs)} is not an object.")
+    if unknown := [name for name in inputs if name not in declared]:
         raise ApiError(422, f"Unexpected inputs provided: {json.dumps(unknown)}", _WORKFLOW_DISPATCH)
-    if len(_compact(given)) > MAX_PAYLOAD:
+    if len(_compact(inputs)) > MAX_PAYLOAD:
         raise ApiError(422, "inputs are too large.", _WORKFLOW_DISPATCH)
-    return {name: _value(name, given.get(name), each) for name, each in declared.items()}
+    return {name: _value(name, inputs.get(name), declaration) for name, declaration in declared.items()}
 
 
 def no_trigger() -> ApiError:
-    """Give the error for a workflow that doesn't listen to `workflow_dispatch`."""
+    """Return the error for a workflow without the trigger `workflow_dispatch`."""
     return ApiError(422, "Workflow does not have 'workflow_dispatch' trigger", _WORKFLOW_DISPATCH)
 
 
 def disabled() -> ApiError:
-    """Give the error for a repository without Actions."""
+    """Return the error for a repository with Actions disabled."""
     return ApiError(422, "Actions has been disabled for this repository.", _WORKFLOW_DISPATCH)
 
 
-def _value(name: str, given: Any, declared: Input) -> str:
-    if given is None and declared.required and not declared.default:
+def _value(name: str, value: Any, declared: Input) -> str:
+    if value is None and declared.required and not declared.default:
         raise ApiError(422, f"Required input '{name}' not provided", _WORKFLOW_DISPATCH)
-    value = declared.default if given is None else given if isinstance(given, str) else json.dumps(given)
-    if declared.options and value not in declared.options:
-        message = f"Provided value '{value}' for input '{name}' not in the list of allowed values"
+    text = declared.default if value is None else value if isinstance(value, str) else json.dumps(value)
+    if declared.options and text not in declared.options:
+        message = f"Provided value '{text}' for input '{name}' not in the list of allowed values"
         raise ApiError(422, message, _WORKFLOW_DISPATCH)
-    return value
+    return text
 
 
 def _invalid(why: str) -> ApiError:

@@ -14,33 +14,33 @@ _DOCUMENT = f"{DOCS}/repos/contents#get-repository-content"
 
 
 class Contents:
-    """Looks at the tree anew each time; every method raises `ApiError` 404 where there is nothing."""
+    """The tree as it is now; every method raises `ApiError` 404 if there is nothing."""
 
     def __init__(self, tree: Path) -> None:
         self._tree = tree.resolve()
 
     def raw(self, path: str, ref: str) -> bytes:
-        """Give a file's bytes."""
+        """Return a file's bytes."""
         file = self._find(path, ref)
         if not file.is_file():
             raise ApiError(415, "Unsupported 'Accept' header for a folder.", _DOCUMENT)
         return file.read_bytes()
 
     def described(self, path: str, ref: str) -> dict[str, Any] | list[dict[str, Any]]:
-        """Give what a folder holds, or a file with its text in base64."""
-        found = self._find(path, ref)
-        if found.is_dir():
-            return [self._entry(each) for each in sorted(found.iterdir())]
-        content = base64.encodebytes(found.read_bytes()).decode()
-        return {**self._entry(found), "encoding": "base64", "content": content}
+        """Return the entries of a folder, or a file with its content in base64."""
+        file = self._find(path, ref)
+        if file.is_dir():
+            return [self._entry(entry) for entry in sorted(file.iterdir())]
+        content = base64.encodebytes(file.read_bytes()).decode()
+        return {**self._entry(file), "encoding": "base64", "content": content}
 
     def _find(self, path: str, ref: str) -> Path:
         if ref.removeprefix("refs/heads/") != "main":
             raise ApiError(404, f"No commit found for the ref {ref}", _DOCUMENT)
-        found = (self._tree / path).resolve()
-        if not found.is_relative_to(self._tree) or not found.exists():
+        place = (self._tree / path).resolve()
+        if not place.is_relative_to(self._tree) or not place.exists():
             raise ApiError(404, "Not Found", _DOCUMENT)
-        return found
+        return place
 
     def _entry(self, path: Path) -> dict[str, Any]:
         name = path.relative_to(self._tree).as_posix()

@@ -1,4 +1,4 @@
-"""GitHub's bad days: late runs, lost answers, cut connections, errors and rate limits, repeatable by a seed.
+"""What fails at GitHub: late runs, lost answers, cut connections, errors and rate limits, repeatable by a seed.
 
 Sources: GitHub's documents "Create a repository dispatch event" (an answer over 10 s is cut off and may have worked),
 "Rate limits for the REST API" and "Best practices for using the REST API".
@@ -32,29 +32,29 @@ class Fault(StrEnum):
     """What happens to one request."""
 
     RESET = "reset"
-    """The connection is cut before the request is taken."""
+    """The connection is cut before the request is processed."""
     LOST = "lost answer"
-    """The request is taken, and the connection is cut before its answer."""
+    """The request is processed, and the connection is cut before its answer."""
     ERROR = "error"
-    """A 5xx; the request isn't taken."""
+    """A 5xx; the request isn't processed."""
     ERROR_TAKEN = "error, taken"
-    """A 5xx; the request is taken all the same."""
+    """A 5xx, although the request is processed."""
     LIMITED = "rate limit"
-    """A primary or secondary rate limit; the request isn't taken."""
+    """A primary or secondary rate limit; the request isn't processed."""
 
 
 class ConnectionCut(ConnectionResetError):
-    """Stands for a cut connection where the app is asked without a network."""
+    """A cut connection, for a client that calls the app without a network."""
 
 
 @dataclass(frozen=True)
 class Faults:
-    """How often and how badly things go wrong; nothing does unless it is given here.
+    """How often requests fail, and how slow GitHub is.
 
-    `shares`: each fault's share of the API's requests, from 0 to 1, all together at most 1; `reads`: how much of that
-    share meets those that only read. `late`: a run is listed 0 to that many seconds after it was made. `slow`: a
-    request takes 0 to that many seconds, before it is taken and again after. `scale`: how many seconds one of GitHub's
-    lasts here, for `late`, `slow` and the wait that a rate limit asks for, which is 1 s at least.
+    `shares`: each fault's share of the API's requests, from 0 to 1, together at most 1; `reads`: the factor on it for
+    GET requests. `late`: a run is listed up to that many seconds after it was created. `slow`: a request waits up to
+    that many seconds before it is processed, and again after. `scale`: the length here of one of GitHub's seconds, for
+    `late`, `slow` and the wait that a rate limit asks for (at least 1 s).
     """
 
     seed: int = 0
@@ -65,7 +65,7 @@ class Faults:
     scale: float = 1.0
 
     def lists(self, run: Run, clock: Clock) -> bool:
-        """Tell whether the list of runs shows this run by now."""
+        """Return whether the list of runs shows this run by now."""
         seconds = random.Random(f"{self.seed}:{run.number}").uniform(0, self.late * self.scale)
         return (clock() - run.created_at).total_seconds() >= seconds
 
@@ -74,7 +74,7 @@ NO_FAULTS = Faults()
 
 
 class FaultyApp:
-    """The API behind a bad line: the n-th request meets what the seed says for n. Pages for people are spared."""
+    """The API with faults; the seed decides which one the n-th request meets. Pages have none."""
 
     def __init__(self, app: ASGIApp, faults: Faults, clock: Clock) -> None:
         self.met = Counter[Fault]()
@@ -84,7 +84,7 @@ class FaultyApp:
         self._chance = random.Random(faults.seed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or don't, as the seed says."""
+        """Answer a request, or fail."""
         if scope["type"] != "http" or not scope["path"].startswith("/repos/"):
             await self._app(scope, receive, send)
             return
@@ -107,9 +107,9 @@ class FaultyApp:
                 await self._limited(number)(scope, receive, send)
 
     def _draw(self, weight: float) -> tuple[Fault | None, float, float, int]:
-        """Give the next request's fault, its seconds before and after it is taken, and a number to vary the answer.
+        """Return the next request's fault, its seconds before and after processing, and a number to vary the answer.
 
-        Every request draws the same number of times, so that the n-th one's fate hangs on the seed alone.
+        Every request draws the same number of times, so that the n-th one depends on the seed alone.
         """
         dice, number = self._chance.random(), self._chance.randrange(3)
         before, after = (self._chance.uniform(0, self._faults.slow * self._faults.scale) for _ in range(2))
@@ -121,23 +121,23 @@ class FaultyApp:
         return None, before, after, number
 
     def _limited(self, number: int) -> Response:
-        """Give one of the three forms that a rate limit has."""
+        """Return one of the three forms of a rate limit."""
         wait = max(1, math.ceil(_RATE_SECONDS * self._faults.scale))
-        said = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+        message = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
         if number == 0:
-            return JSONResponse({"message": said}, 403, {"Retry-After": str(wait)})
+            return JSONResponse({"message": message}, 403, {"Retry-After": str(wait)})
         if number == 1:
-            return JSONResponse({"message": said}, 429, {"Retry-After": str(wait)})
+            return JSONResponse({"message": message}, 429, {"Retry-After": str(wait)})
         reset = math.ceil(self._clock().timestamp()) + wait
         headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(reset)}
         return JSONResponse({"message": "API rate limit exceeded for user ID 1."}, 403, headers)
 
 
 class CuttableProtocol(H11Protocol):
-    """uvicorn's protocol, which lets the app reset the connection that a request came by."""
+    """uvicorn's protocol, with which the app can reset the connection of a request."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Give every request of the connection the means to cut it."""
+        """Add a function `cut` to the state of each request."""
         super().connection_made(transport)
 
         def cut() -> None:
@@ -150,9 +150,9 @@ class CuttableProtocol(H11Protocol):
 
 
 async def _arrived(receive: Receive) -> Receive | None:
-    """Read all that is sent, and give it to be read again: what has arrived counts, whether or not the sender lives.
+    """Read the whole request, and return a `receive` that reads it again; None if the sender left before its end.
 
-    None where the sender is gone before the request was whole.
+    So a request that has arrived is processed, even if its sender has gone.
     """
     arrived = [await receive()]
     while arrived[-1].get("more_body"):
@@ -168,7 +168,7 @@ async def _arrived(receive: Receive) -> Receive | None:
 
 
 async def _cut(scope: Scope, receive: Receive) -> None:
-    """Cut the connection, and come back once the server knows; else it would answer in the app's place."""
+    """Cut the connection and wait until the server knows; before that, it would answer in the app's place."""
     cut = scope.get("state", {}).get("cut")
     if cut is None:
         raise ConnectionCut
@@ -191,7 +191,7 @@ def _delayed(send: Send, seconds: float) -> Send:
 
 
 def _error(number: int) -> Response:
-    """Give a 5xx: GitHub's own words, or the page of a machine in front of it."""
+    """Return a 5xx: GitHub's JSON, or the page of a proxy in front of it."""
     if number == 0:
         return JSONResponse({"message": "Server Error"}, 500)
     return HTMLResponse(_UNICORN, 502 if number == 1 else 503)

@@ -1,4 +1,4 @@
-"""Who may do what: GitHub's checks before a request is looked at, with the errors that it answers.
+"""GitHub's checks of each request: token, permissions, rate limits; with its error messages.
 
 Source: GitHub's documents "Troubleshooting the REST API", "Rate limits for the REST API", "Permissions required for
 fine-grained personal access tokens" and "API Versions".
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -19,13 +19,16 @@ from bridge.core.errors import BridgeError
 from tests.loopback.github.limits import Meter
 from tests.loopback.github.runs import Clock
 
+if TYPE_CHECKING:
+    from tests.loopback.github.apps import App
+
 DOCS = "https://docs.github.com/rest"
 VERSIONS = ("2022-11-28", "2026-03-10")
-"""The API versions that are taken; without the header it is the first."""
+"""The supported API versions; the first is the default."""
 
 _QUOTA = "/rate_limit"
 _FOR_APPS = re.compile(r"/app/.*|/repos/[^/]+/[^/]+/installation")
-"""What an App asks for with its JWT."""
+"""The paths for an App's JWT."""
 
 _RANKS = {"read": 1, "write": 2}
 _NO_AGENT = (
@@ -36,7 +39,7 @@ _NO_AGENT = (
 
 
 class ApiError(BridgeError):
-    """A request that GitHub refuses, with status, message and headers."""
+    """A rejected request, with status, message and headers."""
 
     def __init__(
         self, status: int, message: str, docs: str = DOCS, headers: Mapping[str, str] | None = None, **more: Any
@@ -47,41 +50,31 @@ class ApiError(BridgeError):
         self.headers = dict(headers or {})
 
     def answer(self) -> Response:
-        """Give the answer that GitHub would give."""
+        """Return GitHub's answer."""
         return JSONResponse(self.body, self.status, self.headers)
 
 
 @dataclass(frozen=True)
 class Credential:
-    """A fine-grained personal access token: its permissions on the repository, and the end of its life."""
+    """A fine-grained personal access token."""
 
     token: str = field(repr=False)
     permissions: Mapping[str, str]
-    """`read` or `write` by permission, as `{"contents": "write"}`; none at all: the repository can't be seen."""
+    """`read` or `write` by permission, as `{"contents": "write"}`; with none, the repository is invisible."""
     expires: datetime | None = None
 
 
-class SignIn(Protocol):
-    """An App's way in."""
-
-    def sign_in(self, request: Request, clock: Clock) -> None:
-        """Return only where the request carries the App's JWT; raises `ApiError`."""
-
-    def knows(self, token: str, clock: Clock) -> bool:
-        """Tell whether the token is an installation's, and lives."""
-
-
 class Gate:
-    """Lets requests through as GitHub does, and writes the headers that stand on each answer."""
+    """Checks each request, and adds GitHub's headers to each answer."""
 
-    def __init__(self, credential: Credential, meter: Meter, clock: Clock, app: SignIn | None = None) -> None:
+    def __init__(self, credential: Credential, meter: Meter, clock: Clock, app: "App | None" = None) -> None:
         self._credential = credential
         self._app = app
         self._meter = meter
         self._clock = clock
 
     def admit(self, request: Request) -> Response | None:
-        """Give the refusal of a request that doesn't get as far as an endpoint, or None."""
+        """Return the error of a request that reaches no endpoint, or None."""
         if not request.headers.get("user-agent"):
             return PlainTextResponse(_NO_AGENT, 403)
         try:
@@ -94,7 +87,7 @@ class Gate:
         return None
 
     def permit(self, permission: str, access: str) -> None:
-        """Raise `ApiError` where the token's permission on the repository doesn't go that far."""
+        """Raise `ApiError` unless the token has this permission on the repository."""
         held = self._credential.permissions
         if not held:
             raise ApiError(404, "Not Found")
@@ -106,7 +99,7 @@ class Gate:
             )
 
     def create(self) -> None:
-        """Count a request that creates content; raise `ApiError` where there were too many."""
+        """Count a request that creates content; raise `ApiError` if there were too many."""
         if wait := self._meter.create(self._clock()):
             raise ApiError(
                 403,
@@ -117,7 +110,7 @@ class Gate:
             )
 
     def seal(self, request: Request, response: Response) -> Response:
-        """Count the request, unless it is free of charge, and add the headers about quota and token."""
+        """Count the request, unless it is free, and add the headers about quota and token."""
         now = self._clock()
         response.headers["date"] = format_datetime(now.astimezone(UTC), usegmt=True)
         if response.status_code != 304 and request.url.path != _QUOTA:
@@ -132,7 +125,7 @@ class Gate:
         return response
 
     def quota(self) -> dict[str, int]:
-        """Give the state of the hourly limit."""
+        """Return the state of the hourly limit."""
         return self._meter.quota(self._clock())
 
     def _accept(self, request: Request) -> None:
@@ -152,9 +145,9 @@ class Gate:
             return
         if self._app and self._app.knows(token.strip(), self._clock):
             return
-        wanted = self._credential.token.encode()
+        expected = self._credential.token.encode()
         expired = self._credential.expires is not None and self._credential.expires <= self._clock()
-        known = scheme.lower() in ("bearer", "token") and hmac.compare_digest(token.strip().encode(), wanted)
+        known = scheme.lower() in ("bearer", "token") and hmac.compare_digest(token.strip().encode(), expected)
         if not known or expired:
             raise ApiError(401, "Bad credentials")
 

@@ -13,7 +13,7 @@ _HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Limits:
-    """How many requests GitHub takes."""
+    """GitHub's limits for one token."""
 
     requests_an_hour: int = 5000
     content_a_minute: int = 80
@@ -21,7 +21,7 @@ class Limits:
 
 
 class Meter:
-    """Counts one token's requests. Every method is given the time."""
+    """Counts one token's requests; the time is an argument."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -30,17 +30,17 @@ class Meter:
         self._content: deque[datetime] = deque()
 
     def exhausted(self, now: datetime) -> bool:
-        """Tell whether this hour's requests are used up."""
+        """Return whether this hour's requests are used up."""
         self._turn(now)
         return self._used >= self._limits.requests_an_hour
 
     def count(self, now: datetime) -> None:
-        """Count one request; a 304 is not to be counted."""
+        """Count one request; a 304 is free."""
         self._turn(now)
         self._used += 1
 
     def quota(self, now: datetime) -> dict[str, int]:
-        """Give limit, remaining, used and reset (UTC epoch seconds), as /rate_limit and the x-ratelimit headers say."""
+        """Return limit, remaining, used and reset (seconds since 1970), for /rate_limit and the x-ratelimit headers."""
         self._turn(now)
         limit, reset = self._limits.requests_an_hour, self._reset or now + _HOUR
         return {
@@ -51,7 +51,7 @@ class Meter:
         }
 
     def create(self, now: datetime) -> int:
-        """Count one request that creates content and give 0; or count nothing and give the seconds to wait."""
+        """Count one request that creates content and return 0; or count nothing and return the seconds to wait."""
         while self._content and self._content[0] <= now - _HOUR:
             self._content.popleft()
         last_minute = [moment for moment in self._content if moment > now - timedelta(minutes=1)]
@@ -63,7 +63,7 @@ class Meter:
         return 0
 
     def _turn(self, now: datetime) -> None:
-        """Begin a new hour where the last one is over; it begins with its first request."""
+        """Begin a new hour if the last one is over; an hour begins with its first request."""
         if self._reset is None or now >= self._reset:
             self._used, self._reset = 0, now + _HOUR
 

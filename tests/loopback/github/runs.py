@@ -1,6 +1,6 @@
-"""Workflow runs and the queue in which they wait: one executes at a time.
+"""Workflow runs and their queue, which executes one at a time.
 
-Source: GitHub's document "Control the concurrency of workflows and jobs": of one group, one run holds the place and at
+Source: GitHub's document "Control the concurrency of workflows and jobs": in a group, one run is in progress and at
 most one is pending; a newer one replaces the pending one.
 """
 
@@ -19,16 +19,20 @@ from bridge.core.errors import BridgeError
 Status = Literal["queued", "pending", "in_progress", "completed"]
 Conclusion = Literal["success", "failure", "cancelled", "skipped", "startup_failure"]
 Clock = Callable[[], datetime]
-Found = TypeVar("Found")
+Value = TypeVar("Value")
+
+PATIENCE = 1800.0
+"""Seconds that no run takes unless it hangs."""
+_STEP_LINES, _RUN_LINES = 200, 30
 
 
 class RunNotCompleted(BridgeError):
-    """What a caller waited for didn't happen in the time that it gave."""
+    """The expected runs did not appear, or did not end, in time."""
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """What a step said by `::notice::`, `::warning::` or `::error::`."""
+    """A `::notice::`, `::warning::` or `::error::` of a step."""
 
     level: str
     title: str
@@ -37,7 +41,7 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a job, as GitHub's page of a run lists it; `number` counts from 1."""
+    """One step of a job; `number` counts from 1."""
 
     number: int
     name: str
@@ -49,7 +53,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a run; a job of a called workflow is named `caller / job`. `log` is its masked log so far."""
+    """One job of a run; a job of a called workflow is named `caller / job`. `log` is its log so far, masked."""
 
     id: int
     name: str
@@ -60,6 +64,15 @@ class Job:
     started_at: datetime | None = None
     completed_at: datetime | None = None
     annotations: tuple[Annotation, ...] = ()
+
+    def step_file(self, number: int) -> Path:
+        """Return where step `number` has its part of the log."""
+        return self.log.with_suffix(f".{number}.txt")
+
+    def step_log(self, number: int) -> str:
+        """Return the end of what step `number` has logged."""
+        file = self.step_file(number)
+        return _tail(file.read_text(encoding="utf-8"), _STEP_LINES) if file.exists() else ""
 
 
 @dataclass(frozen=True)
@@ -78,7 +91,7 @@ class Run:
     head_sha: str
     actor: str
     folder: Path
-    """Where all that the run leaves behind is."""
+    """For the run's files."""
     created_at: datetime
     updated_at: datetime
     group: str | None = None
@@ -90,21 +103,30 @@ class Run:
 
     @property
     def summary(self) -> str:
-        """Give what the steps have written to GITHUB_STEP_SUMMARY so far, in the order of their ends, masked."""
+        """What the steps have written to GITHUB_STEP_SUMMARY so far, in the order of their ends, masked."""
         file = self.folder / "summary.md"
         return file.read_text(encoding="utf-8") if file.exists() else ""
 
     @property
     def log(self) -> str:
-        """Give the logs of all jobs so far, each under its name, and what the runner itself had to say."""
+        """The logs of all jobs so far, each under its name, and that of the runner itself."""
         parts = [f"===== {job.name}\n{job.log.read_text(encoding='utf-8')}" for job in self.jobs if job.log.exists()]
         runner = self.folder / "runner.txt"
         return "\n".join([*parts, runner.read_text(encoding="utf-8") if runner.exists() else ""])
 
+    @property
+    def failure(self) -> str:
+        """The end of each failed step's log, then the last lines of the whole run."""
+        failed = [(job, step) for job in self.jobs for step in job.steps if step.conclusion == "failure"]
+        parts = [f"===== {job.name}: {step.name}\n{job.step_log(step.number)}" for job, step in failed]
+        return "\n".join(
+            [f"run {self.title!r}: {self.conclusion or self.status}", *parts, "===== end", _tail(self.log, _RUN_LINES)]
+        )
+
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a runner is given: a run, and what it may know of the repository."""
+    """A run for a runner, with the repository's settings."""
 
     run: Run
     repository: str
@@ -122,11 +144,11 @@ class Runner(Protocol):
     """Executes runs; `ActRunner` is the real one."""
 
     def execute(self, assignment: Assignment, report: Report, cancelled: threading.Event) -> Conclusion:
-        """Execute the run to its end and tell of each change by `report`; end soon once `cancelled` is set."""
+        """Execute the run to its end and `report` each change; end soon once `cancelled` is set."""
 
 
 class RunQueue:
-    """Keeps every run; executes them one after the other in a thread of its own, once started. Safe between threads."""
+    """Every run; once started, a thread executes them one after the other. Thread-safe."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -135,28 +157,28 @@ class RunQueue:
         self._cancelled: dict[int, threading.Event] = {}
         self._closed = False
         self._thread: threading.Thread | None = None
-        # Unique across restarts too, and of a size that a 32-bit reader fails on, as GitHub's are.
+        # Like GitHub's, they are unique across restarts and need more than 32 bits.
         self._ids = itertools.count(time.time_ns() // 1_000_000, 7)
 
     def start(self, execute: Callable[[Run, Report, threading.Event], Conclusion]) -> None:
-        """Begin to execute; before that, runs stay queued."""
+        """Start to execute; before that, runs stay queued."""
         self._thread = threading.Thread(target=self._work, args=(execute,), name="loopback-runs", daemon=True)
         self._thread.start()
 
     def new_id(self) -> int:
-        """Give the id of the next run."""
+        """Return the id for the next run."""
         return next(self._ids)
 
     @property
     def runs(self) -> tuple[Run, ...]:
-        """Give all runs as they are now, newest first."""
+        """All runs as they are now, newest first."""
         with self._changed:
             return tuple(sorted(self._runs.values(), key=lambda run: run.id, reverse=True))
 
     def add(self, run: Run, cancel_in_progress: bool = False) -> None:
-        """Take a run; of its group, the pending one is cancelled, or all with `cancel_in_progress`."""
+        """Add a run, and cancel the pending one of its group, or with `cancel_in_progress` all of them."""
         with self._changed:
-            others = [each for each in self._runs.values() if _same_group(each, run) and each.status != "completed"]
+            others = [other for other in self._runs.values() if _same_group(other, run) and other.status != "completed"]
             for other in others:
                 if cancel_in_progress or other.status == "pending":
                     self._cancel(other)
@@ -165,23 +187,24 @@ class RunQueue:
             self._changed.notify_all()
 
     def again(self, run_id: int) -> None:
-        """Queue a completed run once more, under the same id."""
+        """Queue a completed run again, under the same id."""
         with self._changed:
             if self._runs[run_id].status == "completed":
                 self._update(run_id, status="queued", conclusion=None, jobs=())
 
-    def wait_for(self, look: Callable[[tuple[Run, ...]], Found | None], timeout: float) -> Found:
-        """Give what `look` finds in the runs once it finds something; raises `RunNotCompleted` after `timeout` s."""
+    def wait_for(self, find: Callable[[tuple[Run, ...]], Value | None], timeout: float = PATIENCE) -> Value:
+        """Return the first true value of `find` for the runs; raises `RunNotCompleted` after `timeout` s."""
         deadline = time.monotonic() + timeout
         with self._changed:
-            while not (found := look(self.runs)):
+            while not (value := find(self.runs)):
                 if not self._changed.wait(deadline - time.monotonic()):
                     states = ", ".join(f"{run.title}: {run.conclusion or run.status}" for run in self.runs) or "no runs"
-                    raise RunNotCompleted(f"nothing fitting within {timeout:g} s among the runs ({states})")
-        return found
+                    failures = "".join(f"\n{run.failure}" for run in self.runs if run.status == "in_progress")
+                    raise RunNotCompleted(f"waited {timeout:g} s in vain for runs; there are {states}{failures}")
+        return value
 
     def close(self) -> None:
-        """Cancel what executes, start nothing more, and come back once that is over."""
+        """Cancel the run in progress, wait for its end, and start no other."""
         with self._changed:
             self._closed = True
             for cancelled in self._cancelled.values():
@@ -211,12 +234,12 @@ class RunQueue:
         self._update(run_id, jobs=jobs)
 
     def _next(self) -> Run | None:
-        """Wait for the oldest queued run and take it; None once the queue is closed."""
+        """Wait for the oldest queued run and return it, in progress; None once the queue is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._queued())
             if self._closed:
                 return None
-            run = min(self._queued(), key=lambda each: each.id)
+            run = min(self._queued(), key=lambda run: run.id)
             self._cancelled[run.id] = threading.Event()
             return self._update(run.id, status="in_progress", started_at=self._clock())
 
@@ -239,5 +262,9 @@ class RunQueue:
         return run
 
 
-def _same_group(one: Run, other: Run) -> bool:
-    return one.group is not None and one.group == other.group
+def _same_group(first: Run, second: Run) -> bool:
+    return first.group is not None and first.group == second.group
+
+
+def _tail(text: str, lines: int) -> str:
+    return "\n".join(text.splitlines()[-lines:])

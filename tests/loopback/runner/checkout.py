@@ -1,4 +1,4 @@
-"""A private copy of a repository's working tree, so that a run can't touch the one that people work in."""
+"""A private copy of a working tree for a run, so that it can't change the original."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 
 _NO_COMMIT = "0" * 40
 _ALONE = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "PATH": os.defpath}
-"""Nothing of the user's own git settings plays a part."""
+"""Without the user's git configuration."""
 _COMMIT = {
     f"GIT_{who}_{what}": value
     for who in ("AUTHOR", "COMMITTER")
@@ -17,7 +17,7 @@ _COMMIT = {
 
 
 def head_sha(tree: Path) -> str:
-    """Give the checkout's newest commit, or forty zeros where `tree` is no git repository or has no commit."""
+    """Return the newest commit of `tree`, or forty zeros without git repository or commit."""
     if not _is_repository(tree):
         return _NO_COMMIT
     done = _git(tree, "rev-parse", "--verify", "--quiet", "HEAD", check=False)
@@ -25,14 +25,14 @@ def head_sha(tree: Path) -> str:
 
 
 def copy(tree: Path, destination: Path, repository: str) -> None:
-    """Make `destination` a git repository on branch main with one commit: what git tracks in `tree`, and what is new.
+    """Create a git repository at `destination`: branch main, one commit of the files in `tree` that git doesn't ignore.
 
-    What git ignores stays behind. Without git, all of `tree` is copied. The remote named origin tells `act` the name of
-    the repository; nothing is fetched from it.
+    If `tree` is no git repository, all files are copied but those in hidden folders other than .github. `act` reads the
+    repository's name from the remote `origin`; nothing is fetched from there.
     """
     for name in _files(tree):
         source, target = tree / name, destination / name
-        if source.is_symlink() or source.is_file():  # what is deleted and not yet committed is listed too
+        if source.is_symlink() or source.is_file():  # git also lists deleted files
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
     destination.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,8 @@ def _files(tree: Path) -> Iterator[Path]:
         listed = _git(tree, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate").stdout
         yield from (Path(name) for name in listed.split("\0") if name)
         return
-    for folder, _, names in os.walk(tree):
+    for folder, folders, names in os.walk(tree):
+        folders[:] = [name for name in folders if not name.startswith(".") or name == ".github"]  # not .venv
         yield from (Path(folder, name).relative_to(tree) for name in names)
 
 

@@ -1,4 +1,4 @@
-"""The secrets of a run: the texts that would tell them, and the files that may hold them.
+"""The secrets of a run: the texts that reveal them, and private files.
 
 Source: actions/runner, `ValueEncoders` (what counts as a secret's value besides itself).
 """
@@ -11,18 +11,18 @@ from urllib.parse import quote
 
 
 def masks(secrets: Iterable[str]) -> list[str]:
-    """Give every text that would tell a secret, longest first: itself, its lines, and its usual encodings."""
-    found: set[str] = set()
+    """Return every text that reveals a secret, longest first: itself, its lines, and its usual encodings."""
+    texts: set[str] = set()
     for secret in secrets:
         for value in (secret, *secret.splitlines()):
             raw = value.encode()
-            found.update((value, value.strip(), quote(value, safe=""), json.dumps(value)[1:-1]))
-            found.update(base64.b64encode(raw[shift:]).decode() for shift in range(min(3, len(raw))))
-    return sorted(found - {""}, key=len, reverse=True)
+            texts.update((value, value.strip(), quote(value, safe=""), json.dumps(value)[1:-1]))
+            texts.update(base64.b64encode(raw[shift:]).decode() for shift in range(min(3, len(raw))))
+    return sorted(texts - {""}, key=len, reverse=True)
 
 
 class Masking:
-    """The secrets of a run, and every text in which they would show."""
+    """The secrets of a run, with their masks in `file`."""
 
     def __init__(self, secrets: Mapping[str, str], file: Path) -> None:
         self.secrets = secrets
@@ -32,20 +32,20 @@ class Masking:
         write_private(file, self._masks)
 
     def add(self, value: str) -> None:
-        """Take a value that a step asked to be masked."""
+        """Add a value from a step's `::add-mask::`."""
         self._values.append(value)
         self._masks = masks(self._values)
         write_private(self.file, self._masks)
 
     def masked(self, text: str) -> str:
-        """Give `text` with each mask replaced by three stars."""
+        """Return `text` with each mask replaced by three stars."""
         for mask in self._masks:
             text = text.replace(mask, "***")
         return text
 
 
 def write_private(file: Path, content: object) -> Path:
-    """Write JSON that its owner alone may read, in one step, so that a reader never finds half of it."""
+    """Write JSON with mode 0600, atomically; returns `file`."""
     draft = file.with_suffix(".draft")
     draft.touch(mode=0o600)
     draft.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Job outputs as GitHub hands them over, and `act` does not: without secrets, and empty where the job was skipped.
+"""Job outputs as on GitHub, where `act` differs: without secrets, and empty if the job was skipped.
 
 Source: actions/runner, `JobExtension.FinalizeJob` ("Skip output … since it may contain secret"); GitHub's document
 "Contexts reference" for `needs`.
@@ -35,11 +35,11 @@ with open(os.environ["GITHUB_OUTPUT"], "a", encoding="utf-8") as outputs:
 
 
 def guard(tree: Path, masks_file: Path) -> None:
-    """Rewrite the workflows in `tree`, a private copy, so that `act` hands outputs over as GitHub does.
+    """Rewrite the workflows in `tree`, a private copy, so that `act` passes outputs on as GitHub does.
 
-    Job outputs pass a last step that drops what holds a mask. `masks_file` holds a JSON list; it is read when the job
-    ends, so a mask that was added by then counts too. And where a job reads `needs.<job>.outputs.<name>`, it gets
-    nothing from a skipped job (act would give it the text of the expression).
+    A last step of each job drops outputs that contain a mask; it reads the JSON list in `masks_file` then, so that it
+    knows masks that a step added. `needs.<job>.outputs.<name>` of a skipped job is empty (in act, it is the text of the
+    expression).
     """
     for file in sorted((tree / FOLDER).glob("*.y*ml")):
         document = read_yaml(file.read_text(encoding="utf-8"))
@@ -58,16 +58,16 @@ def _guarded(job: Mapping[str, Any], masks_file: Path) -> dict[str, Any]:
 
 
 def _from_done_jobs(part: Any, is_expression: bool = False) -> Any:
-    """Give a part of a job in which each expression takes outputs only from jobs that weren't skipped."""
+    """Return a part of a job whose expressions read no outputs of skipped jobs."""
     if isinstance(part, Mapping):
-        return {name: _from_done_jobs(each, name == "if") for name, each in part.items()}
+        return {name: _from_done_jobs(value, name == "if") for name, value in part.items()}
     if isinstance(part, list):
-        return [_from_done_jobs(each) for each in part]
+        return [_from_done_jobs(value) for value in part]
     if not isinstance(part, str):
         return part
     if is_expression and "${{" not in part:
         return _NEEDED.sub(_UNLESS_SKIPPED, part)
-    return EXPRESSION.sub(lambda found: _NEEDED.sub(_UNLESS_SKIPPED, found[0]), part)
+    return EXPRESSION.sub(lambda match: _NEEDED.sub(_UNLESS_SKIPPED, match[0]), part)
 
 
 def _step(outputs: Mapping[str, Any], masks_file: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The end of a process with all that it started."""
+"""Ending a process with all its descendants."""
 
 import os
 import signal
@@ -10,9 +10,9 @@ from pathlib import Path
 
 
 def stop(process: "subprocess.Popen[str]", grace: float = 5.0) -> None:
-    """End a process and all that it started, by force after `grace` seconds; come back when they are gone.
+    """End a process and all its descendants, by SIGKILL after `grace` seconds; returns when they are gone.
 
-    Steps run in sessions of their own, so a signal to act's group doesn't reach them: they are looked up (Linux).
+    Steps run in sessions of their own, which a signal to act's process group doesn't reach; so /proc is searched.
     """
     family = [] if process.poll() is not None else [(process.pid, _origin(process.pid)[1]), *_descendants(process.pid)]
     for number in (signal.SIGTERM, signal.SIGKILL):
@@ -31,21 +31,21 @@ def _signal(family: Iterable[tuple[int, str]], number: signal.Signals) -> None:
 
 
 def _descendants(pid: int) -> list[tuple[int, str]]:
-    """Give the ids of all processes below `pid`, each with its start time, which tells it from a later one."""
+    """Return the ids of all descendants of `pid` with their start times; a reused id has another one."""
     children: dict[int, list[tuple[int, str]]] = {}
     for entry in Path("/proc").glob("[0-9]*"):
         parent, started = _origin(int(entry.name))
         children.setdefault(parent, []).append((int(entry.name), started))
-    found, waiting = [], [pid]
+    descendants, waiting = [], [pid]
     while waiting:
         below = children.get(waiting.pop(), [])
-        found += below
+        descendants += below
         waiting += [child for child, _ in below]
-    return found
+    return descendants
 
 
 def _origin(pid: int) -> tuple[int, str]:
-    """Give a process's parent and its start time from proc(5)'s `stat`; zero and nothing for one that is gone."""
+    """Return a process's parent and start time from `stat` in proc(5); 0 and "" if it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:

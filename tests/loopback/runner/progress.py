@@ -1,4 +1,4 @@
-"""What a run is doing, told from the JSON lines that `act` logs: jobs, steps, annotations, summary, a log per job."""
+"""The state of a run from the JSON lines that `act` logs: jobs, steps, annotations, summary, and their logs."""
 
 import json
 import re
@@ -17,17 +17,17 @@ _CONCLUSIONS: Mapping[str, Conclusion] = {"success": "success", "failure": "fail
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """A job as the workflow file has it: its id, the job that called its workflow (or nothing), and its steps' ids."""
+    """A job in the workflow file; `caller` is the name of the job that calls its workflow, or empty."""
 
     id: str
     caller: str
     name: str
     steps: Mapping[str, str]
-    """The name of each step by the id that `act` gives it, in their order."""
+    """The name of each step by its id in `act`, in order."""
 
 
 def plan(tree: Path, workflow: str, caller: str = "") -> Iterator[PlannedJob]:
-    """Give the jobs of a workflow in the file's order, those of its called workflows in their place."""
+    """Yield the jobs of a workflow in the file's order, with those of a called workflow in its caller's place."""
     jobs = read_yaml((tree / workflow).read_text(encoding="utf-8")).get("jobs") or {}
     for job_id, job in jobs.items():
         name = str(job.get("name") or job_id)
@@ -47,7 +47,7 @@ def _step_name(step: Mapping[str, Any]) -> str:
 
 
 class Progress:
-    """The state of one run's jobs, fed with the lines of `act --json`. Whatever it writes or gives is masked."""
+    """The state of one run's jobs, from the records of `act --json`; all that it writes and returns is masked."""
 
     def __init__(
         self, planned: Iterable[PlannedJob], folder: Path, first_id: int, masked: Callable[[str], str]
@@ -64,11 +64,11 @@ class Progress:
 
     @property
     def jobs(self) -> tuple[Job, ...]:
-        """Give all jobs as they are now, planned ones included."""
+        """All jobs as they are now, including those that have not started."""
         return tuple(self._jobs)
 
     def feed(self, record: Mapping[str, Any], now: datetime) -> None:
-        """Take one record of act's log; act's own times are whole seconds, `now` is finer."""
+        """Process one record of act's log. `now` is more exact than the record's time, which is in whole seconds."""
         place = self._place(record)
         if place is None:
             self._append(self._folder / "runner.txt", record)
@@ -76,6 +76,8 @@ class Progress:
         step = _step_id(record)
         if step != GUARD or record.get("command") == "warning":
             self._append(self._jobs[place].log, record)
+            if (number := self._step_number(place, record)) is not None:
+                self._append(self._jobs[place].step_file(number), record)
         self._note(place, record)
         if step in self._planned[place].steps:
             self._move_step(place, step, record, now)
@@ -85,13 +87,19 @@ class Progress:
             self._end_job(place, "failure", now)
 
     def end(self, now: datetime, conclusion: Conclusion) -> None:
-        """Complete what is still open: what never began was skipped, what was under way shares the run's conclusion."""
+        """Complete all jobs: those that never started are skipped, those in progress get the run's conclusion."""
         for place, job in enumerate(self._jobs):
             if job.status != "completed":
                 self._end_job(place, "skipped" if job.status == "queued" else conclusion, now)
 
+    def _step_number(self, place: int, record: Mapping[str, Any]) -> int | None:
+        """Return the number of the step that logged this, itself or in its composite action."""
+        ids = [str(step) for step in record.get("stepid") or record.get("stepID") or []]
+        steps = list(self._planned[place].steps)
+        return steps.index(ids[0]) + 1 if ids and ids[0] in steps else None
+
     def _place(self, record: Mapping[str, Any]) -> int | None:
-        """Find the planned job that a record is about: act says the job's id, and its caller at the head of a path."""
+        """Find the planned job of a record, by the job's id and by its caller, which is the first part of its path."""
         path = str(record.get("job", "")).strip()
         if not path:
             return None
@@ -123,7 +131,7 @@ class Progress:
         self._jobs[place] = replace(job, steps=steps, status="in_progress", started_at=job.started_at or now)
 
     def _shown(self, planned: str, evaluated: str) -> str:
-        """Give a step's name with the values of its expressions, in one line."""
+        """Return a step's name with the values of its expressions, in one line."""
         if "${{" not in planned:
             return planned
         line = self._masked(evaluated).strip().partition("\n")[0]
@@ -153,7 +161,7 @@ class Progress:
 
 
 def read_record(line: str) -> Mapping[str, Any]:
-    """Give one line of act's output as a record; a line that is no JSON object becomes a message of the runner's."""
+    """Return one line of act's output as a record; a line that isn't a JSON object becomes a message."""
     try:
         record = json.loads(line)
     except ValueError:
@@ -162,7 +170,7 @@ def read_record(line: str) -> Mapping[str, Any]:
 
 
 def _step_id(record: Mapping[str, Any]) -> str:
-    """Give the id of the job's step; act writes a list (a composite action's own steps come behind it)."""
+    """Return the id of the job's step; act logs a list, in which a composite action's steps follow it."""
     ids = record.get("stepid") or record.get("stepID") or [""]
     return str(ids[0]) if len(ids) == 1 and record.get("stage", "Main") == "Main" else ""
 

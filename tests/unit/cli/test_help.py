@@ -1,9 +1,13 @@
-"""What holds for every command: an example in its help, a quick start, completion."""
+"""What holds for every command: its help, which is in help.txt, a quick start, completion.
+
+After a change of the help, write help.txt anew with `.venv/bin/python -m tests.unit.cli.test_help`, and read the diff.
+"""
 
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,66 +16,60 @@ from typer.testing import CliRunner
 
 from bridge.cli import app
 
-
-def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    found = getattr(group, "commands", None)
-    if found is None:
-        yield path, group
-        return
-    for name, each in found.items():
-        yield from commands(each, (*path, name))
+HELP = Path(__file__).with_name("help.txt")
 
 
-EVERY = dict(commands(typer.main.get_command(app)))
-FOR_PEOPLE = [path for path in EVERY if path[0] != "image"]
-"""The steps of the workflow are called by the workflow alone."""
+def groups_and_commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    yield path, command
+    for name, child in getattr(command, "commands", {}).items():
+        yield from groups_and_commands(child, (*path, name))
 
 
-def test_the_commands_that_people_look_for_are_there() -> None:
-    groups = {
-        "webhook": ["create", "list", "test", "rotate"],
-        "deliveries": ["list", "show", "replay", "follow"],
-        "workflow": ["init"],
-        "routes": ["check"],
-    }
-    wanted = {(group, name) for group, names in groups.items() for name in names}
-    assert wanted | {("serve",), ("doctor",), ("reconcile",)} == set(FOR_PEOPLE)
+ALL = dict(groups_and_commands(typer.main.get_command(app)))
+WITH_EXAMPLE = [path for path, command in ALL.items() if path[:1] != ("image",) and not hasattr(command, "commands")]
+"""The commands for people. Those of the group `image` are only called by the workflow."""
 
 
-@pytest.mark.parametrize("path", FOR_PEOPLE, ids=" ".join)
-def test_a_commands_help_has_an_example_of_that_command(path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    shown = CliRunner().invoke(app, [*path, "--help"])
-    assert shown.exit_code == 0
-    assert f"Example: mlflow-bridge {' '.join(path)}" in shown.stdout
+def help_of_all_commands() -> str:
+    texts = []
+    for path in ALL:
+        shown = CliRunner().invoke(app, [*path, "--help"], prog_name="mlflow-bridge", terminal_width=100)
+        assert shown.exit_code == 0
+        texts.append(f"$ {' '.join(('mlflow-bridge', *path))} --help\n{shown.stdout}")
+    return "\n".join(texts)
 
 
-@pytest.mark.parametrize("path", FOR_PEOPLE, ids=" ".join)
-def test_an_example_has_only_options_that_the_command_has(path: tuple[str, ...]) -> None:
-    command = EVERY[path]
+def test_the_help_of_all_commands_is_the_reviewed_one() -> None:
+    assert help_of_all_commands() == HELP.read_text()
+
+
+@pytest.mark.parametrize("path", WITH_EXAMPLE, ids=" ".join)
+def test_a_command_has_an_example_with_options_that_it_has(path: tuple[str, ...]) -> None:
+    command = ALL[path]
     known = {option for parameter in command.params for option in parameter.opts}
     example = (command.epilog or "").split()
+    assert example[: 2 + len(path)] == ["Example:", "mlflow-bridge", *path]
     assert {word for word in example if word.startswith("--")} <= known
 
 
 def test_help_imports_nothing_that_only_commands_need() -> None:
     code = (
         "import sys, bridge.cli;"
-        "heavy = {'mlflow', 'sqlalchemy', 'fastapi', 'uvicorn', 'jinja2', 'alembic', 'cryptography'};"
+        "heavy = {'mlflow', 'sqlalchemy', 'fastapi', 'uvicorn', 'jinja2', 'alembic', 'cryptography', 'httpx', 'rich'};"
         "print(*heavy & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("\n", "")
 
 
-@pytest.mark.parametrize("module", ["doctor", "webhooks", "deliveries", "reconcile"])
+@pytest.mark.parametrize("module", ["doctor.checks", "mlflow.client", "cli.deliveries", "cli.reconcile"])
 def test_no_command_imports_mlflow(module: str) -> None:
-    code = f"import sys, bridge.cli.{module}; sys.exit('mlflow' in sys.modules)"
+    code = f"import sys, bridge.{module}; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_shell_completes_commands_and_options() -> None:
-    for words, wanted in (("mlflow-bridge del", "deliveries"), ("mlflow-bridge deliveries list --st", "--state")):
+    for words, completed in (("mlflow-bridge del", "deliveries"), ("mlflow-bridge deliveries list --st", "--state")):
         env = {"PATH": os.environ["PATH"], "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
         done = subprocess.run(
             [sys.executable, "-c", "from bridge.cli import app; app(prog_name='mlflow-bridge')"],
@@ -80,13 +78,13 @@ def test_the_shell_completes_commands_and_options() -> None:
             text=True,
             check=False,
         )
-        assert done.stdout.split() == [wanted]
+        assert done.stdout.split() == [completed]
 
 
 def test_settings_that_are_wrong_end_a_command_with_status_2() -> None:
     done = CliRunner().invoke(app, ["deliveries", "list"])
     assert done.exit_code == 2
-    assert "GITHUB_REPOSITORY is not set" in done.stderr
+    assert "GITHUB_REPOSITORY" in done.stderr
     assert "Traceback" not in done.output
 
 
@@ -94,3 +92,7 @@ def test_follow_needs_to_know_what_to_follow() -> None:
     for words in ([], ["an-id", "--model", "iris"]):
         done = CliRunner().invoke(app, ["deliveries", "follow", *words])
         assert done.exit_code == 2
+
+
+if __name__ == "__main__":
+    HELP.write_text(help_of_all_commands())

@@ -7,22 +7,22 @@ DATE = "Thu, 01 Jan 2026 12:00:00 GMT"
 AT = 1767268800.0
 
 
-def test_what_the_way_and_whole_seconds_explain_is_no_difference() -> None:
-    assert clock.ahead(DATE, AT, AT) == 0
-    assert clock.ahead(DATE, AT - 5, AT + 5) == 0
-    assert clock.ahead(DATE, AT + 0.9, AT + 1.2) == 0
+def test_a_difference_that_the_requests_duration_and_whole_seconds_explain_counts_as_none() -> None:
+    assert clock.seconds_ahead(DATE, AT, AT) == 0
+    assert clock.seconds_ahead(DATE, AT - 5, AT + 5) == 0
+    assert clock.seconds_ahead(DATE, AT + 0.9, AT + 1.2) == 0
 
 
-def test_a_difference_is_told_with_its_direction() -> None:
-    assert clock.ahead(DATE, AT + 61, AT + 62) == 60
-    assert clock.ahead(DATE, AT - 62, AT - 60) == -60
+def test_a_difference_has_a_direction() -> None:
+    assert clock.seconds_ahead(DATE, AT + 61, AT + 62) == 60
+    assert clock.seconds_ahead(DATE, AT - 62, AT - 60) == -60
 
 
 @pytest.mark.parametrize("date", [None, "", "yesterday", "Thu, 99 Jan 2026 12:00:00 GMT"])
-def test_a_date_that_is_none_tells_no_time(date: str | None) -> None:
-    ahead = clock.ahead(date, AT, AT)
+def test_without_a_readable_date_the_result_is_unknown(date: str | None) -> None:
+    ahead = clock.seconds_ahead(date, AT, AT)
     assert ahead is None
-    assert clock.github(ahead, "https://api.github.com").state is FindingState.UNKNOWN
+    assert clock.check_github(ahead, "https://api.github.com").state is FindingState.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,8 @@ def test_a_date_that_is_none_tells_no_time(date: str | None) -> None:
         (-61, FindingState.FAILED),
     ],
 )
-def test_github_takes_a_minute(ahead: float, state: FindingState) -> None:
-    assert clock.github(ahead, "").state is state
+def test_github_accepts_a_difference_of_a_minute(ahead: float, state: FindingState) -> None:
+    assert clock.check_github(ahead, "").state is state
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,6 @@ def test_github_takes_a_minute(ahead: float, state: FindingState) -> None:
     [(300, FindingState.WARNING), (301, FindingState.FAILED), (-60, FindingState.WARNING), (-61, FindingState.FAILED)],
 )
 def test_mlflows_deliveries_may_be_old_and_only_a_minute_ahead(ahead: float, state: FindingState) -> None:
-    finding = clock.mlflow(ahead, "", 300.0)
+    finding = clock.check_mlflow(ahead, "", 300.0)
     assert (finding.state, bool(finding.hint)) == (state, True)
     assert ("ahead of MLflow's" if ahead > 0 else "behind MLflow's") in finding.message

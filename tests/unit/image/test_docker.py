@@ -1,9 +1,11 @@
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
 from bridge.image import docker
+from bridge.image.docker import ContainerState
 from bridge.image.errors import BuildFailed, RegistryError, SmokeTestFailed
 from tests.unit.image.fake_programs import Programs
 
@@ -43,9 +45,9 @@ def test_nothing_of_mlflow_the_registry_or_github_reaches_a_program_that_comes_n
     docker.push("r/iris:7")
     docker.remove("r/iris:7")
     assert len(programs.calls) == 10
-    for name, arguments, env, given in programs.calls:
+    for name, arguments, env, stdin in programs.calls:
         assert not SECRETS.keys() & env.keys(), (name, arguments)
-        assert not [value for value in SECRETS.values() if value in " ".join([*arguments, given]) and value != "{}"]
+        assert not [value for value in SECRETS.values() if value in " ".join([*arguments, stdin]) and value != "{}"]
 
 
 def test_the_model_is_built_by_its_own_mlflow_under_its_own_python(programs: Programs) -> None:
@@ -61,22 +63,22 @@ def test_the_model_is_built_by_its_own_mlflow_under_its_own_python(programs: Pro
 def test_labels_are_given_by_arguments_and_never_by_a_script(programs: Programs) -> None:
     programs.say("docker")
     docker.add_labels("r/iris:7-unlabelled", {"mlflow.model.name": 'a"\nRUN x'}, tag="r/iris:7")
-    _, arguments, _, given = programs.calls[0]
+    _, arguments, _, stdin = programs.calls[0]
     assert arguments[arguments.index("--label") + 1] == 'mlflow.model.name=a"\nRUN x'
-    assert given == "FROM r/iris:7-unlabelled\n"
+    assert stdin == "FROM r/iris:7-unlabelled\n"
 
 
 def test_a_failed_build_names_the_program_and_its_status(programs: Programs) -> None:
     programs.say("uvx", status=3)
-    with pytest.raises(BuildFailed, match="uvx ended with status 3"):
+    with pytest.raises(BuildFailed, match="status 3"):
         docker.build_with_mlflow(Path("/m"), "r/iris:7", mlflow_version="3.17.2", python_version="3.11.7")
 
 
 @pytest.mark.usefixtures("programs")
 def test_a_missing_program_is_named() -> None:
-    with pytest.raises(BuildFailed, match="uvx is not on this runner"):
+    with pytest.raises(BuildFailed, match="uvx"):
         docker.build_with_mlflow(Path("/m"), "r/iris:7", mlflow_version="3.17.2", python_version="3.11.7")
-    with pytest.raises(BuildFailed, match="uv is not on this runner"):
+    with pytest.raises(BuildFailed, match="uv "):
         docker.check_mlflow("3.17.2", "3.11.7")
 
 
@@ -112,7 +114,7 @@ def test_an_engine_that_does_not_answer_fails_the_smoke_test(programs: Programs)
 def test_a_container_that_does_not_start_says_why(programs: Programs) -> None:
     programs.say("docker info", MACHINE)
     programs.say("docker", status=125, err="no space left on device")
-    with pytest.raises(SmokeTestFailed, match=r"did not start .no space left on device."):
+    with pytest.raises(SmokeTestFailed, match="no space left on device"):
         docker.Container.start("r/iris:7", network=False)
 
 
@@ -129,25 +131,56 @@ def test_what_a_push_made_is_known_by_its_digest(programs: Programs) -> None:
     assert docker.push("r/iris:7") == "sha256:5f"
 
 
-def test_a_push_that_fails_says_what_the_registry_said(programs: Programs) -> None:
+def test_a_push_that_fails_is_reported_with_the_registrys_answer(programs: Programs) -> None:
     programs.say("docker", "denied: permission_denied: write_package\n", status=1)
-    with pytest.raises(RegistryError, match=r"write_package.*check that the sign-in may write there"):
+    with pytest.raises(RegistryError, match="write_package"):
         docker.push("r/iris:7")
 
 
 def test_a_push_without_a_digest_is_no_push(programs: Programs) -> None:
     programs.say("docker", "abc: Pushed\n")
-    with pytest.raises(RegistryError, match="named no digest"):
+    with pytest.raises(RegistryError):
         docker.push("r/iris:7")
 
 
-def test_what_a_container_prints_is_read_only_so_far(programs: Programs) -> None:
+@pytest.mark.parametrize(
+    ("state", "words", "memory"),
+    [
+        (ContainerState(running=False, exit_code=3), ["exit code 3"], False),
+        (ContainerState(running=False, exit_code=139), ["SIGSEGV", "exit code 139"], False),
+        (ContainerState(running=False, exit_code=255), ["exit code 255"], False),
+        (ContainerState(running=False, exit_code=137), ["SIGKILL", "memory"], True),
+        (ContainerState(False, 137, out_of_memory=True, memory_limit=2 * 10**9), ["2.0 GB", "exit code 137"], True),
+        (ContainerState(running=True, out_of_memory=True), ["memory"], True),
+        (ContainerState(running=True), ["running"], False),
+    ],
+)
+def test_the_end_of_a_container_is_described_by_its_exit_code_signal_or_memory(
+    state: ContainerState, words: list[str], memory: bool
+) -> None:
+    assert [word for word in words if word not in state.describe()] == []
+    assert state.needs_memory is memory
+
+
+def test_the_state_is_what_docker_inspect_reports(programs: Programs) -> None:
+    state = {"Running": False, "ExitCode": 137, "OOMKilled": True, "Status": "exited"}
+    programs.say("docker wait", "137\n")
+    programs.say("docker container", json.dumps({"state": state, "memory": 2_000_000_000}))
+    assert docker.Container("0123abc").state() == ContainerState(False, 137, True, 2_000_000_000)
+
+
+def test_a_container_that_is_gone_has_no_state(programs: Programs) -> None:
+    programs.say("docker", status=1, err="no such container")
+    assert docker.Container("0123abc").state() is None
+
+
+def test_the_output_of_a_container_is_read_up_to_a_limit(programs: Programs) -> None:
     programs.say("docker", "0123abc\n")
     programs.say("docker info", MACHINE)
     container = docker.Container.start("r/iris:7", network=False)
     programs.say("docker", "x" * 1_000_000)
-    _, said = container.python("pass", timeout=30)
-    assert len(said) == 65_536
+    _, output = container.python("pass", timeout=30)
+    assert len(output) == 65_536
 
 
 def test_a_container_that_never_answers_is_given_up(programs: Programs) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from bridge.image.labels import LAYERED_RECIPE, RECIPE, Verdict, judge
+from bridge.image.labels import LAYERED_RECIPE, RECIPE, Match, classify
 
 OURS = {
     "mlflow.model.name": "iris",
@@ -11,18 +11,18 @@ OURS = {
 
 
 @pytest.mark.parametrize(
-    ("labels", "verdict"),
+    ("labels", "match"),
     [
-        (None, Verdict.ABSENT),
-        (OURS, Verdict.SAME),
-        ({**OURS, "bridge.recipe": LAYERED_RECIPE}, Verdict.SAME),
-        ({**OURS, "bridge.recipe": "older/0"}, Verdict.OTHER_RECIPE),
-        ({**OURS, "mlflow.model.source": "models:/m-2"}, Verdict.OTHER_SOURCE),
-        ({**OURS, "mlflow.model.name": "Iris"}, Verdict.FOREIGN),
-        ({**OURS, "mlflow.model.version": "8"}, Verdict.FOREIGN),
-        ({"mlflow.model.name": "iris", "mlflow.model.version": "7"}, Verdict.FOREIGN),
-        ({}, Verdict.FOREIGN),
+        (None, Match.ABSENT),
+        (OURS, Match.SAME),
+        ({**OURS, "bridge.recipe": LAYERED_RECIPE}, Match.SAME),
+        ({**OURS, "bridge.recipe": "older/0"}, Match.OTHER_RECIPE),
+        ({**OURS, "mlflow.model.source": "models:/m-2"}, Match.OTHER_SOURCE),
+        ({**OURS, "mlflow.model.name": "Iris"}, Match.FOREIGN),
+        ({**OURS, "mlflow.model.version": "8"}, Match.FOREIGN),
+        ({"mlflow.model.name": "iris", "mlflow.model.version": "7"}, Match.FOREIGN),
+        ({}, Match.FOREIGN),
     ],
 )
-def test_an_image_is_judged_by_its_labels(labels: dict[str, str] | None, verdict: Verdict) -> None:
-    assert judge(labels, model="iris", version="7", source="models:/m-1") is verdict
+def test_an_image_is_classified_by_its_labels(labels: dict[str, str] | None, match: Match) -> None:
+    assert classify(labels, model="iris", version="7", source="models:/m-1") is match

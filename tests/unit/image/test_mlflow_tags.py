@@ -40,7 +40,7 @@ def test_an_image_is_written_by_digest_and_only_where_mlflow_does_not_know_it() 
 
 
 class Racing(MemoryMlflow):
-    """Refuses each tag the first time, as MLflow does where another run writes it at that moment."""
+    """Refuses each tag the first time, as MLflow does if another run writes it at the same moment."""
 
     def set_version_tag(self, name: str, version: str, key: str, value: str) -> None:
         self.written.append((key, value))

@@ -13,7 +13,7 @@ component = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 
 
 SAME_SIX_DIGITS = ("churn!model_ eu;weekly", "churn=model(eu&Weekly")
-"""Two names with the same remainder, whose SHA-256 begin with the same six digits; found in seconds."""
+"""Two names with the same remainder, whose SHA-256 begin with the same six digits; which takes seconds to find."""
 
 
 def test_a_name_that_can_stand_in_an_image_name_stays_as_it_is() -> None:
@@ -41,15 +41,15 @@ def test_three_names_alike_get_an_image_each() -> None:
 
 
 def test_two_names_that_share_six_digits_share_the_former_slug_and_not_the_slug() -> None:
-    one, other = SAME_SIX_DIGITS
-    assert former_slug(one) == former_slug(other)
-    assert slug(one) != slug(other)
+    first, second = SAME_SIX_DIGITS
+    assert former_slug(first) == former_slug(second)
+    assert slug(first) != slug(second)
 
 
 def test_a_search_that_finds_former_slugs_that_are_shared_finds_no_slug_that_is() -> None:
     """22,000 names with one remainder: enough for six digits, and 2^32 would be needed for sixteen."""
     ways = [" ", "  ", "_ ", " .", "(", ")", "+", "!", "?", "=", ",", ";", "'", "&"]
-    words = [(each, each.upper()) for each in ("churn", "model", "eu")]
+    words = [(word, word.upper()) for word in ("churn", "model", "eu")]
     names = {f"{a}{x}{b}{y}{c}{z}1" for a, b, c, x, y, z in itertools.product(*words, ways, ways, ways)}
     assert len({former_slug(name) for name in names}) < len(names)
     assert len({slug(name) for name in names}) == len(names)
@@ -57,9 +57,9 @@ def test_a_search_that_finds_former_slugs_that_are_shared_finds_no_slug_that_is(
 
 @given(names)
 def test_every_slug_can_stand_in_an_image_name(name: str) -> None:
-    for each in (slug(name), former_slug(name) or "none"):
-        assert component.fullmatch(each)
-        assert len(each) <= 117
+    for component_name in (slug(name), former_slug(name) or "none"):
+        assert component.fullmatch(component_name)
+        assert len(component_name) <= 117
 
 
 @given(names, st.integers(6, 64))
@@ -72,9 +72,9 @@ def test_a_model_that_is_named_as_anothers_slug_gets_another(name: str, digits: 
 
 
 @given(names, names)
-def test_two_names_have_two_slugs_though_groups_ignore_case(one: str, other: str) -> None:
-    assume(one != other)
-    assert slug(one).lower() != slug(other).lower()
+def test_two_names_have_two_slugs_though_groups_ignore_case(first: str, second: str) -> None:
+    assume(first != second)
+    assert slug(first).lower() != slug(second).lower()
 
 
 @given(names, st.sampled_from([str.upper, str.title, lambda name: name + " "]))

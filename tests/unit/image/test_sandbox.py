@@ -24,6 +24,6 @@ def test_no_container_has_a_capability_but_those_that_nginx_needs_as_root() -> N
     for root in (False, True):
         options = sandbox.options(8 * GIB, 4, root=root)
         assert options[options.index("--cap-drop") + 1] == "ALL"
-        added = [each for each in options if each.startswith("--cap-add")]
+        added = [option for option in options if option.startswith("--cap-add")]
         assert added == (["--cap-add=CHOWN", "--cap-add=SETGID", "--cap-add=SETUID"] if root else [])
         assert options[options.index("--user") + 1] == ("0:0" if root else "10001:10001")

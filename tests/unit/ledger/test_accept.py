@@ -12,6 +12,7 @@ from bridge.core.limits import MAX_NAME
 from bridge.core.routing import DispatchMethod
 from bridge.ledger import Accepted, Delivery, Dispatch, Duplicate, Ledger, LedgerUnavailable, Unstorable
 from tests.unit.ledger.rows import NOW, delivery, dispatch, pending, rows, state
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -102,7 +103,7 @@ async def test_closing_writes_what_waits_for_a_commit_first(ledger: Ledger) -> N
     closing = asyncio.create_task(ledger.close())
     await asyncio.sleep(0.1)
     commits.open.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         outcomes = await asyncio.gather(first, *later, return_exceptions=True)
         await closing
     assert outcomes.count(Accepted()) == 19

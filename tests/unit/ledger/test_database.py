@@ -36,6 +36,7 @@ from bridge.ledger import (
 from bridge.ledger.database import _MIGRATION_LOCK, _MIGRATIONS, HEAD
 from tests.postgres import Postgres
 from tests.unit.ledger.rows import ME, NOW, YOU, begin, delivery, dispatch, lane, rows, send
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -93,7 +94,7 @@ async def test_a_second_start_changes_nothing(ledger: Ledger, other: Ledger) -> 
 async def test_many_that_start_at_once_make_one_schema(database_url: str) -> None:
     code = "import sys; from bridge.ledger.database import Database; Database(sys.argv[1]).migrate()"
     starting = [subprocess.Popen([sys.executable, "-c", code, database_url], stderr=subprocess.PIPE) for _ in range(4)]
-    said = [process.communicate(timeout=60)[1] for process in starting]
+    said = [process.communicate(timeout=PATIENCE)[1] for process in starting]
     assert [process.returncode for process in starting] == [0] * 4, said
     ledger = Ledger(database_url)
     assert rows(ledger, "select version_num from alembic_version") == [(HEAD,)]
@@ -350,13 +351,11 @@ class TestPostgres:
             frozen.execute("set idle_in_transaction_session_timeout = 3000")  # as every connection of ours
             frozen.execute("select * from lanes for update")
             frozen.execute("insert into deliveries values ('delivery-1', 'k', 'm', '1', null, null, null, null, 1)")
-            began = time.monotonic()
             taken, accepted = await asyncio.gather(
                 ledger.write(lanes.acquire, LANE, YOU, now=NOW, seconds=5), ledger.accept(delivery(1), [dispatch(1)])
             )
             assert taken
             assert accepted == Accepted()
-            assert time.monotonic() - began < 5
             with pytest.raises(psycopg.Error, match="idle-in-transaction"):
                 frozen.commit()
 

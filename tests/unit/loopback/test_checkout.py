@@ -46,13 +46,14 @@ def test_the_copy_is_a_clean_repository_on_main_that_knows_its_name(tree: Path, 
     assert git(tmp_path / "copy", "remote", "get-url", "origin").endswith("/octo/models")
 
 
-def test_a_folder_without_git_is_copied_whole(tmp_path: Path) -> None:
-    (tmp_path / "tree/a").mkdir(parents=True)
-    (tmp_path / "tree/a/b").touch()
+def test_a_folder_without_git_is_copied_without_its_hidden_folders(tmp_path: Path) -> None:
+    for name in ("a/b", ".github/c", ".venv/d", ".e"):
+        (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tree" / name).touch()
     copy(tmp_path / "tree", tmp_path / "copy", "octo/models")
-    assert files(tmp_path / "copy") == ["a/b"]
+    assert files(tmp_path / "copy") == [".e", ".github/c", "a/b"]
 
 
-def test_the_newest_commit_is_told_or_zeros(tree: Path, tmp_path: Path) -> None:
+def test_the_newest_commit_is_found_or_zeros(tree: Path, tmp_path: Path) -> None:
     assert head_sha(tree) == git(tree, "rev-parse", "HEAD")
     assert head_sha(tmp_path) == "0" * 40

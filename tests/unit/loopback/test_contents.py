@@ -11,7 +11,7 @@ import pytest
 from tests.loopback.github.contents import Contents
 from tests.loopback.github.gate import ApiError
 from tests.loopback.github.server import PERMISSIONS, LoopbackGitHub
-from tests.unit.loopback.test_github import DISPATCHES, Client, Clock
+from tests.unit.loopback.test_server import DISPATCHES, Client, Clock
 
 FOLDER = "/repos/octo/models/contents/.github/workflows"
 RAW = {"Accept": "application/vnd.github.raw+json"}

@@ -1,5 +1,4 @@
 import asyncio
-import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -132,14 +131,6 @@ def test_pages_for_people_meet_no_faults() -> None:
     app, taking = faulty(Faults(shares={Fault.RESET: 1}))
     assert ask(app, "/octo/models/actions/runs/1") is not None
     assert taking.taken == 1
-
-
-def test_a_slow_answer_takes_its_time_before_and_after_the_request_is_taken() -> None:
-    app, _ = faulty(Faults(slow=0.2))
-    began = time.monotonic()
-    for _ in range(5):
-        ask(app)
-    assert time.monotonic() - began > 0.5  # ten waits of 0.1 s, on average
 
 
 def run(number: int) -> Run:

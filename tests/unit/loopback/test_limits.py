@@ -9,17 +9,6 @@ def after(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-def test_the_hours_requests_are_counted_and_come_back_after_the_hour() -> None:
-    meter = Meter(Limits(requests_an_hour=2))
-    assert not meter.exhausted(NOON)
-    meter.count(NOON)
-    meter.count(after(1))
-    assert meter.exhausted(after(2))
-    quota = {"limit": 2, "remaining": 0, "used": 2, "reset": int(after(3600).timestamp())}
-    assert meter.quota(after(3599)) == quota
-    assert not meter.exhausted(after(3600))
-
-
 def test_the_minutes_content_is_limited_and_the_wait_is_until_the_oldest_is_a_minute_old() -> None:
     meter = Meter(Limits())
     assert [meter.create(after(second / 4)) for second in range(80)] == [0] * 80

@@ -137,6 +137,7 @@ def test_log_summary_and_annotations_are_kept_and_masked(progress: Progress, fee
     log = progress.jobs[0].log.read_text()
     assert log.splitlines()[:2] == ["2026-01-01T00:00:00Z one ***", "2026-01-01T00:00:00Z two"]
     assert "other" not in log
+    assert progress.jobs[0].step_log(2).startswith("2026-01-01T00:00:00Z one ***\n")
     assert progress.jobs[0].annotations == (Annotation("error", "Broken", "mend ***"),)
     assert (tmp_path / "run/summary.md").read_text() == "| *** |\n"
 

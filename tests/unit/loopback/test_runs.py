@@ -77,7 +77,7 @@ def become(queue: RunQueue, **wanted: str) -> None:
         states = {run.title: run.conclusion or run.status for run in runs}
         return all(states.get(title) == state for title, state in wanted.items())
 
-    queue.wait_for(fits, 5)
+    queue.wait_for(fits)
 
 
 def test_one_run_executes_at_a_time_and_in_their_order(queue: RunQueue, add: Add, execution: Execution) -> None:
@@ -148,7 +148,7 @@ def test_a_runner_that_breaks_fails_its_run_with_the_reason_and_the_next_one_run
 
 def test_what_a_runner_reports_shows_at_once(queue: RunQueue, add: Add) -> None:
     add("a")
-    jobs = queue.wait_for(lambda runs: runs[0].jobs, 5)
+    jobs = queue.wait_for(lambda runs: runs[0].jobs)
     assert [job.name for job in jobs] == ["job"]
 
 

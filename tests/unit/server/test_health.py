@@ -1,4 +1,3 @@
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ from bridge.server import probe
 from bridge.workers.dispatcher import Dispatcher
 from tests.unit.server.conftest import Bridge, opened, settings
 from tests.unit.server.test_webhook import CREATED
+from tests.waiting import until
 
 AUTH = ("admin", "sentinel-password")
 
@@ -34,10 +34,7 @@ def ready(bridge: Bridge, auth: tuple[str, str] | None = None) -> tuple[int, lis
 
 
 def until_degraded(bridge: Bridge) -> None:
-    until = time.monotonic() + 5
-    while not ready(bridge)[1]:
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    until(lambda: ready(bridge)[1])
 
 
 def test_health_answers_that_the_process_is_alive(bridge: Bridge) -> None:

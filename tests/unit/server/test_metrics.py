@@ -15,6 +15,7 @@ from bridge.ledger import queries as ledger_queries
 from bridge.server.metrics import Metrics
 from tests.unit.server.conftest import Bridge
 from tests.unit.server.test_webhook import CREATED
+from tests.waiting import until
 
 NOTHING = Figures({}, None, {})
 ROUTES = (Route("all", "owner/models", "t"), Route("fraud", "owner/fraud", "t"))
@@ -129,10 +130,7 @@ def samples(bridge: Bridge) -> dict[str, float]:
 
 
 def wait_for(bridge: Bridge, name: str, value: float) -> None:
-    until = time.monotonic() + 5
-    while samples(bridge).get(name) != value:
-        assert time.monotonic() < until, samples(bridge)
-        time.sleep(0.02)
+    until(lambda: samples(bridge).get(name) == value, show=lambda: samples(bridge))
 
 
 def test_deliveries_are_counted_by_their_answer(bridge: Bridge) -> None:
@@ -156,7 +154,7 @@ def test_a_dispatch_is_counted_by_its_state_and_timed_once_github_has_accepted_i
     values = samples(bridge)
     assert values['mlflow_bridge_dispatches{state="pending"}'] == 0
     assert values["mlflow_bridge_delivery_to_dispatch_seconds_count"] == 1
-    assert 0 <= values["mlflow_bridge_delivery_to_dispatch_seconds_sum"] < 5
+    assert values["mlflow_bridge_delivery_to_dispatch_seconds_sum"] >= 0
     assert values["mlflow_bridge_github_requests_remaining"] == 7
     assert values["mlflow_bridge_oldest_pending_seconds"] == 0
 

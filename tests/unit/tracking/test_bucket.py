@@ -10,9 +10,9 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from tracking import bucket
-from tracking.settings import Storage
+from tracking.bucket import BucketUnusable
 
-AT_AWS = Storage("artifacts", None)
+AT_AWS = {"ARTIFACTS_BUCKET": "artifacts"}
 
 
 @pytest.fixture(autouse=True)
@@ -24,23 +24,23 @@ def _aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def test_a_bucket_that_is_there_is_let_pass() -> None:
+def test_an_existing_bucket_is_usable_and_not_created() -> None:
     boto3.client("s3").create_bucket(Bucket="artifacts")
     bucket.check(AT_AWS)
     assert bucket.create(AT_AWS) is False
 
 
-def test_one_that_is_not_there_is_named_with_its_mend() -> None:
-    with pytest.raises(bucket.BucketMissing, match="bucket artifacts at AWS isn't there: create it"):
+def test_a_missing_bucket_is_unusable() -> None:
+    with pytest.raises(BucketUnusable, match="ARTIFACTS_BUCKET"):
         bucket.check(AT_AWS)
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-central-1"])
-def test_it_is_made_in_the_region_that_is_set(monkeypatch: pytest.MonkeyPatch, region: str) -> None:
+def test_it_is_created_in_the_configured_region(monkeypatch: pytest.MonkeyPatch, region: str) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", region)
-    assert bucket.create(AT_AWS) is True
-    where = boto3.client("s3").get_bucket_location(Bucket="artifacts")["LocationConstraint"]
-    assert (where or "us-east-1") == region
+    assert bucket.create(AT_AWS | {"AWS_DEFAULT_REGION": region}) is True
+    location = boto3.client("s3").get_bucket_location(Bucket="artifacts")["LocationConstraint"]
+    assert (location or "us-east-1") == region
 
 
 @pytest.mark.parametrize(
@@ -53,31 +53,35 @@ def test_it_is_made_in_the_region_that_is_set(monkeypatch: pytest.MonkeyPatch, r
         (500, "the S3 server's log"),
     ],
 )
-def test_each_refusal_says_what_to_mend_and_no_key(monkeypatch: pytest.MonkeyPatch, status: int, hint: str) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
+def test_an_error_has_a_hint_and_no_secret(monkeypatch: pytest.MonkeyPatch, status: int, hint: str) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise ClientError({"Error": {"Code": "Refused"}, "ResponseMetadata": {"HTTPStatusCode": status}}, "HeadBucket")
 
-    monkeypatch.setattr("botocore.client.BaseClient._make_api_call", refuse)
-    with pytest.raises(bucket.BucketUnusable, match=hint) as told:
-        bucket.check(AT_AWS)
-    assert "sentinel" not in str(told.value)
-    assert "\n" not in str(told.value)
+    monkeypatch.setattr("botocore.client.BaseClient._make_api_call", fail)
+    with pytest.raises(BucketUnusable, match=hint) as caught:
+        bucket.create(AT_AWS)
+    assert "sentinel" not in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("verify", "passed"), [(True, None), (False, False)])  # None: boto3's own bundle, or a set one
-def test_certificates_are_verified_unless_that_is_switched_off(
-    monkeypatch: pytest.MonkeyPatch, verify: bool, passed: bool | None
+@pytest.mark.parametrize(
+    ("flag", "verify"), [("false", None), ("true", False)]
+)  # None: boto3's CA bundle, or a set one
+def test_certificates_are_verified_unless_that_is_disabled(
+    monkeypatch: pytest.MonkeyPatch, flag: str, verify: bool | None
 ) -> None:
     client = MagicMock()
     monkeypatch.setattr("boto3.client", client)
-    bucket.check(Storage("artifacts", "https://s3", verify=verify))
-    asked = client.call_args.kwargs
-    assert (asked["endpoint_url"], asked["verify"]) == ("https://s3", passed)
+    bucket.check(AT_AWS | {"MLFLOW_S3_ENDPOINT_URL": "https://s3", "MLFLOW_S3_IGNORE_TLS": flag})
+    arguments = client.call_args.kwargs
+    assert (arguments["endpoint_url"], arguments["verify"]) == ("https://s3", verify)
 
 
-def test_without_credentials_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_credentials_the_hint_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setattr("botocore.session.Session.get_credentials", lambda _: None)
-    with pytest.raises(bucket.BucketUnusable, match="give the container a role"):
+    with pytest.raises(
+        BucketUnusable, match="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the container a role"
+    ):
         bucket.check(AT_AWS)

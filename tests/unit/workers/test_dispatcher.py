@@ -18,6 +18,7 @@ from bridge.github.responses import Answer, NotSent, Outcome, Unanswered
 from bridge.ledger import LANE, LEASE, Delivery, Dispatch, Ledger, LedgerUnavailable, Pending, lanes, queries, runs
 from bridge.workers.dispatcher import Dispatcher
 from tests.unit.ledger.rows import lane
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -321,9 +322,9 @@ async def test_the_loop_wakes_at_once_for_what_was_accepted(ledger: Ledger, gith
     await asyncio.sleep(0.1)
     await accept(ledger, at=time.time())
     dispatcher.wake()
-    await asyncio.wait_for(sent.wait(), 1.0)
+    await asyncio.wait_for(sent.wait(), PATIENCE)
     dispatcher.stop()
-    await asyncio.wait_for(task, 1.0)
+    await asyncio.wait_for(task, PATIENCE)
 
 
 async def test_a_stop_lets_the_request_under_way_end(ledger: Ledger, github: FakeGithub) -> None:
@@ -336,7 +337,7 @@ async def test_a_stop_lets_the_request_under_way_end(ledger: Ledger, github: Fak
     github.during = stop
     await accept(ledger)
     assert not dispatcher.running
-    await asyncio.wait_for(dispatcher.run(), 1.0)
+    await asyncio.wait_for(dispatcher.run(), PATIENCE)
     assert not dispatcher.running
     assert await ledger.read(lanes.next_pending, now=0.0) is None
 
@@ -359,7 +360,7 @@ async def test_no_failure_ends_the_loop(
     while await ledger.read(lanes.next_pending, now=0.0):
         await asyncio.sleep(0.01)
     dispatcher.stop()
-    await asyncio.wait_for(task, 1.0)
+    await asyncio.wait_for(task, PATIENCE)
     assert github.asked == ["dispatch 1", "find d1", "dispatch 1"]
 
 

@@ -11,7 +11,7 @@ from bridge.workers.lease import Lease
 
 pytestmark = pytest.mark.anyio
 
-SECONDS = 0.6
+SECONDS = 1.2
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ async def test_while_it_is_kept_nobody_else_gets_it_and_afterwards_it_ends(ledge
     ours, theirs = lease(ledger), lease(ledger)
     assert await ours.acquire()
     async with ours.renewing():
-        for _ in range(6):
+        for _ in range(3):
             await asyncio.sleep(SECONDS / 2)
             assert await theirs.acquire() is None
     await asyncio.sleep(SECONDS)

@@ -8,6 +8,7 @@ import pytest
 from bridge.ledger import LedgerUnavailable
 from bridge.workers import loop
 from bridge.workers.loop import Loop
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -39,30 +40,31 @@ async def test_it_steps_until_it_is_stopped_and_then_lets_go() -> None:
 
     counting = Counting(during)
     assert not counting.running
-    await asyncio.wait_for(counting.run(), 1)
+    await asyncio.wait_for(counting.run(), PATIENCE)
     assert (counting.steps, counting.ended, counting.running) == (3, 1, False)
 
 
 async def test_it_rests_as_long_as_the_step_says_unless_it_is_woken() -> None:
-    counting = Counting(lambda _: 60.0)
+    counting = Counting(lambda _: 3600.0)
     task = asyncio.create_task(counting.run())
     await asyncio.sleep(0.05)
     assert (counting.steps, counting.running) == (1, True)
     counting.wake()
-    await asyncio.sleep(0.05)
-    assert counting.steps == 2
+    async with asyncio.timeout(PATIENCE):
+        while counting.steps < 2:
+            await asyncio.sleep(0.01)
     counting.stop()
-    await asyncio.wait_for(task, 1)
+    await asyncio.wait_for(task, PATIENCE)
     assert counting.steps == 2
 
 
 async def test_what_wakes_it_during_a_step_is_not_forgotten() -> None:
     def during(steps: int) -> float:
         counting.wake() if steps == 1 else counting.stop()
-        return 60.0
+        return 3600.0
 
     counting = Counting(during)
-    await asyncio.wait_for(counting.run(), 1)
+    await asyncio.wait_for(counting.run(), PATIENCE)
     assert counting.steps == 2
 
 
@@ -77,16 +79,16 @@ async def test_no_failure_ends_it(failure: Exception, monkeypatch: pytest.Monkey
         return 0.0
 
     counting = Counting(during)
-    await asyncio.wait_for(counting.run(), 1)
+    await asyncio.wait_for(counting.run(), PATIENCE)
     assert (counting.steps, counting.ended) == (2, 1)
 
 
 async def test_it_lets_go_too_where_it_is_cut_off() -> None:
-    counting = Counting(lambda _: 60.0)
+    counting = Counting(lambda _: 3600.0)
     task = asyncio.create_task(counting.run())
     await asyncio.sleep(0.05)
     task.cancel()
-    await asyncio.wait([task], timeout=1)
+    await asyncio.wait([task], timeout=PATIENCE)
     assert (counting.ended, counting.running) == (1, False)
 
 
@@ -105,5 +107,5 @@ async def test_it_is_failing_after_three_failures_in_a_row_until_a_step_succeeds
         return 0.0
 
     counting = Counting(during)
-    await asyncio.wait_for(counting.run(), 1)
+    await asyncio.wait_for(counting.run(), PATIENCE)
     assert seen == [False, False, False, True, True, False]

@@ -248,7 +248,9 @@ def test_a_planted_manifest_that_is_no_image_is_our_error(programs: Programs, pl
         Repository(NAME).manifest("sha256:1")
 
 
-@pytest.mark.parametrize("answer", ['{"layers": ' + "[" * 2000 + "]" * 2000 + "}", "no JSON"])
+@pytest.mark.parametrize(
+    "answer", ['{"layers": ' + "[" * 200_000 + "]" * 200_000 + "}", "no JSON"], ids=["nested deeply", "no JSON"]
+)
 def test_a_manifest_that_cant_be_read_is_our_error(programs: Programs, answer: str) -> None:
     programs.say("skopeo", answer)
     for ask in (Repository(NAME).manifest, LayeredRepository(NAME).previous):

@@ -57,23 +57,23 @@ def test_an_image_says_which_builder_made_it(name: str, recipe: str) -> None:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     """What the builder in layers is called with; its image is loaded without an engine."""
-    found: dict[str, Any] = {}
+    recorded: dict[str, Any] = {}
 
     class Made(layered.LayeredImage):
         def load(self) -> str:
-            found["loaded"] = True
+            recorded["loaded"] = True
             return self.id
 
     def record(*words: Any, **named: Any) -> layered.LayeredImage:
-        found.update(named, words=words)
+        recorded.update(named, words=words)
         return Made(tmp_path, "sha256:1d", "sha256:d", (), ())
 
     monkeypatch.setattr("bridge.image.steps.build.layered.plan", lambda *words, **named: (words, named))
     monkeypatch.setattr("bridge.image.steps.build.layered.build", record)
-    return found
+    return recorded
 
 
-def test_a_build_in_layers_is_told_all_that_was_found_and_its_image_goes_by_the_versions_name(
+def test_a_layered_build_gets_all_earlier_results_and_its_image_gets_the_versions_name(
     workspace: Workspace, asked: dict[str, Any], programs: Programs
 ) -> None:
     programs.say("docker", "100")
@@ -85,7 +85,7 @@ def test_a_build_in_layers_is_told_all_that_was_found_and_its_image_goes_by_the_
     assert asked["loaded"]
     assert programs.calls[0][1] == ["image", "tag", "sha256:1d", "r.example/iris:7"]
     assert workspace.image_id() == "sha256:1d"
-    assert "hush" not in json.dumps([[words, env, given] for _, words, env, given in programs.calls])
+    assert "hush" not in json.dumps([[words, env, stdin] for _, words, env, stdin in programs.calls])
 
 
 def test_an_image_in_layers_that_is_too_large_is_refused_too(

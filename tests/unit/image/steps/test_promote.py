@@ -8,12 +8,14 @@ from bridge.image.errors import ImageConflict
 from bridge.image.registry.client import RegistryImage
 from bridge.image.settings import ImageSettings
 from bridge.image.steps import promote as promoting
-from bridge.image.steps.promote import Promotion, Settled, promote
+from bridge.image.steps.promote import Promotion, promote
 from tests.unit.image.in_memory import MemoryMlflow, MemoryRepository, image, version
 
 
-def promotion(mlflow: MemoryMlflow, repository: MemoryRepository) -> Promotion:
-    return Promotion(mlflow, repository, "iris")
+def promoted(mlflow: MemoryMlflow, repository: MemoryRepository) -> Promotion:
+    promotion = Promotion(mlflow, repository, "iris")
+    promotion.set_alias_tags()
+    return promotion
 
 
 def registry(**images: RegistryImage) -> MemoryRepository:
@@ -23,8 +25,8 @@ def registry(**images: RegistryImage) -> MemoryRepository:
 def test_every_alias_becomes_a_tag_on_its_versions_image() -> None:
     mlflow, repository = MemoryMlflow(version("1"), version("2")), registry(v1=image("1"), v2=image("2"))
     mlflow.by_alias = {"champion": "2", "challenger": "1"}
-    settled = promotion(mlflow, repository).settle()
-    assert (settled.tags, settled.remarks) == (["challenger", "champion"], [])
+    promotion = promoted(mlflow, repository)
+    assert (promotion.tags, promotion.warnings) == (["challenger", "champion"], [])
     assert repository.images["champion"] == image("2")
     assert repository.images["challenger"] == image("1")
 
@@ -32,7 +34,7 @@ def test_every_alias_becomes_a_tag_on_its_versions_image() -> None:
 def test_a_tag_that_is_right_is_left_alone() -> None:
     mlflow, repository = MemoryMlflow(version("1")), registry(v1=image("1"), champion=image("1"))
     mlflow.by_alias = {"champion": "1"}
-    assert promotion(mlflow, repository).settle().tags == ["champion"]
+    assert promoted(mlflow, repository).tags == ["champion"]
     assert repository.copies == []
 
 
@@ -41,29 +43,25 @@ def test_an_alias_that_moves_meanwhile_ends_where_mlflow_has_it() -> None:
     mlflow = MemoryMlflow(version("1"), version("2"), on_read=lambda now: now.update(champion=next(moves, "2")))
     mlflow.by_alias = {"champion": "1"}
     repository = registry(v1=image("1"), v2=image("2"))
-    settled = promotion(mlflow, repository).settle()
+    promotion = promoted(mlflow, repository)
     assert repository.images["champion"] == image("2")
-    assert settled.remarks == []
+    assert promotion.warnings == []
 
 
-def test_aliases_that_never_rest_are_given_up_with_a_remark() -> None:
+def test_aliases_that_never_rest_are_given_up_with_a_warning() -> None:
     turns = iter(range(1000))
     mlflow = MemoryMlflow(version("1"), version("2"), on_read=lambda now: now.update(champion=str(1 + next(turns) % 2)))
     mlflow.by_alias = {"champion": "2"}
-    settled = promotion(mlflow, registry(v1=image("1"), v2=image("2"))).settle()
-    assert settled.remarks == ["the aliases of 'iris' changed 10 times meanwhile: run it again"]
+    promotion = promoted(mlflow, registry(v1=image("1"), v2=image("2")))
+    assert len(promotion.warnings) == 1
 
 
 def test_aliases_that_can_be_no_tags_or_have_no_image_are_passed_over_with_the_reason() -> None:
     mlflow, repository = MemoryMlflow(version("1"), version("2")), registry(v1=image("1"))
     mlflow.by_alias = {"7": "1", "-x": "1", "next": "2", "champion": "1"}
-    settled = promotion(mlflow, repository).settle()
-    assert settled.tags == ["champion"]
-    assert settled.remarks == [
-        "alias '-x' can't be an image's tag: choose another name for it",
-        "alias '7' can't be an image's tag: choose another name for it",
-        "alias 'next' is on version 2, which has no image of its own yet",
-    ]
+    promotion = promoted(mlflow, repository)
+    assert promotion.tags == ["champion"]
+    assert [warning.split("'")[1] for warning in promotion.warnings] == ["-x", "7", "next"]
 
 
 THEIRS = [image("1", model="other"), RegistryImage("sha256:theirs")]
@@ -75,8 +73,8 @@ def test_a_tag_that_holds_somebody_elses_image_stays_and_is_an_error_beside_the_
 ) -> None:
     mlflow, repository = MemoryMlflow(version("1")), registry(v1=image("1"), champion=theirs)
     mlflow.by_alias = {"champion": "1", "stable": "1"}
-    settled = promotion(mlflow, repository).settle()
-    assert (settled.tags, settled.remarks, len(settled.conflicts)) == (["stable"], [], 1)
+    promotion = promoted(mlflow, repository)
+    assert (promotion.tags, promotion.warnings, len(promotion.conflicts)) == (["stable"], [], 1)
     assert repository.images["champion"] == theirs
 
 
@@ -84,21 +82,22 @@ def test_a_tag_that_holds_somebody_elses_image_stays_and_is_an_error_beside_the_
 def test_a_version_that_holds_somebody_elses_image_is_an_error_and_gets_no_alias(theirs: RegistryImage) -> None:
     mlflow, repository = MemoryMlflow(version("1"), version("2")), registry(v1=image("1"), v2=theirs)
     mlflow.by_alias = {"champion": "2", "stable": "1"}
-    settled = promotion(mlflow, repository).settle()
-    assert (settled.tags, settled.remarks, len(settled.conflicts)) == (["stable"], [], 1)
+    promotion = promoted(mlflow, repository)
+    assert (promotion.tags, promotion.warnings, len(promotion.conflicts)) == (["stable"], [], 1)
     assert "champion" not in repository.images
 
 
 def test_latest_passes_over_a_version_of_somebody_else_and_is_an_error() -> None:
-    settled, held = Settled(), registry(v1=image("1"), v2=image("2", model="other"))
-    promotion(MemoryMlflow(version("1"), version("2")), held).tag_latest(settled)
+    held = registry(v1=image("1"), v2=image("2", model="other"))
+    promotion = Promotion(MemoryMlflow(version("1"), version("2")), held, "iris")
+    promotion.set_latest()
     assert held.images["latest"] == image("1")
-    assert len(settled.conflicts) == 1
+    assert len(promotion.conflicts) == 1
 
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[tuple[str, str]]]:
-    """Run the whole step on what is given; give what it has written into MLflow."""
+    """Run the whole step; return what it has written into MLflow."""
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
 
     def run(
@@ -116,8 +115,7 @@ def written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., li
 
 def test_the_digest_of_this_run_is_written_into_mlflow(written: Callable[..., list[tuple[str, str]]]) -> None:
     held = registry(v1=image("1"))
-    said = written(held, digest=image("1").digest)
-    assert ("image.uri", f"r.example/iris@{image('1').digest}") in said
+    assert ("image.uri", f"r.example/iris@{image('1').digest}") in written(held, digest=image("1").digest)
 
 
 @pytest.mark.parametrize("digest", ["", "sha256:what this run pushed"])
@@ -159,7 +157,7 @@ def test_a_run_of_a_version_that_holds_somebody_elses_image_fails_and_writes_not
 def test_an_image_of_a_deleted_model_is_not_taken_for_that_of_the_model_made_again() -> None:
     mlflow, repository = MemoryMlflow(version("1", source="models:/m-new")), registry(v1=image("1"))
     mlflow.by_alias = {"champion": "1"}
-    assert promotion(mlflow, repository).settle().tags == []
+    assert promoted(mlflow, repository).tags == []
     assert "champion" not in repository.images
 
 
@@ -167,26 +165,24 @@ def test_where_no_tag_may_be_moved_an_alias_stays_and_the_run_goes_on() -> None:
     mlflow, repository = MemoryMlflow(version("1"), version("2")), registry(v1=image("1"), v2=image("2"))
     mlflow.by_alias = {"champion": "1"}
     fixed = replace(repository, immutable=True)
-    assert promotion(mlflow, fixed).settle().tags == ["champion"]
+    assert promoted(mlflow, fixed).tags == ["champion"]
     mlflow.by_alias = {"champion": "2", "challenger": "2"}
-    settled = promotion(mlflow, fixed).settle()
-    assert settled.tags == ["challenger"]
-    assert settled.remarks == [
-        "r.example/iris:champion was not moved, for the registry lets no tag be moved: allow it there"
-    ]
+    promotion = promoted(mlflow, fixed)
+    assert promotion.tags == ["challenger"]
+    assert [warning.split()[0] for warning in promotion.warnings] == ["r.example/iris:champion"]
     assert repository.images["champion"] == image("1")
 
 
 def test_latest_is_the_newest_version_that_has_an_image_of_its_own() -> None:
     mlflow = MemoryMlflow(version("2"), version("9"), version("10", source="models:/m-new"))
     held = registry(v2=image("2"), v9=image("9"), v10=image("10"), v11=image("11"), champion=image("2"))
-    settled = Settled()
-    promotion(mlflow, held).tag_latest(settled)
+    promotion = Promotion(mlflow, held, "iris")
+    promotion.set_latest()
     assert held.images["latest"] == image("9")
-    assert settled.tags == ["latest"]
+    assert promotion.tags == ["latest"]
 
 
 def test_without_any_image_there_is_no_latest() -> None:
     held = registry(champion=image("2"))
-    promotion(MemoryMlflow(version("2")), held).tag_latest(Settled())
+    Promotion(MemoryMlflow(version("2")), held, "iris").set_latest()
     assert "latest" not in held.images

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from bridge.core.errors import BridgeError
 from bridge.image.builders.choice import Builder
 from bridge.image.errors import DiskTooSmall, RegistryError, UnsafeMetadata, UnsupportedModel
 from bridge.image.labels import LAYERED_RECIPE
@@ -11,13 +12,13 @@ from bridge.image.metadata import ModelMetadata
 from bridge.image.registry.client import RegistryImage
 from bridge.image.settings import ImageSettings
 from bridge.image.steps import resolve as resolving
-from bridge.image.steps.resolve import able, check_disk, earlier_image, resolve
+from bridge.image.steps.resolve import check_disk, choose_builder, previous_image, resolve
 from tests.unit.image.in_memory import MemoryMlflow, MemoryRepository, image, version
 
 
 def test_a_model_that_fits_three_times_is_taken_and_a_byte_more_is_not() -> None:
     check_disk(100, 300)
-    with pytest.raises(DiskTooSmall, match=r"runner has 0\.0 GB free: use a larger runner"):
+    with pytest.raises(DiskTooSmall):
         check_disk(101, 300)
 
 
@@ -28,30 +29,30 @@ def layered_image(number: str, **others: str) -> RegistryImage:
 def test_the_last_image_in_layers_before_this_version_is_built_upon() -> None:
     held = {"3": layered_image("3"), "5": layered_image("5"), "6": image("6"), "8": layered_image("8")}
     there = MemoryRepository("r.example/iris", images=held)
-    assert earlier_image(there, version("7")) == held["5"].digest
+    assert previous_image(there, version("7")) == held["5"].digest
 
 
 @pytest.mark.parametrize("held", [{}, {"6": image("6")}, {"6": layered_image("6", model="other")}])
 def test_an_image_of_another_model_or_builder_is_not_built_upon(held: dict[str, RegistryImage]) -> None:
-    assert earlier_image(MemoryRepository("r.example/iris", images=held), version("7")) == ""
+    assert previous_image(MemoryRepository("r.example/iris", images=held), version("7")) == ""
 
 
 def test_the_first_version_and_one_long_after_the_last_image_are_built_upon_nothing() -> None:
     there = MemoryRepository("r.example/iris", images={"1": layered_image("1")})
-    assert earlier_image(there, version("1")) == ""
-    assert earlier_image(there, version("6")) == layered_image("1").digest
-    assert earlier_image(there, version("7")) == ""
+    assert previous_image(there, version("1")) == ""
+    assert previous_image(there, version("6")) == layered_image("1").digest
+    assert previous_image(there, version("7")) == ""
 
 
-def test_a_registry_that_fails_while_looking_back_is_told_of_and_stops_nothing(
+def test_a_registry_that_fails_while_earlier_images_are_checked_is_logged_and_stops_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     class Failing(MemoryRepository):
         def inspect(self, tag: str) -> RegistryImage | None:
             raise RegistryError("r.example/iris: the registry failed: run the job again")
 
-    assert earlier_image(Failing("r.example/iris"), version("7")) == ""
-    assert "no earlier image is built upon: r.example/iris: the registry failed" in capsys.readouterr().out
+    assert previous_image(Failing("r.example/iris"), version("7")) == ""
+    assert "r.example/iris: the registry failed" in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def outputs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., di
         monkeypatch.setenv("GITHUB_OUTPUT", str(file))
         monkeypatch.setattr(ImageSettings, "mlflow", lambda _: MemoryMlflow(version("7")))
         monkeypatch.setattr(resolving, "repository_of", lambda *_: MemoryRepository(name, images=held))
-        monkeypatch.setattr(resolving, "_check_source", lambda *given: given[-1])
+        monkeypatch.setattr(resolving, "_check_model", lambda *arguments: arguments[-1])
         resolve(ImageSettings(model="iris", version="7", **values))
         lines = file.read_text().splitlines()
         return {lines[at].partition("<<")[0]: lines[at + 1] for at in range(0, len(lines), 3)}
@@ -72,27 +73,27 @@ def outputs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., di
     return run
 
 
-def test_what_is_found_is_handed_on_by_its_digest(outputs: Callable[..., dict[str, str]]) -> None:
+def test_an_existing_image_is_passed_on_by_its_digest(outputs: Callable[..., dict[str, str]]) -> None:
     held = {"7": image("7")}
-    said = outputs(held)
-    assert (said["build"], said["digest"]) == ("false", image("7").digest)
-    said = outputs(held, force=True)
-    assert (said["build"], said["digest"]) == ("true", "")
+    results = outputs(held)
+    assert (results["build"], results["digest"]) == ("false", image("7").digest)
+    results = outputs(held, force=True)
+    assert (results["build"], results["digest"]) == ("true", "")
 
 
 @pytest.mark.parametrize(("name", "former"), [("r.example/iris", "false"), ("r.example/iris-0123af", "true")])
-def test_the_repository_is_handed_on_as_the_choice_of_its_name(
+def test_the_repository_is_passed_on_as_the_choice_of_its_name(
     outputs: Callable[..., dict[str, str]], name: str, former: str
 ) -> None:
     assert outputs({}, name)["former_name"] == former
 
 
-@pytest.mark.parametrize("given", [{}, {"attested": True}, {"force": True}])
+@pytest.mark.parametrize("values", [{}, {"attested": True}, {"force": True}])
 def test_only_an_image_that_nobody_attests_takes_layers_of_an_earlier_one(
-    outputs: Callable[..., dict[str, str]], given: dict[str, bool]
+    outputs: Callable[..., dict[str, str]], values: dict[str, bool]
 ) -> None:
     held = {"6": layered_image("6")}
-    assert outputs(held, builder="layered", **given)["previous"] == ("" if given else held["6"].digest)
+    assert outputs(held, builder="layered", **values)["previous"] == ("" if values else held["6"].digest)
 
 
 METADATA = ModelMetadata("3.17.2", "3.11.7", has_serving_example=False)
@@ -107,31 +108,49 @@ def model(folder: Path, flavor: str = "sklearn", requirements: str = "numpy") ->
 
 
 def test_a_model_that_layers_can_hold_keeps_its_builder(tmp_path: Path) -> None:
-    assert able(ASKED, model(tmp_path), METADATA) == ASKED
+    assert choose_builder(ASKED, model(tmp_path), METADATA) == ASKED
 
 
 def test_mlflows_own_builder_is_not_asked_whether_layers_could_hold_the_model(tmp_path: Path) -> None:
-    assert able(Builder(), tmp_path, METADATA) == Builder()
+    assert choose_builder(Builder(), tmp_path, METADATA) == Builder()
+
+
+@pytest.mark.parametrize("written", [{"flavor": "spark"}, {"requirements": "./mine.whl"}, {"requirements": "-i x"}])
+def test_a_model_that_only_mlflows_builder_supports_goes_to_it_with_a_notice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], written: dict[str, str]
+) -> None:
+    assert choose_builder(Builder("layered"), model(tmp_path, **written), METADATA) == Builder("mlflow")
+    assert capsys.readouterr().out.startswith("::notice title=Built by MLflow's own builder::")
+
+
+def test_a_model_that_only_mlflows_builder_supports_is_refused_with_an_input_that_only_layered_supports(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(UnsupportedModel) as raised:
+        choose_builder(ASKED, model(tmp_path, "spark"), METADATA)
+    assert "base-image" in raised.value.message
+    assert raised.value.hint
+
+
+def test_unsafe_metadata_never_leads_to_another_builder(tmp_path: Path) -> None:
+    with pytest.raises(UnsafeMetadata):
+        choose_builder(Builder("layered"), model(tmp_path, requirements="numpy; python_version > '$X'"), METADATA)
 
 
 @pytest.mark.parametrize(
-    ("written", "reason"),
+    "error",
     [
-        ({"flavor": "spark"}, "MLmodel has the flavor spark, which needs Java"),
-        ({"requirements": "./mine.whl"}, "requirements.txt requires './mine.whl', which is not a named package"),
-        ({"requirements": "--extra-index-url https://two.example"}, "requirements.txt has the option "),
+        UnsafeMetadata("requirements.txt has $X", "build it with `builder: mlflow`"),
+        UnsupportedModel("requirements.txt has an option", "build it with `builder: mlflow`"),
     ],
 )
-def test_a_model_that_layers_cannot_hold_goes_to_mlflows_own_builder_with_the_reason(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], written: dict[str, str], reason: str
+def test_only_the_errors_field_leads_to_mlflows_builder_and_not_its_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BridgeError
 ) -> None:
-    assert able(Builder("layered"), model(tmp_path, **written), METADATA) == Builder("mlflow")
-    said = capsys.readouterr().out
-    assert said.startswith(f"::notice title=Built by MLflow's own builder::{reason}")
-    with pytest.raises(UnsupportedModel, match=r"and base-image only that one knows: leave that out"):
-        able(ASKED, tmp_path, METADATA)
+    def refuse(*_: object, **__: object) -> None:
+        raise error
 
-
-def test_what_no_builder_mends_stays_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnsafeMetadata, match="secret"):
-        able(Builder("layered"), model(tmp_path, requirements="numpy; python_version > '$X'"), METADATA)
+    monkeypatch.setattr(resolving, "plan_layers", refuse)
+    with pytest.raises(type(error)) as raised:
+        choose_builder(Builder("layered"), tmp_path, METADATA)
+    assert raised.value is error

@@ -1,6 +1,5 @@
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -22,18 +21,16 @@ def lives(pid: int) -> bool:
     return status.exists() and "\nState:\tZ" not in status.read_text()
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the processes that a run started are found in /proc")
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 @pytest.mark.parametrize("temper", ["gentle", "stubborn"])
 def test_a_process_is_ended_with_its_children_in_other_sessions(temper: str) -> None:
     with subprocess.Popen([sys.executable, "-c", FAMILY, temper], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         child = int(process.stdout.readline())
         assert lives(child)
-        began = time.monotonic()
         stop(process, grace=0.3)
         assert not lives(child)
         assert process.returncode in (-15, -9)
-        assert time.monotonic() - began < 5
 
 
 def test_a_process_that_has_ended_is_left_alone() -> None:

@@ -1,10 +1,9 @@
-import json
 from typing import Any
 
 import pytest
 
 from bridge.github.workflow_file import Input
-from tests.loopback.github.bodies import read_json, repository_dispatch, workflow_dispatch
+from tests.loopback.github.bodies import repository_dispatch, workflow_dispatch
 from tests.loopback.github.gate import ApiError
 
 INPUTS = {
@@ -71,13 +70,3 @@ def test_inputs_that_do_not_fit_are_unprocessable(body: dict[str, Any], message:
         workflow_dispatch(body, INPUTS, "main")
     assert refused.value.status == 422
     assert message in refused.value.body["message"]
-
-
-@pytest.mark.parametrize(
-    ("body", "message"), [(b"{", "Problems parsing JSON"), (b"[]", "Body should be a JSON object")]
-)
-def test_a_body_that_is_no_json_object_is_a_bad_request(body: bytes, message: str) -> None:
-    with pytest.raises(ApiError) as refused:
-        read_json(body)
-    assert (refused.value.status, refused.value.body["message"]) == (400, message)
-    assert read_json(json.dumps({"a": 1}).encode()) == {"a": 1}

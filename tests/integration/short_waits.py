@@ -1,6 +1,6 @@
-"""The bridge with short waits: `python -m tests.integration.quick serve`, or `reconcile`.
+"""The bridge with short waits: `python -m tests.integration.short_waits serve`, or `reconcile`.
 
-QUICK_GRACE: the seconds that MLflow's own delivery has before the reconciler looks for it.
+QUICK_GRACE: the seconds for MLflow's own delivery, before the reconciler looks for the event.
 """
 
 import os

@@ -1,7 +1,6 @@
-"""Real MLflow and a real registry, and as many GitHubs as a test wants, whose runs are the real workflow's under act.
+"""MLflow, a registry, and GitHubs that run the real workflow with act, without a bridge: tests start the runs.
 
-No bridge, so nothing starts by itself. MLflow's builder is left out too, for it takes a minute: `uvx` is a program of
-ours here, which makes a small image that serves. Everything else of a run is real.
+MLflow's builder takes a minute, so `uvx` is a fake that builds a small image with a server. All else is real.
 """
 
 import json
@@ -27,7 +26,6 @@ from tests.loopback.runner.checkout import copy
 from tests.loopback.servers import MlflowServer
 from tests.loopback.stage import REPOSITORY, base_image, checkout, missing_for_images, new_runner, remove_images
 
-_RUN = 600.0
 _PYTHON = ".".join(str(part) for part in sys.version_info[:3])
 _BUILDER = """\
 #!{python}
@@ -58,8 +56,8 @@ HTTPServer(("127.0.0.1", 8080), Answer).serve_forever()
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """The running parts; `runner` executes runs, which all share one HOME and sign-in, as on one machine."""
+class WorkflowStage:
+    """The running parts; all runs share the HOME and the sign-in of `runner`."""
 
     folder: Path
     mlflow: MlflowServer
@@ -68,12 +66,12 @@ class Workshop:
 
     @property
     def docker_config(self) -> Path:
-        """Where this process's Docker keeps its sign-in; the runs have a place of their own."""
+        """The folder for the sign-in of this process's Docker; the runs have another."""
         return self.folder / "docker"
 
     @property
     def builds(self) -> list[list[str]]:
-        """What MLflow's builder was called with each time."""
+        """The arguments of each call of MLflow's builder."""
         return [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]
 
     @property
@@ -85,7 +83,7 @@ class Workshop:
 
     @contextmanager
     def github(self, *, host: str = "", tree: Path | None = None, **secrets: str) -> Iterator[LoopbackGitHub]:
-        """Start a GitHub; `host` is where its runs find the registry, `secrets` are set besides its password."""
+        """Start a GitHub; `host` is the registry's address for its runs, `secrets` are added to its password."""
         with LoopbackGitHub(
             repository=REPOSITORY,
             tree=tree or checkout(),
@@ -103,10 +101,7 @@ class Workshop:
             yield github
 
     def register(self, name: str, *, size: int = 1000, silent: bool = False) -> str:
-        """Register a version whose files are no more than what a build asks for; give its number.
-
-        A silent one never answers.
-        """
+        """Register a version with the files that a build needs; returns its number. A silent one never answers."""
         folder = self.folder / f"model-{uuid4().hex[:8]}"
         folder.mkdir()
         (folder / "MLmodel").write_text(
@@ -122,7 +117,7 @@ class Workshop:
         return self.new_version(name, f"{run.artifact_uri}/model", run.run_id)
 
     def new_version(self, name: str, source: str, run_id: str | None = None) -> str:
-        """Register a version with that source, and the model where it is missing; give its number."""
+        """Register a version with that source, and the model if it is missing; returns the version's number."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -133,60 +128,63 @@ class Workshop:
         return str(self.client.create_model_version(name, source, run_id).version)
 
     def sign_in(self) -> None:
-        """Sign this process's Docker in to the registry; DOCKER_CONFIG says where that is kept."""
+        """Sign this process's Docker in to the registry, in the folder DOCKER_CONFIG."""
         command = ["docker", "login", "--username", self.registry.user, "--password-stdin", self.registry.host]
         subprocess.run(command, input=self.registry.password, text=True, check=True, capture_output=True)
 
 
 def tree_with(folder: Path, **inputs: str) -> Path:
-    """Copy the checkout to `folder`, with a caller that gives these inputs besides, written in YAML; give the copy."""
+    """Copy the checkout to `folder`, and add these inputs in YAML to its caller workflow; returns the copy."""
     copy(checkout(), folder, REPOSITORY)
     caller = folder / ".github/workflows/on-mlflow-event.yml"
-    given = "".join(f"      {name.replace('_', '-')}: {value}\n" for name, value in inputs.items())
-    caller.write_text(caller.read_text().replace("    with:\n", f"    with:\n{given}"))
+    lines = "".join(f"      {name.replace('_', '-')}: {value}\n" for name, value in inputs.items())
+    caller.write_text(caller.read_text().replace("    with:\n", f"    with:\n{lines}"))
     return folder
 
 
 def by_hand(github: LoopbackGitHub, **inputs: Any) -> Run:
-    """Start a run by hand; give it as it is then."""
+    """Start a run by hand; returns its first state."""
     workflow = next(each for each in github.workflows if each.path.endswith("on-mlflow-event.yml"))
     return github.workflow_dispatch(workflow, {"ref": "main", "inputs": inputs})
 
 
 def dispatch(github: LoopbackGitHub, model: Mapping[str, Any], inputs: Mapping[str, Any] | None = None) -> Run:
-    """Start a run as the bridge would; give it as it is then."""
-    said = {"schema": 1, "dispatch_id": uuid4().hex, "delivery_id": uuid4().hex, "event": "model_version.created"}
-    payload = {**said, "model": dict(model), "inputs": dict(inputs or {})}
+    """Start a run as the bridge does; returns its first state."""
+    ids = {"schema": 1, "dispatch_id": uuid4().hex, "delivery_id": uuid4().hex, "event": "model_version.created"}
+    payload = {**ids, "model": dict(model), "inputs": dict(inputs or {})}
     github.repository_dispatch({"event_type": "mlflow-model-version", "client_payload": payload})
     return github.runs[0]
 
 
 def ended(github: LoopbackGitHub, run: Run) -> Run:
-    """Give the run once it is over."""
-    return github.wait(run, _RUN)
+    """Return the run once it is completed."""
+    return github.wait(run)
 
 
 def steps(run: Run, job: str) -> dict[str, str | None]:
-    """Give the conclusion of each of a job's steps."""
+    """Return the conclusion of each step of a job."""
     return {step.name: step.conclusion for each in run.jobs if each.name.endswith(job) for step in each.steps}
 
 
 def jobs(run: Run) -> dict[str, str | None]:
-    """Give the conclusion of each job."""
+    """Return the conclusion of each job."""
     return {job.name.rpartition(" / ")[2]: job.conclusion for job in run.jobs}
 
 
 def annotations(run: Run, level: str) -> list[str]:
     """Give what the run's page says at that level."""
-    return [each.message for job in run.jobs for each in job.annotations if each.level == level]
+    # Message and hint, which are two lines, as in the error's own text.
+    return [
+        each.message.replace("\nFix: ", ": ") for job in run.jobs for each in job.annotations if each.level == level
+    ]
 
 
 @pytest.fixture(scope="session")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
-    """One for all tests."""
-    if lacking := missing_for_images():
-        pytest.skip(lacking)
-    folder = tmp_path_factory.mktemp("workshop")
+def workflows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkflowStage]:
+    """One stage for all tests."""
+    if missing := missing_for_images():
+        pytest.skip(missing)
+    folder = tmp_path_factory.mktemp("workflow-stage")
     builder = folder / "bin" / "uvx"
     builder.parent.mkdir()
     calls = str(folder / "calls")
@@ -198,5 +196,5 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
         path = os.pathsep.join((str(builder.parent), str(Path(sys.executable).parent), os.environ["PATH"]))
         runner = new_runner(checkout(), folder, {"PATH": path})
         patch.setenv("DOCKER_CONFIG", str(folder / "docker"))
-        yield Workshop(folder, server, registry, runner)
+        yield WorkflowStage(folder, server, registry, runner)
         remove_images(registry.host)

@@ -1,4 +1,4 @@
-"""A way to a registry that can fail in the middle of a push, as networks and registries do."""
+"""A proxy to a registry that cuts connections in the middle of a push."""
 
 import re
 import socket
@@ -10,16 +10,15 @@ from contextlib import contextmanager, suppress
 from tests.loopback.servers import free_port
 
 _HALF = 1 << 18
-"""Bytes of a layer that pass before it is cut off."""
+"""Bytes of a layer that pass before the connection is cut."""
 _LAYER = re.compile(rb"PATCH /v2/\S+/blobs/uploads/")
 _MANIFEST = re.compile(rb"PUT /v2/\S+/manifests/")
 
 
-class Relay(socketserver.ThreadingTCPServer):
-    """Hands everything on to the registry, but for what it is told to cut off; counts what it cut.
+class FlakyProxy(socketserver.ThreadingTCPServer):
+    """Forwards everything to the registry, except for what it cuts, and counts that.
 
-    `layers`: how many uploads of a layer are still to be cut in their middle. `manifests`: whether whoever brings a
-    manifest is cut off.
+    `layers`: how many uploads of a layer to cut in the middle. `manifests`: whether to cut uploads of a manifest.
     """
 
     allow_reuse_address = daemon_threads = True
@@ -34,24 +33,24 @@ class Relay(socketserver.ThreadingTCPServer):
         self.layers_cut = self.manifests_cut = 0
         self._counting = threading.Lock()
 
-    def takes_layer(self) -> bool:
-        """Tell whether the upload of a layer that has come this far may go on."""
+    def allows_layer(self) -> bool:
+        """Return whether the upload of a layer may continue."""
         with self._counting:
             cut = self.layers > self.layers_cut
             self.layers_cut += cut
         return not cut
 
-    def takes_manifest(self) -> bool:
-        """Tell whether a manifest may go on."""
+    def allows_manifest(self) -> bool:
+        """Return whether the upload of a manifest may continue."""
         with self._counting:
             self.manifests_cut += self.manifests
         return not self.manifests
 
 
 @contextmanager
-def relay(behind: str) -> Iterator[Relay]:
-    """Give a way to the registry at the host `behind`."""
-    with Relay(behind) as server:
+def flaky_proxy(behind: str) -> Iterator[FlakyProxy]:
+    """Run a proxy to the registry at the host `behind`."""
+    with FlakyProxy(behind) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield server
@@ -60,29 +59,29 @@ def relay(behind: str) -> Iterator[Relay]:
 
 
 class _Connection(socketserver.BaseRequestHandler):
-    server: Relay
+    server: FlakyProxy
 
     def handle(self) -> None:
         with socket.create_connection(self.server.behind) as upstream:
             back = threading.Thread(target=_pour, args=(upstream, self.request), daemon=True)
             back.start()
             with suppress(OSError):
-                self._hand_on(upstream)
+                self._forward(upstream)
             upstream.shutdown(socket.SHUT_RDWR)
             back.join(5)
 
-    def _hand_on(self, upstream: socket.socket) -> None:
-        """Hand requests on until one is cut off; a client begins each with a packet of its own."""
+    def _forward(self, upstream: socket.socket) -> None:
+        """Forward requests until one is cut; a client starts each with a new packet."""
         of_layer: int | None = None
         while data := self.request.recv(1 << 16):
-            if _MANIFEST.match(data) and not self.server.takes_manifest():
+            if _MANIFEST.match(data) and not self.server.allows_manifest():
                 return
             if _LAYER.match(data):
                 of_layer = 0
             if of_layer is not None:
                 of_layer += len(data)
                 if of_layer > _HALF:
-                    if not self.server.takes_layer():
+                    if not self.server.allows_layer():
                         return
                     of_layer = None
             upstream.sendall(data)

@@ -1,4 +1,4 @@
-"""The runner of the proof: it does what the workflow does, level-triggered, and remembers what it built."""
+"""The runner of the proof, which builds images like the workflow, and counts its builds."""
 
 import threading
 from collections import Counter
@@ -6,15 +6,15 @@ from collections import Counter
 from tests.loopback.github.runs import Assignment, Conclusion, Report
 
 
-class Workshop:
-    """Builds the image of a run's version where there is none."""
+class ImageRunner:
+    """Builds the image of a run's version if there is none."""
 
     def __init__(self) -> None:
         self.builds = Counter[tuple[str, str]]()
         self.images: set[tuple[str, str]] = set()
 
     def execute(self, assignment: Assignment, report: Report, cancelled: threading.Event) -> Conclusion:
-        """Look whether the version has its image, and build it if not."""
+        """Build the version's image if there is none."""
         model = assignment.run.payload["client_payload"]["model"]
         image = (str(model["name"]), str(model["version"]))
         if image not in self.images:

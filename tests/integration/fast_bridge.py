@@ -1,4 +1,4 @@
-"""A bridge process whose long waits are short, and a GitHub whose runs end as a test wants."""
+"""A bridge process whose long waits are short, and a GitHub whose runs end as a test says."""
 
 import sys
 import threading
@@ -9,6 +9,7 @@ import httpx
 
 from tests.loopback.github.runs import Assignment, Conclusion, Report
 from tests.loopback.servers import BridgeServer
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,31 +24,28 @@ concurrency: ${{ github.event.client_payload.model.name || inputs.model }}
 jobs: {}
 """
 
-
 _PASSWORD = "sentinel-password-of-the-page"
 
 
 class QuickBridge(BridgeServer):
-    """`mlflow-bridge serve`, by `tests.integration.quick`."""
+    """`mlflow-bridge serve` with the waits of `tests.integration.short_waits`."""
 
     def __init__(self, env: Mapping[str, str], folder: Path, *options: str) -> None:
         super().__init__({"PYTHONPATH": str(ROOT), "ADMIN_PASSWORD": _PASSWORD, **env}, folder)
-        self._command = [sys.executable, "-m", "tests.integration.quick", "serve", *options]
+        self._command = [sys.executable, "-m", "tests.integration.short_waits", "serve", *options]
 
     def degraded(self) -> list[str]:
-        """Give what `/ready` says to the administrator is wrong."""
+        """Return the reasons that `/ready` shows to the administrator."""
         answer = httpx.get(f"{self.url}/ready", auth=("admin", _PASSWORD), trust_env=False, timeout=30)
         return list(answer.json()["degraded"])
 
-    def wait_for(self, said: str) -> None:
-        """Wait until the log says so."""
-        from tests.integration.deliveries import until
-
-        until(lambda: said in self.log.read_text(), 30)
+    def wait_for(self, text: str) -> None:
+        """Wait until the log contains the text."""
+        until(lambda: text in self.log.read_text())
 
 
 class FakeRunner:
-    """Ends each run as `conclusions` says for its model, at once or when `go_on` is set; else with success."""
+    """Ends each run as `conclusions` has it for its model, else with success; waits while `go_on` is cleared."""
 
     def __init__(self) -> None:
         self.conclusions: dict[str, Conclusion] = {}

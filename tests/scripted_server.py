@@ -1,4 +1,4 @@
-"""An HTTP server on 127.0.0.1 that answers what a test says, and keeps what it was asked."""
+"""An HTTP server on 127.0.0.1 whose answers a test writes; it records the requests."""
 
 import json
 import threading
@@ -10,13 +10,13 @@ from urllib.parse import parse_qs, urlsplit
 
 
 class Request(BaseHTTPRequestHandler):
-    """One GET request, and the ways to answer it."""
+    """One GET request, with methods to answer it."""
 
-    server: "EvilServer"
+    server: "ScriptedServer"
 
     @property
     def folder(self) -> str | None:
-        """The folder of MLflow's artifact proxy that is to be listed; None where something else is asked for."""
+        """The folder to list of MLflow's artifact proxy, or None for another request."""
         parts = urlsplit(self.path)
         return parse_qs(parts.query, keep_blank_values=True)["path"][0] if "path=" in parts.query else None
 
@@ -38,8 +38,8 @@ class Request(BaseHTTPRequestHandler):
         pass
 
 
-class EvilServer(ThreadingHTTPServer):
-    """Use it as a context manager; without an `answer` it knows nothing (404)."""
+class ScriptedServer(ThreadingHTTPServer):
+    """Use it as a context manager; without an `answer`, it answers 404."""
 
     daemon_threads = True
 
@@ -49,13 +49,13 @@ class EvilServer(ThreadingHTTPServer):
         self.asked: list[tuple[str, dict[str, str]]] = []
         """Path and headers of each request."""
         self.stopping = threading.Event()
-        """For answers that wait."""
+        """Set at the end, for answers that wait."""
         self.host = f"127.0.0.1:{self.server_address[1]}"
         self.url = f"http://{self.host}"
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that has hung up is no fault."""
+        """A client may close its connection."""
 
     def __enter__(self) -> Self:
         self._thread.start()
