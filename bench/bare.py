@@ -1,4 +1,4 @@
-"""What the bridge is measured against: an endpoint that reads the body and answers the same JSON, and does no more."""
+"""The endpoint that the bridge is compared with: it only reads the body and answers the same JSON."""
 
 import sys
 
@@ -11,13 +11,13 @@ app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
 
 @app.get("/health")
 async def health() -> dict[str, str]:
-    """Say that the process lives."""
+    """Answer that the process is alive."""
     return {"status": "healthy"}
 
 
 @app.post("/webhook", status_code=202)
 async def webhook(request: Request) -> JSONResponse:
-    """Answer what the bridge would, without having looked."""
+    """Answer as the bridge does, without any check."""
     await request.body()
     return JSONResponse({"status": "submitted", "delivery_id": request.headers["x-mlflow-delivery-id"]}, 202)
 

@@ -1,7 +1,7 @@
-"""The load: signed deliveries over kept-alive connections, each sent as soon as the one before it was answered.
+"""Sends signed deliveries over kept-alive connections, each as soon as the one before it is answered.
 
-A process of its own, over bare sockets, so that it costs a fraction of what it measures; everything is signed before
-the clock starts. Prints one JSON object; see `Load`.
+It is a process of its own over plain sockets, so that it costs little compared with the server; everything is signed
+before the clock starts. Prints one JSON object; see `Load`.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Load:
-    """What came of it: answers a second, milliseconds, and the share of one core that the load itself took."""
+    """Answers per second, milliseconds, and the share of one core that the load itself took."""
 
     per_second: float
     p50: float
@@ -30,12 +30,12 @@ class Load:
     busy: float
 
 
-class NotTaken(Exception):
+class NotAccepted(Exception):
     """An answer wasn't 202 `submitted`, so there is nothing to measure."""
 
 
 class _Connection(asyncio.Protocol):
-    """Sends what `requests` gives until there is no more, and writes down how long each answer took."""
+    """Sends `requests` one after the other, and records how long each answer took."""
 
     def __init__(self, requests: Iterator[bytes], seconds: list[float]) -> None:
         self._requests = requests
@@ -45,11 +45,11 @@ class _Connection(asyncio.Protocol):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  asyncio's own promise, told to the type checker
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  narrows the type as asyncio documents it
         self._transport = transport
 
     def send(self) -> None:
-        """Send the next request, or be done."""
+        """Send the next request, or finish."""
         request = next(self._requests, None)
         if request is None:
             self._transport.close()
@@ -67,18 +67,18 @@ class _Connection(asyncio.Protocol):
         self._seconds.append(time.perf_counter() - self._began)
         if not head.startswith(b"HTTP/1.1 202 ") or b'"submitted"' not in body:
             self._transport.close()
-            self.done.set_exception(NotTaken(self._received.decode(errors="replace")))
+            self.done.set_exception(NotAccepted(self._received.decode(errors="replace")))
             return
         self._received = b""
         self.send()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.done.done():
-            self.done.set_exception(NotTaken(f"the server closed the connection ({exc})"))
+            self.done.set_exception(NotAccepted(f"the server closed the connection ({exc})"))
 
 
 def signed(secret: str, count: int) -> list[bytes]:
-    """Give as many requests, each of another version, as MLflow would send them."""
+    """Return that many requests as MLflow sends them, each for another version."""
     now = int(time.time())
     return [_request(secret, number, now) for number in range(count)]
 
@@ -102,7 +102,7 @@ def _request(secret: str, number: int, now: int) -> bytes:
 
 
 async def load(port: int, requests: list[bytes], connections: int) -> Load:
-    """Send them all to 127.0.0.1; raises `NotTaken` unless each one is answered 202 `submitted`."""
+    """Send them all to 127.0.0.1; raises `NotAccepted` unless each one is answered 202 `submitted`."""
     loop, waiting, seconds = asyncio.get_running_loop(), iter(requests), list[float]()
     opened = [
         (await loop.create_connection(lambda: _Connection(waiting, seconds), "127.0.0.1", port))[1]

@@ -1,7 +1,7 @@
-"""How long the status page takes with a full ledger, beside the same page of a bridge whose ledger is empty.
+"""How long the status page takes with a full ledger, compared with that of a bridge whose ledger is empty.
 
-One machine, one run: the pages are asked for in turn, round by round, and each page's median is held against the empty
-page's. Prints a table, and what it says of the promise; writes nothing but a folder that it removes.
+The pages are requested in turn on the same machine, and each page's median is compared with the empty page's. Prints a
+table; writes only to a temporary folder.
 """
 
 import argparse
@@ -17,19 +17,16 @@ from statistics import median
 
 import httpx
 
-from bench.accept import FOREVER, TOKEN, filled, settings, where
+from bench.accept import FOREVER, TOKEN, filled, machine, settings
 from tests.loopback.github.server import LoopbackGitHub
 from tests.loopback.servers import BridgeServer
 
 PASSWORD = "the-password-of-the-bench"  # noqa: S105  it guards nothing
-MOST = 3.0
-"""Times as long as the empty page that any page may take."""
-
 EMPTY = "/ of an empty ledger"
 
 
 def spread(database: Path, models: int) -> float:
-    """Deal the deliveries out to the models, one in a thousand failed; give the seconds that listing them took."""
+    """Spread the deliveries over the models, one in a thousand failed; return the seconds that listing them took."""
     fill = import_module("bridge.ledger.migrations.versions.0003_browsing").FILL
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("PRAGMA synchronous=OFF")
@@ -44,7 +41,7 @@ def spread(database: Path, models: int) -> float:
 
 
 def addresses(database: Path) -> dict[str, str]:
-    """Give the pages that people open, as paths; the oldest rows and the rarest names are among them."""
+    """Return the paths of pages that people open; the oldest rows and the rarest names are among them."""
     with closing(sqlite3.connect(database)) as connection:
         ((middle,),) = connection.execute("SELECT id FROM dispatches ORDER BY id LIMIT 1 OFFSET 1000")
         ((model, version),) = connection.execute("SELECT model, version FROM versions ORDER BY latest_id LIMIT 1")
@@ -52,10 +49,10 @@ def addresses(database: Path) -> dict[str, str]:
         "/ newest": "/",
         "/ near the end": f"/?before={middle}",
         "/ one state": "/?state=failed",
-        "/ a state that none is in": "/?state=rejected",
-        "/ a name that many have": "/?search=MODEL",
-        "/ a name that few have": "/?search=model-4321",
-        "/ a name that none has": "/?search=nothing",
+        "/ a state without versions": "/?state=rejected",
+        "/ a frequent name": "/?search=MODEL",
+        "/ a rare name": "/?search=model-4321",
+        "/ an unknown name": "/?search=nothing",
         "/ a name and a state": "/?search=model-1&state=failed",
         "/version": f"/version?model={model}&version={version}",
         "/api/deliveries": "/api/deliveries",
@@ -63,7 +60,7 @@ def addresses(database: Path) -> dict[str, str]:
 
 
 def measure(empty: httpx.Client, full: httpx.Client, paths: Mapping[str, str], rounds: int) -> dict[str, float]:
-    """Give each page's median in milliseconds, the empty one's first."""
+    """Return each page's median in milliseconds, the empty one's first."""
     seconds: dict[str, list[float]] = {name: [] for name in (EMPTY, *paths)}
     for number in range(rounds + 1):
         for name in seconds:
@@ -72,20 +69,20 @@ def measure(empty: httpx.Client, full: httpx.Client, paths: Mapping[str, str], r
             client.get(path).raise_for_status()
             if number:  # the first round warms up
                 seconds[name].append(time.perf_counter() - began)
-    return {name: median(each) * 1000 for name, each in seconds.items()}
+    return {name: median(times) * 1000 for name, times in seconds.items()}
 
 
-def table(found: Mapping[str, float]) -> str:
-    """Give the figures as Markdown."""
+def table(medians: Mapping[str, float]) -> str:
+    """Return the figures as Markdown."""
     lines = ["| page | ms | ratio |", "| --- | ---: | ---: |"]
-    return "\n".join(lines + [f"| {name} | {ms:.1f} | {ms / found[EMPTY]:.2f} |" for name, ms in found.items()])
+    return "\n".join(lines + [f"| {name} | {ms:.1f} | {ms / medians[EMPTY]:.2f} |" for name, ms in medians.items()])
 
 
-def _read() -> argparse.Namespace:
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.pages", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=50, help="how often each page is asked for (50)")
+    parser.add_argument("--rounds", type=int, default=50, help="requests of each page (50)")
     parser.add_argument("--ledger", type=int, default=1_000_000, help="deliveries in the full ledger (1000000)")
-    parser.add_argument("--models", type=int, default=5_000, help="models that they are of (5000)")
+    parser.add_argument("--models", type=int, default=5_000, help="models in the full ledger (5000)")
     return parser.parse_args()
 
 
@@ -94,30 +91,26 @@ def _client(server: BridgeServer) -> httpx.Client:
 
 
 def main() -> None:
-    """Measure, and print; end with status 1 where the promise is broken."""
-    wanted = _read()
+    """Measure, and print the table."""
+    options = _options()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bridge-bench-")))
         github = stack.enter_context(
             LoopbackGitHub(repository="owner/models", tree=folder, token=TOKEN, folder=folder, limits=FOREVER)
         )
         env = settings(github) | {"ADMIN_PASSWORD": PASSWORD}
-        bridge = filled(env, folder / "full", wanted.ledger)
+        bridge = filled(env, folder / "full", options.ledger)
         database = folder / "full" / "mlflow-bridge.db"
-        listing = spread(database, wanted.models)
+        listing = spread(database, options.models)
         paths = addresses(database)
         empty = stack.enter_context(_client(stack.enter_context(BridgeServer(env, folder / "empty"))))
         full = stack.enter_context(_client(stack.enter_context(bridge)))
-        found = measure(empty, full, paths, wanted.rounds)
+        medians = measure(empty, full, paths, options.rounds)
         memory = int(Path(f"/proc/{bridge.pid}/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
-    slowest = max(found, key=lambda name: found[name])
-    ratio = found[slowest] / found[EMPTY]
-    print(f"{where()}; {wanted.ledger:,} deliveries of {wanted.models:,} models, median of {wanted.rounds}\n")
-    print(f"{table(found)}\n")
-    print(f"{'kept' if ratio <= MOST else 'BROKEN'}: at most {MOST:g} times the empty page ({slowest}): {ratio:.2f}")
+    print(f"{machine()}; {options.ledger:,} deliveries of {options.models:,} models, median of {options.rounds}\n")
+    print(f"{table(medians)}\n")
     print(f"Memory: {memory:.0f} MB. Listing the versions of an older ledger took {listing:.0f} s.")
     print("To repeat:", *("python -m bench.pages", *sys.argv[1:]))
-    sys.exit(ratio > MOST)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The clients of GitHub and MLflow that the settings describe."""
+"""The clients of GitHub and MLflow, made from the settings."""
 
 from bridge.github.client import Credential, GithubApi, StaticToken
 from bridge.mlflow.client import MlflowApi
@@ -6,12 +6,12 @@ from bridge.settings import Settings
 
 
 def github(settings: Settings) -> GithubApi:
-    """Give a client of GitHub, signed in by the token or as the App; to be entered by its user."""
+    """Return a client of GitHub that signs in with the token or as the App; its user must enter it."""
     return GithubApi(settings.github_api_url, _credential(settings), api_version=settings.github_api_version)
 
 
 def mlflow(settings: Settings) -> MlflowApi | None:
-    """Give a client of MLflow, None where no address is set; raises `MlflowError` where it can't be one."""
+    """Return a client of MLflow, None if no address is set; raises `MlflowError` if the address can't be used."""
     if settings.mlflow_tracking_uri is None:
         return None
     password, token = settings.mlflow_tracking_password, settings.mlflow_tracking_token
@@ -28,7 +28,7 @@ def mlflow(settings: Settings) -> MlflowApi | None:
 def _credential(settings: Settings) -> Credential:
     if settings.github_token:
         return StaticToken(settings.github_token.get_secret_value())
-    from bridge.github.app_auth import AppInstallation  # its cryptography costs memory that a token's user needn't pay
+    from bridge.github.app_auth import AppInstallation  # its cryptography costs memory that a token doesn't need
 
     key = settings.github_app_private_key
     return AppInstallation(

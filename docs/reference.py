@@ -1,6 +1,6 @@
 """Writes docs/reference.md: every setting, and every input and secret of the workflows, as the code describes them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ def page() -> str:
         "variable counts as not set.",
     ]
     for name, field in sorted(Settings.model_fields.items()):
-        parts.append(_section(name.upper(), field.default, field.description))
+        parts.append(_section(name.upper(), field.default, field.description, field.examples or ()))
     for workflow in WORKFLOWS:
         parts += _inputs(workflow)
     return "\n\n".join(parts) + "\n"
@@ -40,9 +40,11 @@ def _inputs(workflow: str) -> Iterator[str]:
                     yield _section(name, about.get("default"), about["description"])
 
 
-def _section(name: str, default: object, description: str | None) -> str:
-    """Return a heading, the description as a sentence, and the default if there is one."""
+def _section(name: str, default: object, description: str | None, examples: Sequence[object] = ()) -> str:
+    """Return a heading, the description as a sentence, the examples and the default if there are any."""
     text = f"### `{name}`\n\n{(description or '').strip().removesuffix('.')}."
+    if shown := [f"`{example}`" for example in examples if str(example) != str(default).removesuffix(".0")]:
+        text += f" Example: {' or '.join(shown)}."
     if default in (None, "", PydanticUndefined):
         return text
     if isinstance(default, bool):

@@ -1,152 +1,213 @@
-"""`mlflow-bridge deliveries …`: the ledger, looked at and sent from again; the bridge may run or not."""
+"""`mlflow-bridge deliveries …`: reads the ledger and sends from it again, whether the bridge runs or not."""
 
-import sys
-from typing import TYPE_CHECKING, Annotated, NoReturn
+import asyncio
+import time
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
 from bridge.cli.output import print_json, report_errors
-from bridge.core.dispatches import DispatchState
+from bridge.core.dispatches import UNFINISHED, DispatchState
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from rich.console import Console
 
-deliveries = typer.Typer(no_args_is_help=True, help="What MLflow told the bridge, and what became of it.")
+    from bridge.ledger import DeliveryDetails, Dispatch, DispatchDetails, Filter, ResultPage
 
-AsJson = Annotated[bool, typer.Option("--json", help="Give it as JSON.")]
-DeliveryId = Annotated[str, typer.Argument(help="The delivery's id, as `list` and the bridge's log give it.")]
-Model = Annotated[str | None, typer.Option(help="The registered model's whole name.")]
-Version = Annotated[str | None, typer.Option(help="Its version.")]
+deliveries = typer.Typer(no_args_is_help=True, help="List, show, replay and follow MLflow's deliveries.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="JSON output.")]
+DeliveryId = Annotated[str, typer.Argument(metavar="ID", help="Id of the delivery, from `list` or the bridge's log.")]
+Model = Annotated[str | None, typer.Option(help="Full name of the registered model.")]
+Version = Annotated[str | None, typer.Option(help="Version of the model.")]
+
+SUCCEEDED, FAILED, TIMEOUT = 0, 1, 3
+"""Exit statuses of `follow`."""
+
+_POLL: Final = 0.5
+"""Seconds between two queries of the ledger; only the running bridge asks GitHub."""
+
+_SUCCESSFUL: Final = frozenset({DispatchState.SUCCEEDED, DispatchState.SUPERSEDED})
+"""The work of a superseded run is done by the newer one."""
 
 
 @deliveries.command("list", epilog="Example: mlflow-bridge deliveries list --state failed --model iris")
 def list_(
-    state: Annotated[
-        DispatchState | None, typer.Option(help="Only those whose last dispatch is in this state.")
-    ] = None,
+    state: Annotated[DispatchState | None, typer.Option(help="State of the last dispatch.")] = None,
     model: Model = None,
     version: Version = None,
-    search: Annotated[str, typer.Option(help="A part of the model's name.")] = "",
-    before: Annotated[str | None, typer.Option(help="`next` of the last answer.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+    search: Annotated[str, typer.Option(help="Part of the model's name.")] = "",
+    before: Annotated[str | None, typer.Option(help="Start of the next page, as the previous page shows it.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Number of deliveries.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List deliveries, those first that came or were replayed last."""
-    import asyncio
-
-    from bridge.cli import ledger_access, rendering
-    from bridge.ledger import DeliveryDetails, Filter, ResultPage
+    """List deliveries, the most recently received or replayed first."""
+    from bridge.cli import rendering
+    from bridge.ledger import Filter, inspection, queries
     from bridge.settings import load
 
-    wanted = Filter(state, search, model, version, before, limit)
+    criteria = Filter(state, search, model, version, before, limit)
 
-    async def look() -> ResultPage[DeliveryDetails]:
-        async with ledger_access.opened(load().database_url) as ledger:
-            return await ledger.told(wanted)
+    async def query() -> "ResultPage[DeliveryDetails]":
+        async with inspection.opened(load().database_url) as ledger:
+            return await ledger.read(queries.list_deliveries, criteria)
 
     with report_errors():
-        part = asyncio.run(look())
+        page = asyncio.run(query())
     if as_json:
-        print_json({"deliveries": [rendering.as_dict(story) for story in part.rows], "next": part.next})
+        print_json({"deliveries": [rendering.as_dict(details) for details in page.rows], "next": page.next})
         return
     console = _console()
-    console.print(rendering.table(part.rows) if part.rows else "no deliveries")
-    if part.next:
-        console.print(f"there are more: --before {part.next}")
+    console.print(rendering.table(page.rows) if page.rows else "no deliveries")
+    if page.next:
+        console.print(f"next page: --before {page.next}")
 
 
 @deliveries.command(epilog="Example: mlflow-bridge deliveries show 8f0847cb-24b7-4d3a-a5d7-d1b1ce0c22a9")
 def show(delivery_id: DeliveryId, as_json: AsJson = False) -> None:
-    """Show a delivery with each dispatch and GitHub's answers. Ends with status 1 where there is none of that id."""
-    import asyncio
+    """Show a delivery with its dispatches and GitHub's answers.
 
-    from bridge.cli import ledger_access, rendering
-    from bridge.ledger import DeliveryDetails
+    Exits with status 1 if there is no such delivery.
+    """
+    from bridge.cli import rendering
+    from bridge.ledger import inspection, queries
     from bridge.settings import load
 
-    async def look() -> DeliveryDetails | None:
-        async with ledger_access.opened(load().database_url) as ledger:
-            return await ledger.story(delivery_id)
+    async def query() -> "DeliveryDetails | None":
+        async with inspection.opened(load().database_url) as ledger:
+            return await ledger.read(queries.find_delivery, delivery_id)
 
     with report_errors():
-        story = asyncio.run(look())
-    if story is None:
-        _not_there()
+        details = asyncio.run(query())
+    if details is None:
+        _not_found()
     if as_json:
-        print_json(rendering.as_dict(story))
+        print_json(rendering.as_dict(details))
     else:
-        rendering.show(_console(), story)
+        rendering.show(_console(), details)
 
 
 @deliveries.command(epilog="Example: mlflow-bridge deliveries replay 8f0847cb-24b7-4d3a-a5d7-d1b1ce0c22a9")
 def replay(delivery_id: DeliveryId, as_json: AsJson = False) -> None:
-    """Send a delivery again by today's routes, as new dispatches; the running bridge sends them within 5 seconds.
+    """Dispatch a delivery again, by the current routes.
 
-    What of the delivery still waits is withdrawn.
+    The running bridge sends the new dispatches within 5 seconds. Pending dispatches of the delivery are withdrawn.
 
-    Ends with status 1 where there is none of that id, or where no route wants it any more.
+    Exits with status 1 if there is no such delivery, or if no route matches it any more.
     """
-    import asyncio
-    from collections.abc import Sequence
-
-    from bridge.cli import ledger_access
-    from bridge.ledger import Dispatch
+    from bridge.ledger import inspection, queries
     from bridge.settings import load
     from bridge.workers import intake
 
-    async def send() -> Sequence[Dispatch] | None:
+    async def send() -> "Sequence[Dispatch] | None":
         settings = load()
-        async with ledger_access.opened(settings.database_url) as ledger:
-            story = await ledger.story(delivery_id)
-            if story is None:
+        async with inspection.opened(settings.database_url) as ledger:
+            details = await ledger.read(queries.find_delivery, delivery_id)
+            if details is None:
                 return None
-            return await intake.replay(ledger, story.delivery, settings.routes, now=ledger.time())
+            return await intake.replay(ledger, details.delivery, settings.routes, now=ledger.time())
 
     with report_errors():
-        sent = asyncio.run(send())
-    if sent is None:
-        _not_there()
-    if not sent:
-        print("no route wants this delivery any more: check GITHUB_REPOSITORY or ROUTES_FILE", file=sys.stderr)
+        dispatches = asyncio.run(send())
+    if dispatches is None:
+        _not_found()
+    if not dispatches:
+        typer.echo("no route matches this delivery any more: check GITHUB_REPOSITORY or ROUTES_FILE", err=True)
         raise typer.Exit(1)
     if as_json:
-        print_json({"status": "submitted", "delivery_id": delivery_id, "dispatch_ids": [one.id for one in sent]})
+        ids = [dispatch.id for dispatch in dispatches]
+        print_json({"status": "submitted", "delivery_id": delivery_id, "dispatch_ids": ids})
         return
-    for one in sent:
-        typer.echo(f"dispatch {one.id} goes to {one.repository} by route {one.route}")
+    for dispatch in dispatches:
+        typer.echo(f"dispatch {dispatch.id} to {dispatch.repository} by route {dispatch.route}")
 
 
 @deliveries.command(epilog="Example: mlflow-bridge deliveries follow --model iris --version 7 --timeout 1800")
 def follow(
-    delivery_id: Annotated[str | None, typer.Argument(help="The delivery's id; or give --model.")] = None,
+    delivery_id: Annotated[
+        str | None, typer.Argument(metavar="ID", help="Id of the delivery; alternatively use --model.")
+    ] = None,
     model: Model = None,
     version: Version = None,
-    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds after which to wait no longer.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds to wait.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Wait until the runs of a delivery end, also of one that is still to come; the bridge has to run meanwhile.
+    """Wait until the runs of a delivery end.
 
-    Ends with status 0 where they ended well, 1 where one didn't, 3 where they go on after --timeout.
+    The bridge has to be running. With --model, waits for the delivery, too.
+
+    Exits with status 0 if all runs succeeded, 1 if one did not, 3 after --timeout.
     """
-    import asyncio
-
     from rich.console import Console
 
-    from bridge.cli import following, rendering
+    from bridge.cli import rendering
     from bridge.ledger import Filter
     from bridge.settings import load
 
     if (delivery_id is None) == (model is None):
-        raise typer.BadParameter("give either a delivery's id or --model")
-    wanted = delivery_id or Filter(model=model, version=version, limit=1)
+        raise typer.BadParameter("specify either a delivery's id or --model")
+    criteria = delivery_id or Filter(model=model, version=version, limit=1)
     progress = Console(markup=False, emoji=False, highlight=False, stderr=as_json)
     with report_errors():
-        status, story = asyncio.run(following.follow(load().database_url, wanted, timeout, progress))
+        status, details = asyncio.run(_follow(load().database_url, criteria, timeout, progress))
     if as_json:
-        print_json(rendering.as_dict(story) if story else None)
-    elif status == following.NOT_OVER:
-        progress.print("still under way" if story else "no such delivery has come")
+        print_json(rendering.as_dict(details) if details else None)
+    elif status == TIMEOUT:
+        progress.print("not finished yet" if details else "no such delivery has arrived")
     raise typer.Exit(status)
+
+
+async def _follow(
+    url: str, criteria: "Filter | str", timeout: float | None, console: "Console"
+) -> "tuple[int, DeliveryDetails | None]":
+    """Follow the delivery of that id, or the newest that matches; return the exit status and what was seen last."""
+    from bridge.cli.rendering import subject
+    from bridge.ledger import inspection, lanes, queries
+
+    deadline = None if timeout is None else time.monotonic() + timeout
+    printed: dict[str, tuple[DispatchState, str | None]] = {}
+    details: DeliveryDetails | None = None
+    pause = None
+    async with inspection.opened(url) as ledger:
+        with console.status("waiting for the delivery") as status:
+            while deadline is None or time.monotonic() < deadline:
+                if isinstance(criteria, str):
+                    details = await ledger.read(queries.find_delivery, criteria)
+                else:
+                    details = next(iter((await ledger.read(queries.list_deliveries, criteria)).rows), None)
+                sent = newest(details) if details else []
+                for dispatch in sent:
+                    seen = dispatch.state, dispatch.run_url or dispatch.reason
+                    if details and printed.get(dispatch.id) != seen:
+                        printed[dispatch.id] = seen
+                        text = f"{subject(details.delivery.event)} → {dispatch.repository}: {dispatch.state.value}"
+                        more = f": {seen[1]}" if seen[1] else ""
+                        console.print(f"{time.strftime('%H:%M:%S')} {text}{more}", soft_wrap=True)
+                if sent and not any(dispatch.state in UNFINISHED for dispatch in sent):
+                    succeeded = all(dispatch.state in _SUCCESSFUL for dispatch in sent)
+                    return SUCCEEDED if succeeded else FAILED, details
+                states = ", ".join(f"{dispatch.repository}: {dispatch.state.value}" for dispatch in sent)
+                last_pause, pause = pause, pause_of(sent, await ledger.read(lanes.pause_reasons))
+                status.update(pause or states or "waiting for the delivery")
+                if pause and pause != last_pause:
+                    console.print(pause, soft_wrap=True)
+                await asyncio.sleep(_POLL)
+    return TIMEOUT, details
+
+
+def newest(details: "DeliveryDetails") -> "list[DispatchDetails]":
+    """Return the last dispatches, of one route or several: all others were made before a replay."""
+    return [dispatch for dispatch in details.sent if dispatch.created_at == details.sent[0].created_at]
+
+
+def pause_of(sent: "Sequence[DispatchDetails]", reasons: "Mapping[str, str]") -> str | None:
+    """Return why a pending dispatch is not sent now, if a lane is paused."""
+    if any(dispatch.state is DispatchState.PENDING for dispatch in sent):
+        for reason in reasons.values():
+            return f"dispatching is paused: {reason}"
+    return None
 
 
 def _console() -> "Console":
@@ -155,6 +216,6 @@ def _console() -> "Console":
     return Console(markup=False, emoji=False, highlight=False)
 
 
-def _not_there() -> NoReturn:
-    print("the ledger has no delivery of that id: look with `mlflow-bridge deliveries list`", file=sys.stderr)
+def _not_found() -> NoReturn:
+    typer.echo("the ledger has no delivery of this id: list them with `mlflow-bridge deliveries list`", err=True)
     raise typer.Exit(1)

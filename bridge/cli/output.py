@@ -1,4 +1,4 @@
-"""What the commands have in common: JSON for machines, one line and a status for what goes wrong."""
+"""Output that all commands share: JSON, and errors as one line and an exit status."""
 
 import json
 import logging
@@ -11,13 +11,13 @@ import typer
 
 
 def print_json(content: Any) -> None:
-    """Print it as JSON, in lines that people can read too."""
+    """Print it as JSON, indented so that people can read it, too."""
     typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 @contextmanager
 def without_logs() -> Iterator[None]:
-    """Keep what the parts log for the serving process out of what a command says."""
+    """Silence the log, which is meant for the serving process."""
     import structlog
 
     configured = structlog.get_config()
@@ -30,7 +30,7 @@ def without_logs() -> Iterator[None]:
 
 @contextmanager
 def report_errors() -> Iterator[None]:
-    """Turn our errors into their message and exit status 1, wrong settings into status 2; nothing is logged."""
+    """Print our errors and exit with status 1, with status 2 for wrong settings; nothing is logged."""
     from bridge.core.errors import BridgeError
     from bridge.settings import SettingsInvalid
 

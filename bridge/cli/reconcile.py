@@ -1,42 +1,96 @@
-"""`mlflow-bridge reconcile`."""
+"""`mlflow-bridge reconcile`: the reconciler's comparison once, as far back as asked, beside a running bridge."""
 
+import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bridge.cli.output import print_json, report_errors
+from bridge.core.errors import BridgeError
+
+if TYPE_CHECKING:
+    from bridge.settings import Settings
+    from bridge.workers.reconciler import MissedEvent
+    from bridge.workers.waits import Waits
+
+
+class NoMlflow(BridgeError):
+    """There is no MLflow to compare with."""
 
 
 def reconcile(
     since: Annotated[
         datetime,
-        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="The first moment to look at, in UTC."),
+        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], metavar="DATE", help="Start of the period (UTC)."),
     ],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be taken in.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Give it as JSON.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the missed events without dispatching them.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON output.")] = False,
 ) -> None:
-    """Take in the versions that MLflow has had since then and no delivery told of; the running bridge sends them.
+    """Find and dispatch events that no webhook reported.
 
-    Of aliases, those that moved since the bridge's own last look: MLflow doesn't say when one was set. What is younger
-    than two minutes is left to MLflow's own delivery.
+    The running bridge sends them. Versions are found since --since. Aliases are found that changed since the bridge's
+    own last check, because MLflow does not record when an alias was set. Events of the last two minutes are left to
+    MLflow's webhook.
     """
-    import asyncio
-
-    from bridge.cli import reconciling
-    from bridge.cli.rendering import subject
     from bridge.settings import load
+    from bridge.workers.waits import WAITS
 
     with report_errors():
-        began = since.replace(tzinfo=UTC).timestamp()
-        found = asyncio.run(reconciling.reconcile(load(), began, dry_run=dry_run, skip=_skipped))
+        settings = load()
+        run(settings, since, WAITS, dry_run=dry_run, as_json=as_json)
+
+
+def run(settings: "Settings", since: datetime, waits: "Waits", *, dry_run: bool, as_json: bool) -> None:
+    """Import what is missing, and print it."""
+    from bridge.cli.rendering import subject
+
+    began = since.replace(tzinfo=UTC).timestamp()
+    missed, skipped = asyncio.run(import_missed(settings, began, waits, dry_run=dry_run))
+    for entry, fault in skipped.items():
+        typer.echo(f"{entry} can't be dispatched ({fault}): rename or delete it", err=True)
     if as_json:
-        print_json({"dry_run": dry_run, "found": [each.as_dict() for each in found]})
+        print_json({"dry_run": dry_run, "found": [_as_dict(event) for event in missed]})
         return
-    for each in found:
-        typer.echo(f"{each.event.kind.value}: {subject(each.event)} → {', '.join(each.routes)}")
-    typer.echo(f"{len(found)} {'would be taken in' if dry_run else 'taken in'}")
+    for event in missed:
+        typer.echo(f"{event.event.kind.value}: {subject(event.event)} → {', '.join(event.routes)}")
+    typer.echo(f"{len(missed)} {'would be imported' if dry_run else 'imported'}")
 
 
-def _skipped(entry: str, fault: str) -> None:
-    typer.echo(f"{entry} can't be dispatched ({fault}): rename or delete it", err=True)
+async def import_missed(
+    settings: "Settings", since: float, waits: "Waits", *, dry_run: bool
+) -> tuple[list["MissedEvent"], Mapping[str, str]]:
+    """Return what was imported, or with `dry_run` would be, and the reason for each entry that can't be dispatched.
+
+    `since` is in Unix seconds by MLflow's clock. Raises `NoMlflow`, `MlflowError` and `LedgerUnavailable`.
+    """
+    from bridge import clients
+    from bridge.ledger import inspection
+    from bridge.workers.reconciler import Reconciler
+
+    mlflow = clients.mlflow(settings)
+    if mlflow is None:
+        raise NoMlflow(
+            "MLFLOW_TRACKING_URI is not set", "set it to MLflow's address, such as https://mlflow.example.com"
+        )
+    with mlflow:
+        async with inspection.opened(settings.database_url) as ledger:
+            reconciler = Reconciler(ledger, mlflow, settings.routes, interval=settings.reconcile_interval, waits=waits)
+            return await reconciler.import_since(since, dry_run=dry_run), reconciler.skipped_entries
+
+
+def _as_dict(missed: "MissedEvent") -> dict[str, Any]:
+    event = missed.event
+    created = None if missed.created is None else datetime.fromtimestamp(missed.created, UTC).isoformat()
+    return {
+        "delivery_id": missed.delivery_id,
+        "event": event.kind.value,
+        "model": event.model,
+        "version": event.version,
+        "alias": event.alias,
+        "created_at": created,
+        "routes": list(missed.routes),
+    }

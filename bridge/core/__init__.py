@@ -1,1 +1,1 @@
-"""Decisions about events, routes and dispatches. Nothing does I/O or reads a clock, except `http_answers`."""
+"""Decisions about events, routes and dispatches. No I/O and no clock, except in `http_answers`."""

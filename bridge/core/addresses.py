@@ -1,11 +1,11 @@
-"""URLs, as settings and webhooks give them."""
+"""URLs in settings and webhooks."""
 
 import ipaddress
 from urllib.parse import urlsplit
 
 
 def parts(url: str) -> tuple[str, str, str]:
-    """Return scheme, host and path; empty texts where `url` is not a URL."""
+    """Return scheme, host and path; empty texts if `url` is not a URL."""
     try:
         split = urlsplit(url)
         _ = split.port
@@ -15,7 +15,7 @@ def parts(url: str) -> tuple[str, str, str]:
 
 
 def is_loopback(url: str) -> bool:
-    """Tell whether the URL leads to this machine."""
+    """Whether the URL's host is this machine."""
     host = parts(url)[1]
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -1,7 +1,7 @@
-"""What a workflow run says of the dispatch that caused it: no input or output, and the time is an argument.
+"""States of a dispatch, what its workflow run means for it, and what to do after a request for it.
 
 Source: GitHub's REST API, "List workflow runs for a repository", and its GraphQL enums `CheckStatusState` and
-`CheckConclusionState`, which say what the words mean. Times are Unix seconds.
+`CheckConclusionState`, which define the words. Times are Unix seconds.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from bridge.core.text import Text
 
 
 class DispatchState(StrEnum):
-    """Where a dispatch is; see "One delivery's way" in the design."""
+    """Where a dispatch is on its way from the ledger to the end of its run."""
 
     PENDING = "pending"
     SENT = "sent"
@@ -38,7 +38,7 @@ _YEARS: Final = range(1970, 9999)
 
 
 def _time(value: object, read: ValidatorFunctionWrapHandler) -> datetime | None:
-    """Give the time, or None if it is invalid: the run is followed without it."""
+    """Return the time, or None if it is invalid: the run is followed without it."""
     try:
         moment: datetime = read(value)
     except ValueError:
@@ -47,7 +47,7 @@ def _time(value: object, read: ValidatorFunctionWrapHandler) -> datetime | None:
 
 
 class Run(BaseModel):
-    """A workflow run, as far as we look at it; `status` and `conclusion` are GitHub's words."""
+    """The parts of a workflow run that are used here; `status` and `conclusion` are GitHub's words."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -61,7 +61,7 @@ class Run(BaseModel):
 
 @dataclass(frozen=True)
 class OpenDispatch:
-    """A dispatch that went out, and whose run is to be looked at: its end isn't known, or may change by a re-run."""
+    """A dispatch that was sent and whose run is followed: it has not ended, or a re-run may change its result."""
 
     id: str
     repository: str
@@ -79,7 +79,7 @@ class OpenDispatch:
 
 @dataclass(frozen=True)
 class RunObservation:
-    """What a dispatch's run was seen to be; `at` is when GitHub was asked, not when it answered.
+    """The state of a dispatch's run; `at` is when GitHub was asked, not when it answered.
 
     `started_at` is when the run started, by GitHub's clock.
     """
@@ -93,51 +93,56 @@ class RunObservation:
 
 
 UNSEEN_AFTER: Final = 600.0
-"""Seconds. GitHub shows a run within a minute; what isn't there after ten will not come by itself."""
+"""Seconds. GitHub shows a run within a minute; one that is missing after ten minutes will not appear."""
 
-UNDER_WAY: Final = frozenset({DispatchState.SENT, DispatchState.RUNNING})
-"""States of a dispatch whose end is still to come."""
+AWAITING_RUN: Final = frozenset({DispatchState.SENT, DispatchState.RUNNING})
+"""States of a dispatch at GitHub, whose run's end is still to come."""
 
-ENDS: Final[dict[str, tuple[DispatchState, str | None]]] = {
+UNFINISHED: Final = AWAITING_RUN | {DispatchState.PENDING}
+"""States of a dispatch whose end is still to come, whether it has been sent or not."""
+
+CONCLUSIONS: Final[dict[str, tuple[DispatchState, str | None]]] = {
     "success": (DispatchState.SUCCEEDED, None),
     "neutral": (DispatchState.SUCCEEDED, None),
-    "failure": (DispatchState.FAILED, "the run failed: its page says in which step"),
-    "timed_out": (DispatchState.FAILED, "the run took longer than the workflow allows: look at its last step"),
+    "failure": (DispatchState.FAILED, "the run failed: see the failed step on its page"),
+    "timed_out": (DispatchState.FAILED, "the run exceeded the workflow's time limit: check its last step"),
     "startup_failure": (
         DispatchState.FAILED,
-        "GitHub can't start the workflow: mend the file that the run's page names",
+        "GitHub could not start the workflow: fix the file that the run's page names",
     ),
-    "action_required": (DispatchState.FAILED, "the run waits for somebody's approval: give it on the run's page"),
+    "action_required": (DispatchState.FAILED, "the run waits for approval: approve it on its page"),
     "stale": (
         DispatchState.FAILED,
-        "GitHub gave the run up after two weeks: see that a runner takes its jobs, then re-run it",
+        "GitHub gave up the run after two weeks: check that a runner accepts its jobs, then re-run it",
     ),
-    "cancelled": (DispatchState.CANCELLED, "the run was cancelled: re-run it if the version is still to be built"),
+    "cancelled": (DispatchState.CANCELLED, "the run was cancelled: re-run it if the version still needs an image"),
     "skipped": (DispatchState.CANCELLED, "the run skipped all of its jobs: check each `if` in the workflow"),
 }
-"""GitHub's conclusions, and what each means for the dispatch."""
+"""GitHub's conclusions: the state of the dispatch, and the reason that is recorded for it."""
 
 
 def by_dispatch(runs: Iterable[Run], dispatches: Iterable[OpenDispatch]) -> dict[str, Run]:
-    """Give the run of each dispatch that has one: the newest whose title begins with the dispatch's id.
+    """Return the run of each dispatch that has one, by dispatch id: the newest whose title begins with that id.
 
-    The newest, because a dispatch whose answer was lost may have been sent twice, and the second run stands for both.
+    A dispatch whose answer was lost may have been sent twice; the second run then counts.
     """
     ids = {dispatch.id for dispatch in dispatches}
-    found: dict[str, Run] = {}
-    for length in {len(each) for each in ids}:
-        heads = {run.display_title[:length]: run for run in sorted(runs, key=lambda run: run.id)}
-        found |= {head: run for head, run in heads.items() if head in ids}
-    return found
+    by_id: dict[str, Run] = {}
+    for length in {len(dispatch_id) for dispatch_id in ids}:
+        by_prefix = {run.display_title[:length]: run for run in sorted(runs, key=lambda run: run.id)}
+        by_id |= {prefix: run for prefix, run in by_prefix.items() if prefix in ids}
+    return by_id
 
 
-def decide(dispatch: OpenDispatch, run: Run | None, *, at: float) -> RunObservation | None:
-    """Give what has changed of the dispatch; None where nothing has.
+def decide(
+    dispatch: OpenDispatch, run: Run | None, *, at: float, unseen_after: float = UNSEEN_AFTER
+) -> RunObservation | None:
+    """Return the new state of the dispatch, or None if nothing has changed.
 
-    `run` is None where none of all the runs since the dispatch is its own; `at` is when GitHub was asked.
+    `run` is None if the dispatch has no run among all runs since it was sent; `at` is when GitHub was asked.
     """
     if run is None:
-        return _without_run(dispatch, at)
+        return _without_run(dispatch, at, unseen_after)
     state, reason = meaning(run)
     if (state, run.id) == (dispatch.state, dispatch.run_id):
         return None
@@ -146,41 +151,41 @@ def decide(dispatch: OpenDispatch, run: Run | None, *, at: float) -> RunObservat
 
 
 def meaning(run: Run) -> tuple[DispatchState, str | None]:
-    """Give the state of a dispatch with this run, and what there is to do.
+    """Return the state of a dispatch with this run, and the reason for it.
 
-    A run is over where its status is `completed`, and under way in any other (`queued`, `pending`, `waiting`,
-    `requested`, `in_progress`, and what GitHub may add). A conclusion that GitHub may add is a failure.
+    A run has ended if its status is `completed`. Any other status (`queued`, `pending`, `waiting`, `requested`,
+    `in_progress`, or one that GitHub adds) means that it is running. A conclusion that GitHub adds is a failure.
     """
     if run.status != "completed" or not run.conclusion:
         return DispatchState.RUNNING, None
     unknown = (
         DispatchState.FAILED,
-        f"the run ended as {run.conclusion[:50]!r}, which is unknown here: its page says more",
+        f"the run ended with the unknown conclusion {run.conclusion[:50]!r}: see its page",
     )
-    return ENDS.get(run.conclusion, unknown)
+    return CONCLUSIONS.get(run.conclusion, unknown)
 
 
-def _without_run(dispatch: OpenDispatch, at: float) -> RunObservation | None:
-    if dispatch.state not in UNDER_WAY or at < dispatch.sent_at + UNSEEN_AFTER:
+def _without_run(dispatch: OpenDispatch, at: float, unseen_after: float) -> RunObservation | None:
+    if dispatch.state not in AWAITING_RUN or at < dispatch.sent_at + unseen_after:
         return None
     if dispatch.run_id is not None:
-        reason = "the run was deleted before its end was seen: replay the delivery if the version is still to be built"
+        reason = "the run was deleted before it ended: replay the delivery if the version still needs an image"
         return RunObservation(DispatchState.CANCELLED, dispatch.run_id, dispatch.run_url, reason, at)
     reason = (
-        f"no run appeared in {dispatch.repository} within {UNSEEN_AFTER / 60:.0f} min: check that a workflow on its "
-        f"default branch takes the event type {dispatch.event_type!r} and begins its run-name with the dispatch id, "
-        "that Actions and that workflow are enabled there, and that the token may read Actions"
+        f"no run appeared in {dispatch.repository} within {unseen_after / 60:.0f} min: check that a workflow on its "
+        f"default branch listens to the event type {dispatch.event_type!r} and that its run-name begins with the "
+        "dispatch id, that Actions and the workflow are enabled, and that the token may read Actions"
     )
     return RunObservation(DispatchState.UNSEEN, None, None, reason, at)
 
 
 ACCESS_DELAY: Final = 60.0
-"""Seconds that a lane rests before it checks whether a refused credential works again."""
+"""Seconds that a lane pauses before it checks whether a refused credential works again."""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """GitHub took it. `run_id` and `run_url` where the run is known already."""
+    """GitHub accepted it. `run_id` and `run_url` are set if its answer names the run."""
 
     run_id: int | None = None
     run_url: str | None = None
@@ -188,7 +193,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Reject:
-    """GitHub will never take it."""
+    """GitHub will never accept it."""
 
     reason: str
 
@@ -203,7 +208,7 @@ class Retry:
 
 @dataclass(frozen=True)
 class VerifyThenRetry:
-    """It may have been sent: at `at`, look for its run, and only then send again."""
+    """It may have been sent: at `at`, look for its run before sending it again."""
 
     at: float
     reason: str
@@ -211,10 +216,9 @@ class VerifyThenRetry:
 
 @dataclass(frozen=True)
 class Pause:
-    """Nothing goes out on this lane before `until`; the dispatch itself is not to blame.
+    """Nothing is sent on this lane before `until`; the dispatch itself is not the cause.
 
-    `look_first` where the dispatch may have been sent by an earlier request. `repository_only` where others can be
-    reached all the same.
+    `look_first`: an earlier request may have sent the dispatch. `repository_only`: only this repository is affected.
     """
 
     until: float

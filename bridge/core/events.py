@@ -1,6 +1,6 @@
-"""What a delivery's body says.
+"""The event in the body of a delivery.
 
-Source: MLflow's `mlflow.webhooks.types` and `mlflow.webhooks.delivery`. Fields that we don't use are not looked at.
+Source: MLflow's `mlflow.webhooks.types` and `mlflow.webhooks.delivery`. Fields that aren't used here are not checked.
 """
 
 from dataclasses import dataclass
@@ -11,21 +11,22 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringCo
 from pydantic_core import PydanticCustomError
 
 from bridge.core.errors import BridgeError
+from bridge.core.limits import MAX_NAME
 from bridge.core.text import Text
 
 DEFAULT_WORKSPACE: Final = "default"
 
 
 class UnsupportedEvent(BridgeError):
-    """The body is no event, or one of a kind that the bridge doesn't accept; `fault` names the invalid field."""
+    """The body is not an event that the bridge accepts; `fault` names the invalid field."""
 
-    def __init__(self, message: str, fault: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", fault: str = "") -> None:
+        super().__init__(message, hint)
         self.fault = fault
-        super().__init__(message)
 
 
 class EventKind(StrEnum):
-    """The kinds of events that the bridge takes."""
+    """The kinds of events that the bridge accepts."""
 
     VERSION_CREATED = "model_version.created"
     ALIAS_CREATED = "model_version_alias.created"
@@ -36,8 +37,8 @@ class EventKind(StrEnum):
 class Event:
     """Something happened to one model version.
 
-    `alias`, `tag` (its key), `source` and `run_id` are there as far as the kind has them. `is_test` marks the event
-    that MLflow sends when somebody tests a webhook.
+    `alias`, `tag` (its key), `source` and `run_id` are set if the kind has them. `is_test` marks the event that MLflow
+    sends when a webhook is tested.
     """
 
     kind: EventKind
@@ -51,21 +52,12 @@ class Event:
     is_test: bool = False
 
 
-LONGEST_NAME: Final = 1200
-"""Bytes (UTF-8) of a model's name, and of an alias's: PostgreSQL keeps both in one entry of an index, of 2,704 at most.
-
-MLflow's own columns hold 256 characters, but SQLite holds nobody to that.
-"""
-
-
 def _storable(name: str) -> str:
     """Return the name unchanged: a changed name could be another model's."""
     if "\0" in name:
-        raise PydanticCustomError("nul", "it contains a NUL, which can't be stored, give it another one")
-    if len(name.encode()) > LONGEST_NAME:
-        raise PydanticCustomError(
-            "too_long", "it is longer than {longest} bytes, give it a shorter one", {"longest": LONGEST_NAME}
-        )
+        raise PydanticCustomError("nul", "it contains a NUL, which can't be stored")
+    if len(name.encode()) > MAX_NAME:
+        raise PydanticCustomError("too_long", "it is longer than {limit} bytes", {"limit": MAX_NAME})
     return name
 
 
@@ -120,17 +112,25 @@ _TESTS: Final[dict[EventKind, dict[str, object]]] = {
     EventKind.ALIAS_CREATED: {"name": "example_model", "alias": "example_alias", "version": "1"},
     EventKind.TAG_SET: {"name": "example_model", "version": "1", "key": "example_key", "value": "example_value"},
 }
-"""What `test_webhook` sends; nothing else marks it (the `example()` payloads in `mlflow.webhooks.types`)."""
+"""The data of MLflow's test events, which are marked by nothing else: `example()` in `mlflow.webhooks.types`."""
 
 
 def parse(body: bytes) -> Event:
-    """Read the body of a delivery; raises `UnsupportedEvent`, and nothing else whatever the bytes."""
-    envelope = _envelope(body)
-    kind = _kind(envelope)
+    """Parse the body of a delivery; raises only `UnsupportedEvent`, whatever the bytes."""
+    try:
+        envelope = _Envelope.model_validate_json(body)
+    except ValidationError as error:
+        raise _invalid("an event of MLflow", error) from error
+    try:
+        kind = EventKind(f"{envelope.entity}.{envelope.action}")
+    except ValueError as error:
+        raise UnsupportedEvent(
+            "the bridge doesn't accept this kind of event", f"register the webhook only for {', '.join(EventKind)}"
+        ) from error
     try:
         data = _SHAPES[kind].model_validate(envelope.data)
     except ValidationError as error:
-        raise _unreadable(f"a {kind} event", error) from error
+        raise _invalid(f"a {kind} event", error) from error
     return Event(
         kind=kind,
         workspace=envelope.workspace or DEFAULT_WORKSPACE,
@@ -139,27 +139,17 @@ def parse(body: bytes) -> Event:
     )
 
 
-def _envelope(body: bytes) -> _Envelope:
-    try:
-        return _Envelope.model_validate_json(body)
-    except ValidationError as error:
-        raise _unreadable("an event of MLflow's", error) from error
-
-
-def _kind(envelope: _Envelope) -> EventKind:
-    try:
-        return EventKind(f"{envelope.entity}.{envelope.action}")
-    except ValueError as error:
-        kinds = ", ".join(EventKind)
-        raise UnsupportedEvent(
-            f"this kind of event is not one that the bridge takes: register the webhook for {kinds} only"
-        ) from error
-
-
-def _unreadable(what: str, error: ValidationError) -> UnsupportedEvent:
-    """Name the first field that is wrong, never its value."""
+def _invalid(expected: str, error: ValidationError) -> UnsupportedEvent:
+    """Name the first invalid field, never its value."""
     first = error.errors(include_input=False, include_url=False)[0]
     fault = f"{'.'.join(str(part) for part in first['loc']) or 'the whole'}: {first['msg']}"
     return UnsupportedEvent(
-        f"the body is not {what} ({fault}): only MLflow's model registry webhooks are accepted here", fault
+        f"the body is not {expected} ({fault})", "send only MLflow's model registry webhooks to this address", fault
     )
+
+
+def json_schema(kind: EventKind) -> dict[str, Any]:
+    """Return the JSON schema of the bodies of that kind, for the API's description."""
+    entity, _, action = kind.partition(".")
+    members = {"entity": {"const": entity}, "action": {"const": action}, "data": _SHAPES[kind].model_json_schema()}
+    return {"type": "object", "properties": members, "required": list(members)}

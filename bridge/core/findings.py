@@ -1,4 +1,4 @@
-"""What a check found: a state, what was seen, and what to do about it in one line."""
+"""What a check found: a state, a message, and a hint."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -35,17 +35,17 @@ def warning(check: str, subject: str, message: str, hint: str) -> Finding:
 
 
 def failed(check: str, subject: str, message: str, hint: str) -> Finding:
-    """No event becomes a run, or nobody is told of its end."""
+    """Events don't become runs, or the result of a run stays unknown."""
     return Finding(FindingState.FAILED, check, subject, message, hint)
 
 
 def unknown(check: str, subject: str, message: str, hint: str = "") -> Finding:
-    """The check had no answer."""
+    """The check got no answer."""
     return Finding(FindingState.UNKNOWN, check, subject, message, hint)
 
 
 def told(check: str, about: str, message: str) -> Finding:
-    """Give a failure out of one of our errors' messages: thing and cause, then the mend."""
+    """Return a failure from the text of one of our errors: its message, then its hint."""
     for end in ("): ", ": "):
         said, found, hint = message.partition(end)
         if found:

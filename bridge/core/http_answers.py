@@ -1,4 +1,4 @@
-"""Reads a whole HTTP answer, within a limit of bytes and of seconds.
+"""Reads a whole HTTP answer within limits of size and time.
 
 A slow or hostile server can then neither fill the memory nor block a loop.
 """
@@ -16,23 +16,19 @@ import httpx
 from httpcore import NetworkStream
 
 from bridge.core.errors import BridgeError
-
-LARGEST: Final = 8 * 1024 * 1024
-"""Bytes of an answer after decompression. A list of 100 runs from GitHub has 1 to 2 MB, one of 200 versions from
-MLflow less.
-"""
+from bridge.core.limits import MAX_ANSWER
 
 SECONDS: Final = 30.0
-"""For a whole call, from the connection to the answer's last byte. GitHub itself ends a request after 10 s."""
+"""Limit of a whole call, from the connection to the answer's last byte. GitHub itself ends a request after 10 s."""
 
 
 def no_cookies() -> CookieJar:
-    """Give a client's `cookies` that stay empty: others would grow with every answer, and go along with requests."""
+    """Return a cookie jar that stays empty: a usual one would grow with every answer and be sent with every request."""
     return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
 class AnswerUnreadable(BridgeError):
-    """There is an answer, or part of one, but it can't be read."""
+    """An answer arrived, at least in part, but it can't be read. The message is a clause without a hint."""
 
 
 class AnswerTooLarge(AnswerUnreadable):
@@ -44,7 +40,7 @@ class AnswerTooSlow(AnswerUnreadable):
 
 
 async def ask(
-    client: httpx.AsyncClient, request: httpx.Request, *, seconds: float = SECONDS, most: int = LARGEST
+    client: httpx.AsyncClient, request: httpx.Request, *, seconds: float = SECONDS, max_bytes: int = MAX_ANSWER
 ) -> httpx.Response:
     """Send the request and return the whole answer; raises `AnswerUnreadable` and `httpx.HTTPError`."""
     request.headers["Accept-Encoding"] = "gzip"
@@ -52,22 +48,22 @@ async def ask(
         async with asyncio.timeout(seconds):
             response = await client.send(request, stream=True)
             try:
-                content = _Content(response, most)
+                content = _Content(response, max_bytes)
                 async for part in response.aiter_raw():
                     content.add(part)
             finally:
                 await response.aclose()
     except TimeoutError as error:
         raise _too_slow(seconds) from error
-    except OSError as error:  # httpx lets an error of TLS in the middle of an answer pass as it is
-        raise AnswerUnreadable(f"an answer that was cut off ({type(error).__name__})") from error
+    except OSError as error:  # httpx doesn't wrap a TLS error in the middle of an answer
+        raise AnswerUnreadable(f"the answer was cut off: {type(error).__name__}") from error
     return content.whole()
 
 
 def ask_blocking(
-    client: httpx.Client, request: httpx.Request, *, seconds: float = SECONDS, most: int = LARGEST
+    client: httpx.Client, request: httpx.Request, *, seconds: float = SECONDS, max_bytes: int = MAX_ANSWER
 ) -> httpx.Response:
-    """Do the same as `ask`, in the caller's thread. The client must not keep connections alive: see `_Connection`."""
+    """Do the same as `ask` in the caller's thread. The client must not keep connections alive: see `_Connection`."""
     request.headers["Accept-Encoding"] = "gzip"
     connection = _Connection()
     request.extensions["trace"] = connection.note
@@ -77,7 +73,7 @@ def ask_blocking(
     try:
         response = client.send(request, stream=True)
         try:
-            content = _Content(response, most)
+            content = _Content(response, max_bytes)
             for part in response.iter_raw():
                 content.add(part)
         finally:
@@ -104,7 +100,7 @@ class _Connection:
         self._socket: socket.socket | None = None
 
     def note(self, _event: str, info: Mapping[str, Any]) -> None:
-        """Keep the newest socket: that of TLS replaces that of TCP."""
+        """Keep the newest socket: the one of TLS replaces the one of TCP."""
         stream = info.get("return_value")
         if isinstance(stream, NetworkStream):
             self._socket = stream.get_extra_info("socket")
@@ -116,44 +112,44 @@ class _Connection:
         self.is_cut = True
         if self._socket is not None:
             with suppress(OSError):  # already closed
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # an SSLSocket's own would go on without TLS
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # SSLSocket.shutdown would continue without TLS
 
 
 class _Content:
     """The body of an answer, as far as it has arrived."""
 
-    def __init__(self, response: httpx.Response, most: int) -> None:
+    def __init__(self, response: httpx.Response, max_bytes: int) -> None:
         self._response = response
-        self._most = most
+        self._max_bytes = max_bytes
         self._packed = 0
         self._bytes = bytearray()
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("identity", "gzip"):
-            raise AnswerUnreadable("an answer in an encoding that was not requested")
+            raise AnswerUnreadable("the answer has an encoding that was not requested")
         self._gzip = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
 
     def add(self, part: bytes) -> None:
         """Add a part as it arrived; raises `AnswerUnreadable`."""
         self._packed += len(part)
         if self._gzip and self._gzip.eof:
-            raise AnswerUnreadable("an answer with data after its end")
+            raise AnswerUnreadable("the answer has data after its end")
         try:
-            self._bytes += self._gzip.decompress(part, self._most + 1 - len(self._bytes)) if self._gzip else part
+            self._bytes += self._gzip.decompress(part, self._max_bytes + 1 - len(self._bytes)) if self._gzip else part
         except zlib.error as error:
-            raise AnswerUnreadable("an answer that can't be decompressed") from error
-        if max(self._packed, len(self._bytes)) > self._most:
-            raise AnswerTooLarge(f"an answer of more than {self._most:,} bytes")
+            raise AnswerUnreadable("the answer can't be decompressed") from error
+        if max(self._packed, len(self._bytes)) > self._max_bytes:
+            raise AnswerTooLarge(f"the answer is larger than {self._max_bytes:,} bytes")
 
     def whole(self) -> httpx.Response:
         """Return the answer with its body decompressed."""
         if self._gzip and self._packed and not self._gzip.eof:
-            raise AnswerUnreadable("an answer that can't be decompressed")
+            raise AnswerUnreadable("the answer can't be decompressed")
         answer = self._response
-        about = [(name, value) for name, value in answer.headers.raw if name.lower() not in _OF_THE_TRANSPORT]
-        return httpx.Response(answer.status_code, headers=about, content=bytes(self._bytes), request=answer.request)
+        headers = [(name, value) for name, value in answer.headers.raw if name.lower() not in _TRANSPORT_HEADERS]
+        return httpx.Response(answer.status_code, headers=headers, content=bytes(self._bytes), request=answer.request)
 
 
-_OF_THE_TRANSPORT: Final = (b"content-encoding", b"content-length", b"transfer-encoding")
+_TRANSPORT_HEADERS: Final = (b"content-encoding", b"content-length", b"transfer-encoding")
 
 
 def _too_slow(seconds: float) -> AnswerTooSlow:

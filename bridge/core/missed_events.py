@@ -1,7 +1,7 @@
-"""What MLflow holds that no delivery told of: no input or output, and the time is an argument.
+"""Versions and aliases in MLflow that no delivery has reported.
 
-An event that is found here gets its delivery id from what it says and from what it follows, so that whoever finds it,
-and however often, it is one delivery. Times are Unix seconds.
+The delivery id of a missed event is derived from its content and from the delivery before it: however often it is
+found, and by whom, it is one delivery. Times are Unix seconds.
 """
 
 import json
@@ -16,30 +16,36 @@ from bridge.core.events import Event, EventKind, parse
 from bridge.core.text import read_json
 
 GRACE: Final = 120.0
-"""Seconds that MLflow's own delivery has, with all of its retries, before anybody looks for it."""
+"""Seconds that MLflow's delivery gets, including retries, before an event counts as missed."""
 
 OVERLAP: Final = 3600.0
-"""Seconds that each look goes back behind the last one: a version may be committed later than its time says."""
+"""Seconds by which each search overlaps the last one: a version may be committed later than its timestamp."""
 
 CLOCKS: Final = 3600.0
-"""Seconds by which MLflow's clock and ours may differ: a delivery this much older than its version is still its own."""
+"""Seconds by which MLflow's clock and ours may differ: a delivery may be this much older than its version."""
 
 _NAMESPACE: Final = UUID("50df6760-49a4-42ee-91cc-aad2e75c993b")
 
 Aliases = Mapping[str, Mapping[str, str]]
-"""By model, by alias: the version."""
+"""The version by alias, by model."""
 
 
 class BookmarkUnreadable(BridgeError):
-    """What the reconciler wrote down for itself can't be read any more."""
+    """A bookmark of the reconciler can't be read."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the reconciler's bookmark {name!r} can't be read",
+            "delete that row of the table bookmarks to start again",
+        )
 
 
 @dataclass(frozen=True)
 class Watermark:
-    """How far the versions have been looked through: times of versions, so that no clock but MLflow's own counts.
+    """How far the versions have been searched. All times are creation times of versions, so only MLflow's clock counts.
 
-    `floor`: older ones are none of ours. `seen`: the newest that was looked at; `reached`: that of the look before, for
-    a page of MLflow's list may leave a version out where another is deleted meanwhile, and a second look finds it.
+    `floor`: older versions are ignored. `seen`: the newest version of the last search. `reached`: that of the search
+    before it, because a page of MLflow's list may omit a version while another is deleted; a second search finds it.
     """
 
     floor: float
@@ -48,7 +54,7 @@ class Watermark:
 
     @classmethod
     def baseline(cls, at: float) -> Self:
-        """Begin with what is made at that moment or later."""
+        """Start with the versions that are created at `at` or later."""
         return cls(at, at, at)
 
     @classmethod
@@ -57,28 +63,28 @@ class Watermark:
         try:
             read = cls(**{name: float(read_json(text)[name]) for name in ("floor", "reached", "seen")})
         except (ValueError, TypeError, KeyError) as error:
-            raise BookmarkUnreadable(_unreadable("versions")) from error
+            raise BookmarkUnreadable("versions") from error
         if not all(map(math.isfinite, (read.floor, read.reached, read.seen))):
-            raise BookmarkUnreadable(_unreadable("versions"))
+            raise BookmarkUnreadable("versions")
         return read
 
     def write(self) -> str:
-        """Give it as text."""
+        """Return the watermark as text."""
         return json.dumps({"floor": self.floor, "reached": self.reached, "seen": self.seen})
 
     @property
     def begin(self) -> float:
-        """Give the time of the oldest version that the next look has to reach."""
+        """The creation time at which the next search may stop."""
         return max(self.floor, self.reached - OVERLAP)
 
     def after(self, newest: float) -> Self:
-        """Give what holds after a look whose newest version, past its grace, is of that time."""
+        """Return the watermark after a search; `newest` is its newest version that is older than `GRACE`."""
         return replace(self, reached=self.seen, seen=max(self.seen, newest))
 
 
 @dataclass(frozen=True, order=True)
 class AliasChange:
-    """An alias that points elsewhere than when it was last looked at."""
+    """An alias that points to another version than at the last search."""
 
     model: str
     alias: str
@@ -90,19 +96,19 @@ def read_aliases(text: str) -> dict[str, dict[str, str]]:
     try:
         read = {model: dict(aliases) for model, aliases in read_json(text).items()}
     except (ValueError, TypeError, AttributeError) as error:
-        raise BookmarkUnreadable(_unreadable("aliases")) from error
+        raise BookmarkUnreadable("aliases") from error
     if not all(isinstance(version, str) for aliases in read.values() for version in aliases.values()):
-        raise BookmarkUnreadable(_unreadable("aliases"))
+        raise BookmarkUnreadable("aliases")
     return read
 
 
 def write_aliases(aliases: Aliases) -> str:
-    """Give the map as text."""
+    """Return the mapping as text."""
     return json.dumps(aliases, separators=(",", ":"), sort_keys=True)
 
 
 def changed_aliases(last: Aliases, now: Aliases) -> list[AliasChange]:
-    """Give what points elsewhere now. An alias that is gone is none: its tag in the registry stays too."""
+    """Return the aliases that were moved or added. Deleted ones don't count: their image tags stay in the registry."""
     return sorted(
         AliasChange(model, alias, version)
         for model, aliases in now.items()
@@ -111,43 +117,39 @@ def changed_aliases(last: Aliases, now: Aliases) -> list[AliasChange]:
     )
 
 
-def with_moves(last: Aliases, done: Iterable[AliasChange]) -> dict[str, dict[str, str]]:
-    """Give the map in which these moves have been seen to; what is gone from MLflow stays in it."""
-    aliases = {model: dict(each) for model, each in last.items()}
-    for move in done:
-        aliases.setdefault(move.model, {})[move.alias] = move.version
+def apply_changes(last: Aliases, changes: Iterable[AliasChange]) -> dict[str, dict[str, str]]:
+    """Return `last` with these changes; aliases that were deleted in MLflow stay in it."""
+    aliases = {model: dict(versions) for model, versions in last.items()}
+    for change in changes:
+        aliases.setdefault(change.model, {})[change.alias] = change.version
     return aliases
 
 
 def version_event(model: str, version: str, source: str | None, run_id: str | None) -> Event:
-    """Give the event that MLflow would have sent; raises `UnsupportedEvent` where its delivery would be refused."""
+    """Return the event that MLflow would have sent; raises `UnsupportedEvent` if its delivery would be refused."""
     return _event(EventKind.VERSION_CREATED, {"name": model, "version": version, "source": source, "run_id": run_id})
 
 
-def alias_event(move: AliasChange) -> Event:
-    """Give the event that MLflow would have sent; raises `UnsupportedEvent` where its delivery would be refused."""
-    return _event(EventKind.ALIAS_CREATED, {"name": move.model, "version": move.version, "alias": move.alias})
+def alias_event(change: AliasChange) -> Event:
+    """Return the event that MLflow would have sent; raises `UnsupportedEvent` if its delivery would be refused."""
+    return _event(EventKind.ALIAS_CREATED, {"name": change.model, "version": change.version, "alias": change.alias})
 
 
 def version_delivery_id(model: str, version: str, created: int) -> str:
-    """Give the id of the version's one delivery; one that was deleted and made again is another (`created`, in ms)."""
+    """Return the id of the version's delivery; `created` (ms) tells a version from a deleted one of the same number."""
     return _id(EventKind.VERSION_CREATED, model, version, str(created))
 
 
-def alias_delivery_id(move: AliasChange, follows: str | None) -> str:
-    """Give the id of the move's delivery; `follows` is the alias's last delivery, for it may point here once more."""
-    return _id(EventKind.ALIAS_CREATED, move.model, move.alias, move.version, follows or "")
+def alias_delivery_id(change: AliasChange, previous: str | None) -> str:
+    """Return the id of the change's delivery; `previous`, the alias's last delivery, tells two equal changes apart."""
+    return _id(EventKind.ALIAS_CREATED, change.model, change.alias, change.version, previous or "")
 
 
 def _event(kind: EventKind, data: Mapping[str, str | None]) -> Event:
-    """Let it in by the door that deliveries come through, with its checks."""
+    """Parse it like a delivery, so that the same checks apply."""
     entity, _, action = kind.partition(".")
     return parse(json.dumps({"entity": entity, "action": action, "data": data}).encode())
 
 
-def _id(*said: str) -> str:
-    return str(uuid5(_NAMESPACE, json.dumps(said)))
-
-
-def _unreadable(name: str) -> str:
-    return f"the reconciler's bookmark {name!r} can't be read: delete that row of the table bookmarks to begin anew"
+def _id(*parts: str) -> str:
+    return str(uuid5(_NAMESPACE, json.dumps(parts)))

@@ -1,21 +1,16 @@
-"""Routes from a TOML file, one `[[route]]` each; what is wrong in it is named all at once, with line and mend."""
+"""Routes from a TOML file, one `[[route]]` each. All problems of a file are reported at once."""
 
-import io
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from pydantic.fields import FieldInfo
 
-from bridge.core.errors import BridgeError
+from bridge.core.errors import BridgeError, Problem
 from bridge.core.events import EventKind
-from bridge.core.payload import MAX_EVENT_TYPE
+from bridge.core.limits import MAX_EVENT_TYPE, MAX_GLOB, MAX_LINE, MAX_ROUTES_FILE
 from bridge.core.routing import DEFAULT_KINDS, OUR_TAGS, DispatchMethod, Route
-
-MAX_FILE: Final = 64 * 1024
-"""Characters; some five hundred routes."""
+from bridge.core.text import clean
 
 Repository = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}/\.?[A-Za-z0-9_-][A-Za-z0-9._-]{0,98}$")
@@ -24,77 +19,77 @@ Repository = Annotated[
 
 EventType = Annotated[str, StringConstraints(min_length=1, max_length=MAX_EVENT_TYPE, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
-_Glob = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[^\x00]+$")]
-_Line = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
-_WorkflowFile = Annotated[str, StringConstraints(max_length=200, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*\.ya?ml$")]
-_Path = tuple[str | int, ...]
+_Glob = Annotated[str, StringConstraints(min_length=1, max_length=MAX_GLOB, pattern=r"^[^\x00]+$")]
+_Line = Annotated[str, StringConstraints(min_length=1, max_length=MAX_LINE, pattern=r"^[^\x00-\x1f\x7f]+$")]
+_WorkflowFile = Annotated[str, StringConstraints(max_length=MAX_LINE, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*\.ya?ml$")]
 
-_ONLY: Final = {"alias": EventKind.ALIAS_CREATED, "tag": EventKind.TAG_SET}
-"""Keys whose value only events of one kind have."""
+_KIND_OF_KEY: Final = {"alias": EventKind.ALIAS_CREATED, "tag": EventKind.TAG_SET}
+"""Keys that only events of one kind have."""
 
-_PLAIN: Final = {"string_pattern_mismatch": "it is not of that form", "model_type": "it is no table"}
-"""What pydantic says in terms of its own."""
+_PLAIN: Final = {"string_pattern_mismatch": "it has the wrong format", "model_type": "it is not a table"}
+"""Replacements for pydantic's technical messages."""
 
 
 class RoutesInvalid(BridgeError):
-    """The file is no list of routes; `problems` names everything that is wrong, one line each."""
+    """The file is not a list of routes; `problems` has everything that is wrong with it."""
 
-    def __init__(self, problems: tuple[str, ...]) -> None:
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(map(str, problems)))
         self.problems = problems
-        super().__init__("\n".join(problems))
 
 
-class _Inputs(BaseModel):
-    """The closed list of what a route may tell the workflow: never where to push, nor with which credentials."""
+class _Table(BaseModel):
+    """A table of the file. A field's description is the hint if its value is invalid or missing."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
-    builder: _Line | None = Field(default=None, description="give mlflow or layered")
+
+class _Inputs(_Table):
+    """All inputs that a route may set: neither the registry nor credentials are among them."""
+
+    builder: _Line | None = Field(default=None, description="use mlflow or layered")
     base_image: _Line | None = Field(
-        default=None, alias="base-image", description="give an image, such as python:3.12-slim"
+        default=None, alias="base-image", description="use the name of an image, such as python:3.12-slim"
     )
-    platforms: _Line | None = Field(default=None, description="give linux/amd64 or linux/arm64")
+    platforms: _Line | None = Field(default=None, description="use linux/amd64 or linux/arm64")
     smoke_test: Literal["off", "ping", "invoke"] | None = Field(
-        default=None, alias="smoke-test", description="give off, ping or invoke"
+        default=None, alias="smoke-test", description="use off, ping or invoke"
     )
 
 
-class _Route(BaseModel):
-    """A `[[route]]`; a field's description is the mend in messages."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
-
-    name: _Line | None = Field(default=None, description="give it a short name of its own, in one line")
+class _Route(_Table):
+    name: _Line | None = Field(default=None, description="use a short unique name in one line")
     events: list[Annotated[EventKind, Field(strict=False)]] | None = Field(
-        default=None, min_length=1, description=f"give a list of {', '.join(EventKind)}"
+        default=None, min_length=1, description=f"use a list of {', '.join(EventKind)}"
     )
-    model: _Glob | None = Field(default=None, description="give a glob of model names, such as iris-*")
-    alias: _Glob | None = Field(default=None, description="give a glob of aliases, such as champion")
-    tag: _Glob | None = Field(default=None, description="give a glob of tags' keys, such as stage")
-    repository: Repository = Field(description="give the repository whose workflow is to run, as owner/name")
+    model: _Glob | None = Field(default=None, description="use a glob of model names, such as iris-*")
+    alias: _Glob | None = Field(default=None, description="use a glob of aliases, such as champion")
+    tag: _Glob | None = Field(default=None, description="use a glob of tag keys, such as stage")
+    repository: Repository = Field(description="set it to the repository of the workflow, as owner/name")
     event_type: EventType | None = Field(
-        default=None, description=f"give the workflow's repository_dispatch type, {MAX_EVENT_TYPE} characters at most"
+        default=None, description=f"use the workflow's repository_dispatch type, at most {MAX_EVENT_TYPE} characters"
     )
     dispatch: Annotated[DispatchMethod, Field(strict=False)] = Field(
-        default=DispatchMethod.REPOSITORY, description=f"give {' or '.join(DispatchMethod)}"
+        default=DispatchMethod.REPOSITORY, description=f"use {' or '.join(DispatchMethod)}"
     )
     workflow: _WorkflowFile | None = Field(
-        default=None, description="give the name of the workflow's file, such as on-mlflow-event.yml"
+        default=None, description="set it to the name of the workflow's file, such as on-mlflow-event.yml"
     )
     ref: _Line | None = Field(
-        default=None, description="give the branch or tag that the workflow is to run on, such as main"
+        default=None, description="set it to the branch or tag on which the workflow runs, such as main"
     )
     inputs: _Inputs = Field(
-        default_factory=_Inputs, description="give a table of builder, base-image, platforms and smoke-test"
+        default_factory=_Inputs, description="use a table of builder, base-image, platforms and smoke-test"
     )
 
     def route(self, number: int, event_type: str) -> Route:
-        """Give the route, the `number`th of its file."""
+        """Return the route with its defaults; it is the `number`th of its file."""
+        kinds = self.events or [kind for key, kind in _KIND_OF_KEY.items() if getattr(self, key) is not None]
         return Route(
             name=self.name or f"route {number}",
             repository=self.repository,
             event_type=self.event_type or event_type,
-            kinds=frozenset(self.events or _implied({"alias": self.alias, "tag": self.tag})),
+            kinds=frozenset(kinds) or DEFAULT_KINDS,
             model=self.model,
             alias=self.alias,
             tag=self.tag,
@@ -105,146 +100,89 @@ class _Route(BaseModel):
         )
 
 
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
-
+class _File(_Table):
     route: list[_Route] = Field(min_length=1, description="begin each route with [[route]]")
 
 
 def read(text: str, *, name: str, event_type: str) -> tuple[Route, ...]:
-    """Give the routes in `text`; raises `RoutesInvalid`, and nothing else whatever the text.
+    """Return the routes in `text`; raises only `RoutesInvalid`, whatever the text.
 
-    `name` is what messages call the file, `event_type` that of the routes which name none.
+    `name` is the file's name in messages, `event_type` the default for routes without one.
     """
-    content = _content(text, name)
-    wrong = [*_misfits(content), *_contradictions(content)]
-    if wrong:
-        places = _places(text)
-        told = sorted({(_line(path, places), f"{_names(path)[-1]} {said}") for path, said in wrong})
-        raise RoutesInvalid(tuple(f"{name}:{line}: {said}" for line, said in told))
+    if len(text) > MAX_ROUTES_FILE:
+        problem = Problem(
+            f"{name} is longer than {MAX_ROUTES_FILE} characters", "check that it is the file of the routes"
+        )
+        raise RoutesInvalid((problem,))
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RoutesInvalid((Problem(f"{name} is not TOML ({error})", "fix it there, or just before"),)) from error
+    except (RecursionError, ValueError) as error:  # a number may have too many digits for Python
+        problem = Problem(f"{name} can't be read ({type(error).__name__})", "check that it is the file of the routes")
+        raise RoutesInvalid((problem,)) from error
+    faults = sorted({*_invalid_fields(content), *_contradictions(content)})
+    if faults:
+        raise RoutesInvalid(
+            tuple(
+                Problem(f"{name}{f', route {number}' if number else ''}: {key} {fault}", hint)
+                for number, key, fault, hint in faults
+            )
+        )
     routes = _File.model_validate(content).route
     return tuple(route.route(number, event_type) for number, route in enumerate(routes, 1))
 
 
-def _content(text: str, name: str) -> dict[str, Any]:
-    if len(text) > MAX_FILE:
-        raise RoutesInvalid((f"{name} is longer than {MAX_FILE} characters: give a file of routes",))
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        place = re.search(r"at line (\d+)", str(error))
-        line = int(place[1]) if place else text.count("\n") + 1
-        raise RoutesInvalid((f"{name}:{line}: this is no TOML ({error}): mend it there, or just before",)) from error
-    except (RecursionError, ValueError) as error:  # a number may have too many digits for Python
-        raise RoutesInvalid((f"{name} can't be read ({type(error).__name__}): give a file of routes",)) from error
+_Fault = tuple[int, str, str, str]
+"""Number of the route (0 for the file), key, what is wrong with it, and the hint."""
 
 
-def _misfits(content: Mapping[str, Any]) -> Iterator[tuple[_Path, str]]:
-    """Give what is missing, unknown, or not of the form that it should have."""
+def _invalid_fields(content: Mapping[str, Any]) -> Iterator[_Fault]:
+    """Yield what is missing, unknown, or invalid by itself."""
     try:
         _File.model_validate(content)
-    except ValidationError as error:
-        for one in error.errors(include_input=False, include_url=False, include_context=False):
-            yield one["loc"], _said(_names(one["loc"]), one["type"], one["msg"])
+    except ValidationError as invalid:
+        for error in invalid.errors(include_input=False, include_url=False, include_context=False):
+            path, kind = error["loc"], error["type"]
+            number = int(path[1]) + 1 if len(path) > 1 else 0
+            keys = [part for part in path if isinstance(part, str)]
+            table: type[_Table] = (_File, _Route, _Inputs)[len(keys) - 1]
+            fields = {field.alias or key: field for key, field in table.model_fields.items()}
+            key = clean(".".join(keys[1:] or keys))
+            if kind == "extra_forbidden":
+                yield number, key, "is unknown", f"remove it, or use one of {', '.join(fields)}"
+            else:
+                fault = "is missing" if kind == "missing" else f"is invalid ({_PLAIN.get(kind, error['msg'])})"
+                yield number, key, fault, str(fields[keys[-1]].description)
 
 
-def _said(names: tuple[str, ...], kind: str, said: str) -> str:
-    fields = _fields(names)
-    if kind == "extra_forbidden":
-        return f"is unknown: leave it out, or use one of {', '.join(fields)}"
-    hint = fields[names[-1]].description
-    return f"is missing: {hint}" if kind == "missing" else f"is wrong ({_PLAIN.get(kind, said)}): {hint}"
-
-
-def _fields(names: tuple[str, ...]) -> dict[str, FieldInfo]:
-    """Give what the table may hold in which the last of the names stands, by the names that the file uses."""
-    table = (_File, _Route, _Inputs)[len(names) - 1]
-    return {field.alias or name: field for name, field in table.model_fields.items()}
-
-
-def _contradictions(content: Mapping[str, Any]) -> Iterator[tuple[_Path, str]]:
-    """Give what each stands well by itself and not together; what is of no right form was told of already."""
+def _contradictions(content: Mapping[str, Any]) -> Iterator[_Fault]:
+    """Yield what is valid by itself but not with the rest; works on raw tables, whose other fields may be invalid."""
     tables = content.get("route")
     names: set[str] = set()
-    for index, table in enumerate(tables if isinstance(tables, list) else ()):
-        if isinstance(table, dict):
-            yield from ((("route", index, key), said) for key, said in (*_two_ways(table), *_never_fits(table)))
-            if (name := table.get("name")) is not None and str(name) in names:
-                yield ("route", index, "name"), "is an earlier route's already: give each its own"
-            names.add(str(name))
-
-
-def _two_ways(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    way = table.get("dispatch", DispatchMethod.REPOSITORY)
-    for key in ("workflow", "ref"):
-        if way == DispatchMethod.WORKFLOW and key not in table:
-            yield key, f"is missing: {_Route.model_fields[key].description}"
-        if way == DispatchMethod.REPOSITORY and key in table:
-            yield key, f'is of no use here: leave it out, or add dispatch = "{DispatchMethod.WORKFLOW}"'
-    if way == DispatchMethod.WORKFLOW and "event_type" in table:
-        yield "event_type", f'is of no use here: leave it out, or take dispatch = "{DispatchMethod.WORKFLOW}" out'
-
-
-def _never_fits(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    events = table.get("events")
-    for key, kind in _ONLY.items():
-        if key in table and isinstance(events, list) and any(event != kind for event in events):
-            yield key, f"is there in {kind} alone: take the other events into a route of their own"
-    if all(key in table for key in _ONLY):
-        yield "tag", "never comes with an alias: make two routes of it"
-    if str(table.get("tag")).startswith(OUR_TAGS):
-        yield "tag", f"fits only tags of the runs' own ({OUR_TAGS}*), which are never dispatched: give another"
-
-
-def _implied(keys: Mapping[str, str | None]) -> frozenset[EventKind]:
-    """Give the kinds of a route that names none."""
-    named = [kind for key, kind in _ONLY.items() if keys[key] is not None]
-    return frozenset(named) or DEFAULT_KINDS
-
-
-def _names(path: _Path) -> tuple[str, ...]:
-    return tuple(part for part in path if isinstance(part, str))
-
-
-def _line(path: _Path, places: Mapping[_Path, int]) -> int:
-    """Give the line of the key, else of the table that it is missing from."""
-    while path and path not in places:
-        path = path[:-1]
-    return places.get(path, 1)
-
-
-def _places(text: str) -> dict[_Path, int]:
-    """Give the line on which each key of a file that is TOML begins; tomllib tells of none.
-
-    The text is parsed again in pieces that grow by a line: once a piece is TOML, a statement has ended, and the keys
-    that are new in it are that statement's. Each `[[route]]` begins a new piece.
-    """
-    places: dict[_Path, int] = {}
-    piece, begins, route = "", 1, -1
-    for number, line in enumerate(io.StringIO(text), 1):
-        if number == begins and _toml(line) == {"route": [{}]}:
-            piece, route = "", route + 1
-        piece += line
-        content = _toml(piece)
-        if content is None:
+    for number, table in enumerate(tables if isinstance(tables, list) else (), 1):
+        if not isinstance(table, dict):
             continue
-        for path in _paths(content):
-            places.setdefault(("route", route, *path[2:]) if route >= 0 and len(path) > 1 else path, begins)
-        begins = number + 1
-    return places
+        if "name" in table and str(table["name"]) in names:
+            yield number, "name", "is also the name of an earlier route", "use unique names"
+        names.add(str(table.get("name")))
 
+        method = table.get("dispatch", DispatchMethod.REPOSITORY)
+        for key in ("workflow", "ref"):
+            if method == DispatchMethod.WORKFLOW and key not in table:
+                yield number, key, "is missing", str(_Route.model_fields[key].description)
+            if method == DispatchMethod.REPOSITORY and key in table:
+                hint = f'remove it, or add dispatch = "{DispatchMethod.WORKFLOW}"'
+                yield number, key, f"has no effect on a {method}", hint
+        if method == DispatchMethod.WORKFLOW and "event_type" in table:
+            hint = f'remove it, or remove dispatch = "{DispatchMethod.WORKFLOW}"'
+            yield number, "event_type", f"has no effect on a {method}", hint
 
-def _toml(text: str) -> dict[str, Any] | None:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        return None
-
-
-def _paths(value: object, path: _Path = ()) -> Iterator[_Path]:
-    """Give the path of everything in `value`, tables before what they hold."""
-    if path:
-        yield path
-    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, part in parts:
-        yield from _paths(part, (*path, key))
+        events = table.get("events")
+        for key, kind in _KIND_OF_KEY.items():
+            if key in table and isinstance(events, list) and any(event != kind for event in events):
+                yield number, key, f"exists only in {kind}", "put the other events into another route"
+        if all(key in table for key in _KIND_OF_KEY):
+            yield number, "tag", "never occurs together with an alias", "make two routes of this one"
+        if str(table.get("tag")).startswith(OUR_TAGS):
+            yield number, "tag", f"matches only tags of the runs themselves ({OUR_TAGS}*)", "use another tag"

@@ -1,4 +1,4 @@
-"""Which events go to which GitHub repository, and with what."""
+"""Which events are dispatched to which GitHub repository, and with which inputs."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,14 +9,14 @@ from typing import Final
 from bridge.core.events import DEFAULT_WORKSPACE, Event, EventKind
 
 OUR_TAGS: Final = "image."
-"""What the tags begin with that our own runs write into MLflow: an event of theirs must cause no run."""
+"""Prefix of the tags that our own runs write into MLflow: their events must not start runs."""
 
 DEFAULT_KINDS: Final = frozenset({EventKind.VERSION_CREATED, EventKind.ALIAS_CREATED})
-"""What a route takes that names no kinds: tags have a route only where one says so."""
+"""Kinds of a route that names none: events of tags need a route that names them."""
 
 
 class DispatchMethod(StrEnum):
-    """How GitHub is asked to start a run."""
+    """The event by which a run is started at GitHub."""
 
     REPOSITORY = "repository_dispatch"
     WORKFLOW = "workflow_dispatch"
@@ -24,11 +24,11 @@ class DispatchMethod(StrEnum):
 
 @dataclass(frozen=True)
 class Route:
-    """A rule of the operator's: which events go to `repository` (owner/name), how, and with which `inputs`.
+    """A rule that the operator sets: which events are dispatched to `repository` (owner/name), and with which `inputs`.
 
-    An event must be of one of `kinds` and fit each of the globs `model`, `alias` and `tag` (the tag's key) that is
-    there: one for an alias fits no version's event. By `repository_dispatch` it goes as `event_type`, by
-    `workflow_dispatch` to the file `workflow` on the branch or tag `ref`.
+    An event must have one of `kinds` and match all globs that are set: `model`, `alias` and `tag` (the tag's key). A
+    glob for aliases matches no event of a version. A `repository_dispatch` has the type `event_type`; a
+    `workflow_dispatch` starts the file `workflow` on the branch or tag `ref`.
     """
 
     name: str
@@ -43,31 +43,31 @@ class Route:
     workflow: str | None = None
     ref: str | None = None
 
-    def wants(self, event: Event) -> bool:
-        """Tell whether the event fits this route; `match` tells whether it may be dispatched at all."""
+    def matches(self, event: Event) -> bool:
+        """Whether the event matches this route; whether it may be dispatched at all is `unroutable_reason`'s answer.
+
+        Matching is case-sensitive, as in MLflow's names; `*` matches any characters, also line feeds and slashes.
+        """
         globs = ((self.model, event.model), (self.alias, event.alias), (self.tag, event.tag))
-        return event.kind in self.kinds and all(_fits(glob, text) for glob, text in globs)
+        return event.kind in self.kinds and all(
+            glob is None or (text is not None and fnmatchcase(text, glob)) for glob, text in globs
+        )
 
 
 def match(event: Event, routes: Iterable[Route]) -> tuple[Route, ...]:
-    """Give the routes that want the event, in their order; none for what must never be dispatched."""
-    return () if unroutable_reason(event) else tuple(route for route in routes if route.wants(event))
+    """Return the routes that match the event, in their order; none for an event that must not be dispatched."""
+    return () if unroutable_reason(event) else tuple(route for route in routes if route.matches(event))
 
 
 def unroutable_reason(event: Event) -> str | None:
-    """Say why the event goes out by no route whatever it says; None where a route may have it.
+    """Return why no route may dispatch the event; None if a route may.
 
-    That is: MLflow's test events, workspaces other than the default, and the tags that our own runs write.
+    Test events of MLflow, other workspaces than the default, and tags that our own runs write are never dispatched.
     """
     if event.is_test:
-        return "it is MLflow's own test event"
+        return "it is a test event of MLflow"
     if event.workspace != DEFAULT_WORKSPACE:
-        return "it is of a workspace other than the default"
+        return "it comes from another workspace than the default"
     if (event.tag or "").startswith(OUR_TAGS):
-        return f"tags that begin with {OUR_TAGS} are written by the runs themselves"
+        return f"the runs themselves write the tags {OUR_TAGS}*"
     return None
-
-
-def _fits(glob: str | None, text: str | None) -> bool:
-    """Case counts, as in MLflow's names; `*` takes anything, line feeds and slashes too."""
-    return glob is None or (text is not None and fnmatchcase(text, glob))

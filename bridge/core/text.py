@@ -6,28 +6,24 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator
 
-LONGEST: Final = 4096
-"""Characters of one text. MLflow's own columns hold 500 characters of a source, and addresses in practice fewer."""
+from bridge.core.limits import MAX_INTEGER_DIGITS, MAX_TEXT
 
 _SPACES: Final = re.compile(r"[\t-\r\x1c-\x1f\x85\u2028\u2029]")
 _UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Control characters, all of which but NUL PostgreSQL can store, and halves of surrogate pairs, which have no UTF-8."""
-
-_DIGITS: Final = 19
-"""Digits of the largest integer that fits into 64 bits in a database."""
+"""Control characters (PostgreSQL stores all of them except NUL) and surrogates, which UTF-8 can't encode."""
 
 
 def clean(text: str) -> str:
-    """Give the text in one line of at most `LONGEST` characters, with `�` for characters that can't be stored or shown.
+    """Return the text as one line of at most `MAX_TEXT` characters, with `�` for those that can't be stored or shown.
 
-    Characters are replaced and never removed, so that the text can't change into one that means something else.
+    Characters are replaced, not removed, so that the text can't become one with another meaning.
     """
-    safe = _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", _SPACES.sub(" ", text[: LONGEST + 1]))
-    return safe if len(safe) <= LONGEST else f"{safe[: LONGEST - 1]}…"
+    safe = _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", _SPACES.sub(" ", text[: MAX_TEXT + 1]))
+    return safe if len(safe) <= MAX_TEXT else f"{safe[: MAX_TEXT - 1]}…"
 
 
 Text = Annotated[str, BeforeValidator(lambda value: clean(value) if isinstance(value, str) else value)]
-"""Any untrusted text except the name of a model, version or alias, which is never altered."""
+"""Any untrusted text except the name of a model, version or alias, which is never changed."""
 
 
 def read_json(content: bytes | str) -> Any:
@@ -37,6 +33,6 @@ def read_json(content: bytes | str) -> Any:
     """
     text = content if isinstance(content, str) else content.decode("utf-8-sig", "replace")
     try:
-        return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else None)
+        return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) <= MAX_INTEGER_DIGITS else None)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error

@@ -20,7 +20,9 @@ from bridge.core.text import read_json
 from bridge.doctor import clock, repository
 from bridge.doctor.repository import SeenRepository
 from bridge.github.client import GithubApi
-from bridge.github.repository import FOLDER, GithubRepository, Reply, Seen
+from bridge.github.repository import GithubRepository
+from bridge.github.responses import Answer, Outcome
+from bridge.github.workflow_file import FOLDER
 from bridge.ledger import inspection
 from bridge.mlflow import webhooks
 from bridge.mlflow.client import MlflowApi, MlflowError, Webhook
@@ -39,10 +41,10 @@ async def examine(url: str | None = None) -> tuple[Settings | None, list[Finding
     try:
         settings = load()
     except SettingsInvalid as error:
-        return None, [told("settings", "", problem) for problem in error.problems]
+        return None, [failed("settings", "", problem.message, problem.hint) for problem in error.problems]
     findings = [ok("settings", "", "they are complete, and each is of its form")]
-    findings += [warning("settings", each.setting, each.problem, each.fix) for each in find_weaknesses(settings)]
-    findings.append(inspection.judge(await asyncio.to_thread(inspection.look, settings.database_url)))
+    findings += [warning("settings", each.setting, each.message, each.hint) for each in find_weaknesses(settings)]
+    findings.append(inspection.check(await asyncio.to_thread(inspection.inspect, settings.database_url)))
     findings.append(await _bridge(settings))
     findings += await _github(settings)
     findings += await _mlflow(settings, url)
@@ -78,18 +80,18 @@ async def _github(settings: Settings) -> list[Finding]:
             asked = time.time()
             about = await GithubRepository(github, name).about()
             if not findings:
-                date = about.headers.get("date") if isinstance(about, Reply) else None
+                date = about.headers.get("date") if isinstance(about, Answer) else None
                 findings.append(clock.github(clock.ahead(date, asked, time.time()), settings.github_api_url))
                 findings.append(repository.token(about, github.token_expires_at, time.time(), is_app=is_app))
-            if isinstance(about, Reply) and about.status == 401:
+            if isinstance(about, Answer) and about.status == 401:
                 break  # the same for all of them
             seen = await _look(github, name, about, routes)
             findings += repository.judge(seen, routes, is_app=is_app)
     return findings
 
 
-async def _look(github: GithubApi, name: str, about: Seen, routes: tuple[Route, ...]) -> SeenRepository:
-    content = about.json if isinstance(about, Reply) and about.status == 200 else None
+async def _look(github: GithubApi, name: str, about: Outcome, routes: tuple[Route, ...]) -> SeenRepository:
+    content = about.json if isinstance(about, Answer) and about.status == 200 else None
     if not isinstance(content, dict):
         return SeenRepository(name, about)
     there = GithubRepository(github, name)
@@ -108,13 +110,13 @@ async def _look(github: GithubApi, name: str, about: Seen, routes: tuple[Route, 
     return SeenRepository(name, about, branch, folders, files, rights, runs, workflows, actions)
 
 
-async def _files(there: GithubRepository, folder: Seen, branch: str) -> Mapping[str, str]:
-    listed = folder.json if isinstance(folder, Reply) and folder.status == 200 else None
+async def _files(there: GithubRepository, folder: Outcome, branch: str) -> Mapping[str, str]:
+    listed = folder.json if isinstance(folder, Answer) and folder.status == 200 else None
     names = [str(each.get("name")) for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
     files: dict[str, str] = {}
     for name in [each for each in names if each.endswith((".yml", ".yaml"))][:_FILES]:
         answer = await there.workflow_file(name, branch)
-        if isinstance(answer, Reply) and answer.status == 200:
+        if isinstance(answer, Answer) and answer.status == 200:
             files[f"{FOLDER}/{name}"] = answer.text
     return files
 

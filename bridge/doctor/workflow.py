@@ -12,8 +12,7 @@ import yaml
 from bridge.core.findings import Finding, failed, ok, unknown, warning
 from bridge.core.routing import DispatchMethod, Route
 from bridge.github.expressions import InvalidExpression
-from bridge.github.repository import FOLDER
-from bridge.github.workflow_file import Workflow, read_yaml
+from bridge.github.workflow_file import FOLDER, Workflow, read_yaml
 
 CHECK: Final = "workflow"
 

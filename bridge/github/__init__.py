@@ -1,1 +1,1 @@
-"""GitHub: a client of its REST API, sign-in as an App, what its answers mean, and its workflow files."""
+"""GitHub: a client of its REST API, sign-in as an App, the meaning of its answers, and workflow files."""

@@ -1,13 +1,13 @@
 """GitHub's REST API over httpx: dispatch, and find and read the runs that dispatches cause.
 
 Sources: GitHub's REST API, "Create a repository dispatch event", "Create a workflow dispatch event", "List workflow
-runs for a repository", "Get a workflow run"; GitHub Enterprise Server is the same but for what is said here.
+runs for a repository", "Get a workflow run". GitHub Enterprise Server is the same except where noted.
 """
 
 import json
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Annotated, Any, Final, Protocol, Self
@@ -21,79 +21,68 @@ from bridge.core.dispatches import Run as Run
 from bridge.core.dispatches import RunId
 from bridge.core.errors import BridgeError
 from bridge.core.http_answers import AnswerUnreadable
-from bridge.core.payload import workflow_inputs
-from bridge.core.text import Text, clean, read_json
-from bridge.github.responses import Answer, NotSent, Outcome, Unanswered, is_rate_limit, number
+from bridge.core.limits import MAX_CACHED_RUN_PAGES, MAX_RUN_PAGES, RUNS_PER_PAGE
+from bridge.core.requests import METHOD, DispatchRequest
+from bridge.core.routing import DispatchMethod
+from bridge.core.text import Text
+from bridge.github.responses import Answer, NotSent, Outcome, Unanswered, is_rate_limit, number, summary
 
 API_VERSION: Final = "2022-11-28"
-"""The newest that GitHub Enterprise Server knows."""
+"""The newest that GitHub Enterprise Server supports."""
 
-_TELLS_RUNS: Final = "2026-03-10"
-"""From this API version on, a workflow_dispatch is answered with its run without being asked for it."""
+_NAMES_RUNS_SINCE: Final = "2026-03-10"
+"""From this API version on, the answer to a workflow_dispatch names its run without being asked to."""
 
 _HEADERS: Final = {
     "Accept": "application/vnd.github+json",
     "User-Agent": f"mlflow-actions-bridge/{__version__}",
 }
 _TIMEOUT: Final = httpx.Timeout(15.0, connect=10.0)
-"""Seconds without a byte. GitHub itself ends a request after 10 s; `reading` limits the whole call."""
+"""Seconds without a byte. GitHub itself ends a request after 10 s; `http_answers` limits the whole call."""
 
-_NEVER_LEFT: Final = (
+_NOT_SENT_ERRORS: Final = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
     httpx.PoolTimeout,
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
 )
-_PER_PAGE: Final = 100
-_PAGES: Final = 10
-"""How far a list is read: 1,000 runs, which is all that GitHub gives for one search."""
 
-_REMEMBERED: Final = 64
-"""Pages of lists that are kept, to ask for them only where they have changed."""
-
-_LEEWAY: Final = 7200.0
-"""Seconds that GitHub's clock may be behind ours: an hour for a wrong zone, and one to spare."""
+_CLOCK_SKEW: Final = 7200.0
+"""Seconds that GitHub's clock may be behind ours: one hour for a wrong time zone, and one more."""
 
 _STEP: Final = 3600.0
-"""Seconds. A list begins at a whole hour, so that the same question is asked again and a 304 can answer it."""
-
-_HEADERS_THAT_COUNT: Final = (
-    "retry-after",
-    "x-ratelimit-remaining",
-    "x-ratelimit-reset",
-    "x-accepted-github-permissions",
-)
+"""Seconds. A list begins at a full hour, so that the same request is repeated and can be answered by a 304."""
 
 
 class Credential(Protocol):
-    """What GitHub knows us by."""
+    """Signs requests to GitHub."""
 
     async def header(self, repository: str) -> str:
-        """Give the value of the Authorization header for requests about the repository; raises `SignInFailed`."""
+        """Return the Authorization header for requests about the repository; raises `SignInFailed`."""
 
     async def refused(self, repository: str) -> bool:
-        """Be told of a 401; True where the next `header` is worth one retry."""
+        """Take note of a 401; return whether the next `header` is worth one retry."""
 
 
 @dataclass(frozen=True, repr=False)
 class StaticToken:
-    """A token that somebody made, and that only somebody can renew."""
+    """A token that only a person can renew."""
 
     token: str
 
-    async def header(self, repository: str) -> str:  # noqa: ARG002  one for all of them
-        """Give the token as a header."""
+    async def header(self, repository: str) -> str:  # noqa: ARG002  the same for all repositories
+        """Return the token as a header."""
         return f"Bearer {self.token}"
 
     async def refused(self, repository: str) -> bool:  # noqa: ARG002
-        """Say that there is no other one."""
+        """Return False: there is no other token."""
         return False
 
 
 @dataclass(frozen=True)
 class Quota:
-    """How many requests are left until `reset` (Unix seconds), as the last answer told."""
+    """How many requests are left until `reset` (Unix seconds), by the last answer."""
 
     limit: int
     remaining: int
@@ -101,36 +90,37 @@ class Quota:
 
 
 class SignInFailed(BridgeError):
-    """There is no token to send a request with; `outcome` is what came instead of one."""
+    """There is no token to sign a request with; `outcome` is what the request for one led to."""
 
-    def __init__(self, outcome: Answer | NotSent, message: str) -> None:
+    def __init__(self, outcome: Answer | NotSent, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
         self.outcome = outcome
-        super().__init__(message)
 
 
 class LookFailed(BridgeError):
-    """GitHub didn't say whether there is a run; `outcome` is what came instead."""
+    """Whether there is a run is unknown; `outcome` is what the request led to."""
 
-    def __init__(self, outcome: Outcome, message: str = "") -> None:
+    def __init__(self, outcome: Outcome, message: str = "", hint: str = "") -> None:
+        if not message:
+            message, hint = f"GitHub did not list the runs ({summary(outcome)})", "will retry automatically"
+        super().__init__(message, hint)
         self.outcome = outcome
-        said = " ".join(str(part) for part in vars(outcome).values() if isinstance(part, str | int) and part)
-        super().__init__(message or f"GitHub did not list the repository's runs ({said}): it is asked again by itself")
 
 
 class ActionsUnreadable(LookFailed):
-    """The token may not read the repository's Actions, so that whether there is a run can't be known."""
+    """The token may not read the repository's Actions."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """A hundred of a repository's runs; `is_last` where there are no older ones since the time asked for."""
+    """Up to 100 runs of a repository; `is_last` if there are no older ones since the requested time."""
 
     runs: tuple[Run, ...]
     is_last: bool
 
 
 class _Runs(BaseModel):
-    workflow_runs: Annotated[tuple[Any, ...], Field(max_length=_PER_PAGE)]
+    workflow_runs: Annotated[tuple[Any, ...], Field(max_length=RUNS_PER_PAGE)]
 
 
 class _Started(BaseModel):
@@ -141,14 +131,14 @@ class _Started(BaseModel):
 class GithubApi:
     """A client of one GitHub with one credential; use it as an asynchronous context manager.
 
-    `quota` and `token_expires_at` (Unix seconds) are what the last answer told, None where none did.
+    `quota` and `token_expires_at` (Unix seconds) come from the last answer, None if no answer had them.
     """
 
     def __init__(self, url: str, credential: Credential, *, api_version: str = API_VERSION) -> None:
         self.quota: Quota | None = None
         self.token_expires_at: float | None = None
         self._credential = credential
-        self._asks_for_run = api_version < _TELLS_RUNS
+        self._asks_for_run = api_version < _NAMES_RUNS_SINCE
         self._pages: OrderedDict[str, tuple[str, Page]] = OrderedDict()
         self._client = httpx.AsyncClient(
             base_url=f"{url.rstrip('/')}/",
@@ -165,36 +155,28 @@ class GithubApi:
     ) -> None:
         await self._client.aclose()
 
-    async def dispatch(self, repository: str, event_type: str, payload: str) -> Outcome:
-        """Ask for a repository_dispatch with `payload` (JSON) as client_payload; never raises for what GitHub does."""
-        body = {"event_type": event_type, "client_payload": json.loads(payload)}
-        answer = await self._post(repository, "dispatches", body)
-        return _answer(answer) if isinstance(answer, httpx.Response) else answer
+    async def dispatch(self, request: DispatchRequest) -> Outcome:
+        """Send the request for a run; never raises for what GitHub does.
 
-    async def workflow_dispatch(self, repository: str, workflow: str, ref: str, payload: str) -> Outcome:
-        """Start the workflow (a file's name) on `ref` with `payload` (JSON) among its inputs.
-
-        The `Answer` names the run where GitHub does. GitHub Enterprise Server refuses to be asked for it (400) and is
-        then asked without. Never raises for what GitHub does.
+        The answer to a workflow_dispatch has the run if GitHub names it. GitHub Enterprise Server refuses to be asked
+        for the run (400), and is then asked without.
         """
-        path = f"actions/workflows/{workflow}/dispatches"
-        body = {"ref": ref, "inputs": workflow_inputs(payload)}
+        if request.dispatch is DispatchMethod.REPOSITORY:
+            return await self.ask(METHOD, request.repository, request.path, body=request.body)
         if self._asks_for_run:
-            answer = await self._post(repository, path, {**body, "return_run_details": True})
-            if not isinstance(answer, httpx.Response):
-                return answer
-            if answer.status_code != 400:
-                return _started(answer)
-        answer = await self._post(repository, path, body)
-        if not isinstance(answer, httpx.Response):
-            return answer
-        self._asks_for_run = self._asks_for_run and not answer.is_success
-        return _started(answer)
+            body = {**request.body, "return_run_details": True}
+            outcome = await self.ask(METHOD, request.repository, request.path, body=body)
+            if not (isinstance(outcome, Answer) and outcome.status == 400):
+                return _with_run(outcome)
+        outcome = await self.ask(METHOD, request.repository, request.path, body=request.body)
+        if isinstance(outcome, Answer) and outcome.is_success:
+            self._asks_for_run = False
+        return _with_run(outcome)
 
     async def find_run(self, repository: str, dispatch_id: str, *, since: float | None = None) -> Run | None:
-        """Give the newest run whose title begins with the dispatch's id; raises `LookFailed`.
+        """Return the newest run whose title begins with the dispatch's id; raises `LookFailed`.
 
-        `since`, in Unix seconds by our clock, is when it was first sent.
+        `since`, in Unix seconds by our clock, is when the dispatch was first sent.
         """
         async for page in self.list_runs(repository, since=since):
             for run in page.runs:
@@ -203,26 +185,26 @@ class GithubApi:
         return None
 
     async def list_runs(self, repository: str, *, since: float | None = None) -> AsyncGenerator[Page, None]:
-        """Give the runs made `since` (Unix seconds by our clock), newest first, as far as GitHub gives them.
+        """Yield the runs created after `since` (Unix seconds by our clock), newest first, as far as GitHub lists them.
 
-        Each page is asked for when it is wanted. Raises `LookFailed`.
+        A page is requested when the caller asks for it. Raises `LookFailed`.
         """
-        for each in range(1, _PAGES + 1):
-            page = await self._list(repository, since, each)
+        for position in range(1, MAX_RUN_PAGES + 1):
+            page = await self._list(repository, since, position)
             yield page
             if page.is_last:
                 return
 
     async def read_run(self, repository: str, run_id: int) -> Run | None:
-        """Give the run as it is now; None where it has been deleted. Raises `LookFailed`."""
-        answer = await self._send("GET", repository, f"actions/runs/{run_id}")
-        if isinstance(answer, httpx.Response) and answer.status_code == 404:
+        """Return the run as it is now; None if it was deleted. Raises `LookFailed`."""
+        outcome = await self.ask("GET", repository, f"actions/runs/{run_id}")
+        if isinstance(outcome, Answer) and outcome.status == 404:
             return None
-        content = _content(repository, answer)
+        answer = _successful(repository, outcome)
         try:
-            return Run.model_validate(read_json(content))
-        except ValueError as error:
-            raise LookFailed(Answer(502, message="an answer that is no run")) from error
+            return Run.model_validate(answer.json)
+        except ValidationError as error:
+            raise LookFailed(Answer(502, message="the answer is not a run")) from error
 
     async def ask(
         self,
@@ -233,164 +215,114 @@ class GithubApi:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> httpx.Response | NotSent | Unanswered:
-        """Ask for something below the repository, or for itself; never raises for what GitHub does."""
-        more = dict(headers or {})
+    ) -> Outcome:
+        """Send a request about the repository; `path` is below its own, `body` is sent as JSON.
+
+        Never raises for what GitHub does. After a 401 the request is repeated once if the credential has a new token.
+        """
         content = None if body is None else json.dumps(body).encode()
-        if content is not None:
-            more["Content-Type"] = "application/json"
-        return await self._send(method, repository, path, query=query, content=content, headers=more)
-
-    async def _list(self, repository: str, since: float | None, page: int) -> Page:
-        """Give one page of the list, from memory where GitHub says that it hasn't changed.
-
-        A run that can't be read is left out; the other runs of its repository are still followed.
-        """
-        query = {"per_page": str(_PER_PAGE), "page": str(page)} | _created(since)
-        question = json.dumps([repository, query])
-        etag, known = self._pages.get(question, ("", Page((), is_last=True)))
-        answer = await self._send(
-            "GET", repository, "actions/runs", query=query, headers={"If-None-Match": etag} if etag else {}
-        )
-        if isinstance(answer, httpx.Response) and answer.status_code == 304 and etag:
-            self._pages.move_to_end(question)
-            return known
-        content = _content(repository, answer)
-        try:
-            listed = _Runs.model_validate(read_json(content)).workflow_runs
-        except ValueError as error:
-            raise LookFailed(Answer(502, message="an answer that is no list of runs")) from error
-        found = Page(tuple(run for each in listed if (run := _run(each))), is_last=len(listed) < _PER_PAGE)
-        if listed and not found.runs:
-            raise LookFailed(Answer(502, message="an answer that is no list of runs"))
-        if isinstance(answer, httpx.Response) and "etag" in answer.headers:
-            self._remember(question, answer.headers["etag"], found)
-        return found
-
-    def _remember(self, question: str, etag: str, page: Page) -> None:
-        self._pages[question] = (etag, page)
-        self._pages.move_to_end(question)
-        if len(self._pages) > _REMEMBERED:
-            self._pages.popitem(last=False)
-
-    async def _post(self, repository: str, path: str, body: Mapping[str, Any]) -> httpx.Response | NotSent | Unanswered:
-        content = json.dumps(body).encode()
-        return await self._send("POST", repository, path, content=content, headers={"Content-Type": "application/json"})
-
-    async def _send(
-        self,
-        method: str,
-        repository: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        content: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> httpx.Response | NotSent | Unanswered:
-        """Send the request, once more after a 401 where the credential has a new token.
-
-        Tells whether the request can have left where no answer came.
-        """
         request = self._client.build_request(
             method, f"repos/{repository}/{path}".rstrip("/"), params=query, content=content, headers=headers
         )
+        if content is not None:
+            request.headers["Content-Type"] = "application/json"
         try:
-            answer = await self._signed(request, repository)
-            if answer.status_code == 401 and await self._credential.refused(repository):
-                answer = await self._signed(request, repository)
+            response = await self._signed(request, repository)
+            if response.status_code == 401 and await self._credential.refused(repository):
+                response = await self._signed(request, repository)
         except SignInFailed as error:
-            return _unsigned(error.outcome)
-        except _NEVER_LEFT as error:
+            return error.outcome  # it counts as the request's own: the hint is the same
+        except _NOT_SENT_ERRORS as error:
             return NotSent(type(error).__name__)
         except AnswerUnreadable as error:
             return Unanswered(str(error))
         except httpx.HTTPError as error:
             return Unanswered(type(error).__name__)
-        if answer.is_success or answer.status_code == 304:
-            self._keep(answer.headers)
+        answer = Answer.read(response)
+        if answer.is_success or answer.status == 304:
+            self._note_limits(answer.headers)
         return answer
 
     async def _signed(self, request: httpx.Request, repository: str) -> httpx.Response:
         request.headers["Authorization"] = await self._credential.header(repository)
         return await http_answers.ask(self._client, request)
 
-    def _keep(self, headers: httpx.Headers) -> None:
-        """Keep the quota and the token's expiry that the answer reports."""
+    def _note_limits(self, headers: Mapping[str, str]) -> None:
         limit, remaining, reset = (
             number(headers.get(f"x-ratelimit-{name}")) for name in ("limit", "remaining", "reset")
         )
         if limit is not None and remaining is not None and reset is not None:
             self.quota = Quota(int(limit), int(remaining), reset)
-        self.token_expires_at = _expiry(headers.get("github-authentication-token-expiration"))
+        # `2026-01-31 12:00:00 UTC` or `2026-01-31 12:00:00 +0100`
+        expiry = headers.get("github-authentication-token-expiration", "").replace("UTC", "+0000")
+        try:
+            self.token_expires_at = datetime.strptime(expiry, "%Y-%m-%d %H:%M:%S %z").timestamp()
+        except ValueError:
+            self.token_expires_at = None
+
+    async def _list(self, repository: str, since: float | None, position: int) -> Page:
+        """Return one page of the list, from memory if GitHub answers that it hasn't changed.
+
+        A run that can't be read is omitted, so that the other runs of its repository are still followed.
+        """
+        query = {"per_page": str(RUNS_PER_PAGE), "page": str(position)}
+        if since is not None:
+            begin = max((since - _CLOCK_SKEW) // _STEP * _STEP, 0.0)
+            query["created"] = f">={datetime.fromtimestamp(begin, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        key = json.dumps([repository, query])
+        etag, known = self._pages.get(key, ("", Page((), is_last=True)))
+        headers = {"If-None-Match": etag} if etag else {}
+        outcome = await self.ask("GET", repository, "actions/runs", query=query, headers=headers)
+        if isinstance(outcome, Answer) and outcome.status == 304 and etag:
+            self._pages.move_to_end(key)
+            return known
+
+        answer = _successful(repository, outcome)
+        try:
+            listed = _Runs.model_validate(answer.json).workflow_runs
+        except ValidationError as error:
+            raise LookFailed(Answer(502, message="the answer is not a list of runs")) from error
+        page = Page(tuple(run for entry in listed if (run := _run(entry))), is_last=len(listed) < RUNS_PER_PAGE)
+        if listed and not page.runs:
+            raise LookFailed(Answer(502, message="the answer is not a list of runs"))
+
+        etag = answer.headers.get("etag", "")
+        if etag and etag.isascii():  # httpx can send no other
+            self._pages[key] = (etag, page)
+            self._pages.move_to_end(key)
+            if len(self._pages) > MAX_CACHED_RUN_PAGES:
+                self._pages.popitem(last=False)
+        return page
 
 
-def _created(since: float | None) -> dict[str, str]:
-    if since is None:
-        return {}
-    begin = (since - _LEEWAY) // _STEP * _STEP
-    return {"created": f">={datetime.fromtimestamp(max(begin, 0.0), UTC):%Y-%m-%dT%H:%M:%SZ}"}
-
-
-def _content(repository: str, answer: httpx.Response | NotSent | Unanswered) -> bytes:
-    """Give the body of a 200; raises `LookFailed` for anything else."""
-    if not isinstance(answer, httpx.Response):
-        raise LookFailed(answer)
-    if answer.status_code == 200:
-        return answer.content
-    outcome = _answer(answer)
+def _successful(repository: str, outcome: Outcome) -> Answer:
+    """Return an answer with status 200; raises `LookFailed` for anything else."""
+    if not isinstance(outcome, Answer):
+        raise LookFailed(outcome)
     if outcome.status in (403, 404) and not is_rate_limit(outcome):
         raise ActionsUnreadable(
             outcome,
-            f"the runs of {repository} can't be seen ({outcome.status} {outcome.message}): give the token or app the "
-            "permission actions=read on that repository, and check that Actions are enabled there",
+            f"the runs of {repository} can't be read ({summary(outcome)})",
+            "grant the token or App the permission actions=read on that repository, and check that Actions are enabled",
         )
-    raise LookFailed(outcome)
+    if outcome.status != 200:
+        raise LookFailed(outcome)
+    return outcome
 
 
-def _unsigned(outcome: Answer | NotSent) -> httpx.Response | NotSent:
-    """Take a refusal to sign us in for the request's own: it never left, and the mend is the same."""
-    if isinstance(outcome, NotSent):
-        return outcome
-    return httpx.Response(outcome.status, headers=dict(outcome.headers), json={"message": outcome.message})
-
-
-def _started(answer: httpx.Response) -> Answer:
-    """Give the answer to a workflow_dispatch, with the run where it names one (200; a 204 doesn't)."""
-    outcome = _answer(answer)
-    if answer.status_code != 200:
+def _with_run(outcome: Outcome) -> Outcome:
+    """Add the run to the answer to a workflow_dispatch if it names one (200; a 204 doesn't)."""
+    if not isinstance(outcome, Answer) or outcome.status != 200:
         return outcome
     try:
-        started = _Started.model_validate(read_json(answer.content))
-    except ValueError:
-        return outcome  # the run is found by its title
-    return Answer(outcome.status, outcome.headers, run_id=started.workflow_run_id, run_url=started.html_url)
-
-
-def _answer(answer: httpx.Response) -> Answer:
-    headers = {name: clean(answer.headers[name]) for name in _HEADERS_THAT_COUNT if name in answer.headers}
-    return Answer(answer.status_code, headers, message(answer.content))
-
-
-def message(content: bytes | str) -> str:
-    """Give GitHub's own message for an error; empty for a proxy's error page."""
-    try:
-        body = read_json(content)
-    except ValueError:
-        return ""
-    words = body.get("message") if isinstance(body, dict) else None
-    return clean(words) if isinstance(words, str) else ""
-
-
-def _run(listed: object) -> Run | None:
-    try:
-        return Run.model_validate(listed)
+        started = _Started.model_validate(outcome.json)
     except ValidationError:
-        return None
+        return outcome  # the run will be found by its title
+    return replace(outcome, run_id=started.workflow_run_id, run_url=started.html_url)
 
 
-def _expiry(text: str | None) -> float | None:
-    """Read `2026-01-31 12:00:00 UTC` or `2026-01-31 12:00:00 +0100`; None where there is none, or one unreadable."""
+def _run(entry: object) -> Run | None:
     try:
-        return datetime.strptime((text or "").replace("UTC", "+0000"), "%Y-%m-%d %H:%M:%S %z").timestamp()
-    except ValueError:
+        return Run.model_validate(entry)
+    except ValidationError:
         return None

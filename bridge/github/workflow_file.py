@@ -1,4 +1,4 @@
-"""The workflow files of a checkout: what they listen to, what their runs are called, which runs exclude each other.
+"""Workflow files: the events that they listen to, the titles of their runs, and their concurrency groups.
 
 Source: GitHub's documents "Workflow syntax for GitHub Actions" and "Events that trigger workflows".
 """
@@ -19,7 +19,7 @@ _BOOLEAN, _TIMESTAMP = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads as GitHub does: `on` is a word and only true and false are booleans (PyYAML alone speaks YAML 1.1)."""
+    """Reads YAML like GitHub: only true and false are booleans, whereas PyYAML's YAML 1.1 reads `on` as one too."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own attribute
         first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_BOOLEAN, _TIMESTAMP)]
@@ -32,18 +32,18 @@ _Loader.add_implicit_resolver(_BOOLEAN, re.compile(r"(?:true|True|TRUE|false|Fal
 
 @dataclass(frozen=True)
 class Input:
-    """One input of `workflow_dispatch`."""
+    """An input of `workflow_dispatch`."""
 
     type: str
     required: bool
     default: str
     options: tuple[str, ...]
-    """The values that an input of type `choice` takes; empty for all other types."""
+    """The values of an input of type `choice`; empty for all other types."""
 
 
 @dataclass(frozen=True)
 class Concurrency:
-    """The workflow-level group that a run is in, and whether it cancels the one that is under way."""
+    """The workflow-level group of a run, and whether the run cancels a running one of that group."""
 
     group: str
     cancel_in_progress: bool
@@ -51,18 +51,18 @@ class Concurrency:
 
 @dataclass(frozen=True)
 class Workflow:
-    """One workflow file; `path` is relative to the repository's root."""
+    """A workflow file; `path` is relative to the repository's root."""
 
     path: str
     document: Mapping[str, Any]
 
     @property
     def name(self) -> str:
-        """Give the workflow's name, or its path where it has none."""
+        """The workflow's name, or its path if it has none."""
         return as_string(self.document.get("name")) or self.path
 
     def listens_to(self, event_type: str) -> bool:
-        """Tell whether a `repository_dispatch` of this type starts a run; without `types`, each one does."""
+        """Whether a `repository_dispatch` of this type starts a run; without `types`, any type does."""
         triggers = _triggers(self.document)
         if "repository_dispatch" not in triggers:
             return False
@@ -71,24 +71,24 @@ class Workflow:
 
     @property
     def inputs(self) -> Mapping[str, Input] | None:
-        """Give the inputs of `workflow_dispatch`, or None where the workflow doesn't listen to it."""
+        """The inputs of `workflow_dispatch`; None if the workflow doesn't listen to it."""
         triggers = _triggers(self.document)
         if "workflow_dispatch" not in triggers:
             return None
         declared = (triggers["workflow_dispatch"] or {}).get("inputs") or {}
         return {name: _read_input(declaration or {}) for name, declaration in declared.items()}
 
-    def typed(self, given: Mapping[str, str]) -> dict[str, str | bool]:
-        """Give the context `inputs`, in which booleans are booleans; in `github.event.inputs` they are strings."""
+    def typed(self, inputs: Mapping[str, str]) -> dict[str, str | bool]:
+        """Return the context `inputs`, where booleans are booleans; in `github.event.inputs` they are strings."""
         declared = self.inputs or {}
-        return {name: value == "true" if declared[name].type == "boolean" else value for name, value in given.items()}
+        return {name: value == "true" if declared[name].type == "boolean" else value for name, value in inputs.items()}
 
     def title(self, context: Context) -> str:
-        """Give the evaluated `run-name`, or nothing where there is none; raises `InvalidExpression`."""
+        """Return the evaluated `run-name`, empty if there is none; raises `InvalidExpression`."""
         return render(as_string(self.document.get("run-name")), context).strip()
 
     def concurrency(self, context: Context) -> Concurrency | None:
-        """Give the run's workflow-level group; those of jobs can't be told before the run. Names ignore case."""
+        """Return the run's workflow-level group, in lower case as GitHub ignores case; raises `InvalidExpression`."""
         declared = self.document.get("concurrency")
         if not isinstance(declared, Mapping):
             declared = {"group": declared}
@@ -100,21 +100,21 @@ class Workflow:
 
 
 def read_workflows(tree: Path) -> list[Workflow]:
-    """Give the workflows of the checkout at `tree`, in the order of their names; what is no YAML mapping is left out.
+    """Return the workflows in the checkout at `tree`, by name. Files that aren't a YAML mapping are omitted.
 
-    GitHub shows a broken file as a failed run of a push, which has no place here: no event starts it.
+    GitHub shows an invalid file only as a failed run of the push; no other event starts it.
     """
-    found = []
+    workflows = []
     for file in sorted((tree / FOLDER).glob("*.y*ml")):
         status = file.stat()
         document = _read(file, status.st_mtime_ns, status.st_size)
         if isinstance(document, Mapping):
-            found.append(Workflow(f"{FOLDER}/{file.name}", document))
-    return found
+            workflows.append(Workflow(f"{FOLDER}/{file.name}", document))
+    return workflows
 
 
 def read_yaml(text: str) -> Any:
-    """Give the document in `text` with GitHub's understanding of YAML; raises `yaml.YAMLError`."""
+    """Parse YAML like GitHub; raises `yaml.YAMLError`."""
     return yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
 
 
@@ -127,7 +127,7 @@ def _read(file: Path, _mtime_ns: int, _size: int) -> Any:
 
 
 def _triggers(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give `on:` as a mapping, of its three forms."""
+    """Return `on:`, which may be a name, a list or a mapping, as a mapping."""
     declared = document.get("on")
     return declared if isinstance(declared, Mapping) else dict.fromkeys(_as_list(declared))
 

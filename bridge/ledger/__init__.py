@@ -1,11 +1,12 @@
-"""The record of deliveries, dispatches and lanes: what was accepted is on the disk before anybody is told so.
+"""The record of deliveries, dispatches and lanes: a delivery is on the disk before MLflow gets its answer.
 
 SQLite in one file, or PostgreSQL, by the same code. Times are Unix seconds.
 """
 
 from bridge.core.dispatches import DispatchState, OpenDispatch, RunObservation
 from bridge.ledger.errors import LedgerTooNew, LedgerUnavailable, Unstorable
-from bridge.ledger.ledger import LEASE, Ledger
+from bridge.ledger.lanes import LEASE
+from bridge.ledger.ledger import Ledger
 from bridge.ledger.records import (
     FOLLOWER,
     LANE,

@@ -1,159 +1,141 @@
-"""Deliveries that arrive together share one durable commit.
-
-While one commit is under way the next deliveries gather, so that the thread is entered once a commit rather than once a
-delivery. As many as were under way last time are waited for, but not long.
-"""
+"""Storing deliveries: those that arrive together share one durable commit; and replaying a known one."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from bridge.ledger.batch import Insert, write
+from bridge.core.dispatches import DispatchState
+from bridge.ledger import versions
+from bridge.ledger.database import Database, insert
+from bridge.ledger.errors import translated
 from bridge.ledger.records import Accepted, Delivery, Dispatch, Duplicate
+from bridge.ledger.schema import deliveries, dispatches
 
-Row = tuple[object, ...]
 Entry = tuple[Delivery, Sequence[Dispatch]]
 Outcome = Accepted | Duplicate | Exception
-"""An exception is what the caller of that one entry hears."""
+"""An exception is raised for the caller of that one entry."""
 
-_MOST: Final = 200
+_MAX_ENTRIES: Final = 200
 """Deliveries in one commit: so many take some milliseconds, and those behind them wait as long."""
-
-_PATIENCE: Final = 0.005
-"""Seconds that a commit waits for company: the event loop and the writer's thread get in each other's way, so that one
-commit for all takes less than two for half of them each.
-"""
-
-_DELIVERIES: Final = Insert(
-    "INSERT INTO deliveries (id, kind, model, version, alias, tag, source, run_id, received_at) VALUES",
-    f"({', '.join(['{0}'] * 9)})",
-    "ON CONFLICT DO NOTHING",
-)
-_DISPATCHES: Final = Insert(
-    "INSERT INTO dispatches (id, delivery_id, lane, route, repository, event_type, payload, way, workflow, ref, state, "
-    "attempts, received_at, next_at, created_at) VALUES",
-    f"({', '.join(['{0}'] * 10)}, 'pending', 0, {{0}}, {{0}}, {{0}})",
-)
-
-
-@dataclass(frozen=True)
-class _Waiting:
-    entry: Entry
-    outcome: "asyncio.Future[Accepted | Duplicate]"
 
 
 class SharedCommits:
-    """Hands what callers bring to `write`, in `thread`, as many as have come at a time; belongs to one event loop."""
+    """Commits deliveries in `thread`, as many at a time as have arrived; belongs to one event loop.
 
-    def __init__(self, write: Callable[[Sequence[Entry]], Sequence[Outcome]], thread: Executor) -> None:
-        self._write = write
+    A durable commit costs a few milliseconds of the disk, however many rows it has, and its thread has to be entered
+    and left. While one commit is under way the next deliveries gather, so each batch pays for that once.
+    """
+
+    def __init__(self, database: Database, thread: Executor) -> None:
+        self._database = database
         self._thread = thread
-        self._waiting: list[_Waiting] = []
-        self._expected = 1
-        self._busy = False
-        self._looks_soon = False
-        self._nothing_waits = asyncio.Event()
-        self._patience: asyncio.TimerHandle | None = None
+        self._waiting: list[tuple[Entry, asyncio.Future[Accepted | Duplicate]]] = []
+        self._committing: asyncio.Task[None] | None = None
 
     async def add(self, entry: Entry) -> Accepted | Duplicate:
-        """Come back once the entry is on the disk, or known; raises what became of this one entry."""
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(entry, loop.create_future())
-        self._waiting.append(waiting)
-        self._nothing_waits.clear()
-        if not self._looks_soon:
-            self._looks_soon = True
-            loop.call_soon(self._gather)  # after those that have come with it
-        return await waiting.outcome
-
-    def _gather(self) -> None:
-        """Begin a commit once those who are expected have come, or patience has run out."""
-        self._looks_soon = False
-        if self._busy or not self._waiting:
-            return
-        if len(self._waiting) >= min(self._expected, _MOST):
-            self._commit()
-        elif self._patience is None:
-            self._patience = asyncio.get_running_loop().call_later(_PATIENCE, self._commit)
-
-    def _commit(self) -> None:
-        if self._patience:
-            self._patience.cancel()
-            self._patience = None
-        self._busy = True
-        batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
-        batch.sort(key=lambda one: one.entry[0].id)  # two replicas that write the same ones can't wait for each other
-        work = asyncio.get_running_loop().run_in_executor(self._thread, self._write, [one.entry for one in batch])
-        work.add_done_callback(lambda done: self._tell(batch, done))
-
-    def _tell(self, batch: Sequence[_Waiting], done: "asyncio.Future[Sequence[Outcome]]") -> None:
-        failure = done.exception()
-        outcomes = [failure] * len(batch) if failure else done.result()
-        for one, outcome in zip(batch, outcomes, strict=True):
-            if one.outcome.done():  # its caller has gone away
-                continue
-            if isinstance(outcome, BaseException):
-                one.outcome.set_exception(outcome)
-            else:
-                one.outcome.set_result(outcome)
-        self._busy = False
-        self._expected = len(batch) + len(self._waiting)
-        self._gather()
-        if not self._busy and not self._waiting:
-            self._nothing_waits.set()
+        """Return once the entry is on the disk, or known already; raises what happened to this one entry."""
+        outcome: asyncio.Future[Accepted | Duplicate] = asyncio.get_running_loop().create_future()
+        self._waiting.append((entry, outcome))
+        if self._committing is None or self._committing.done():
+            # The task begins at the loop's next turn, so its first commit holds whatever arrived in this one.
+            self._committing = asyncio.create_task(self._commit_waiting(), name="shared commits")
+        return await outcome
 
     async def finish(self) -> None:
-        """Come back once all that was brought is written."""
-        if self._busy or self._waiting:
-            await self._nothing_waits.wait()
+        """Return once everything that was added is written."""
+        if self._committing:
+            await self._committing
+
+    async def _commit_waiting(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:_MAX_ENTRIES], self._waiting[_MAX_ENTRIES:]
+            # In one order, so that two replicas that write the same deliveries can't wait for each other.
+            batch.sort(key=lambda pair: pair[0][0].id)
+            entries = [entry for entry, _ in batch]
+            work = asyncio.get_running_loop().run_in_executor(self._thread, commit, self._database, entries)
+            for (_, caller), outcome in zip(batch, await work, strict=True):
+                if caller.done():  # it has gone away
+                    continue
+                if isinstance(outcome, Exception):
+                    caller.set_exception(outcome)
+                else:
+                    caller.set_result(outcome)
 
 
-class NotAllNew(Exception):
-    """Some of the deliveries are known: nothing was written."""
+def commit(database: Database, entries: Sequence[Entry]) -> list[Outcome]:
+    """Write the entries in one transaction, and return what became of each.
 
-
-def accept_all(connection: sa.Connection, entries: Sequence[Entry]) -> list[Outcome]:
-    """Write down deliveries that nobody knows yet, in as few statements as can be; raises `NotAllNew`.
-
-    Few, because the driver gives the interpreter's lock away in each, and has to get it back from the event loop.
+    If one of them can't be stored, each half is committed without the other: in the end only that one fails.
     """
-    new = write(connection, _DELIVERIES, [_delivery(delivery) for delivery, _ in entries])
-    if new < len(entries):
-        raise NotAllNew
-    write(connection, _DISPATCHES, [_dispatch(one, delivery) for delivery, wanted in entries for one in wanted])
-    return [Accepted()] * len(entries)
+    try:
+        with database.writing() as connection:
+            return _insert(connection, entries)
+    except Exception as error:
+        if len(entries) == 1 or isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError):
+            return [translated(error, database.hint) for _ in entries]  # an exception is raised once
+    middle = len(entries) // 2
+    return commit(database, entries[:middle]) + commit(database, entries[middle:])
 
 
-def accept_each(
-    connection: sa.Connection, entries: Sequence[Entry], translated: Callable[[Exception], Exception]
-) -> list[Outcome]:
-    """Write down the deliveries one by one, so that one that can't be written is nobody else's trouble."""
+def _insert(connection: sa.Connection, entries: Sequence[Entry]) -> list[Outcome]:
+    # Few statements for all entries, because the driver releases the interpreter's lock in each, and has to get it back
+    # from the event loop. SQLAlchemy sends many rows in one statement only if that returns something: here, their ids.
+    new_delivery, new_dispatch = _inserts(connection.dialect)
+    new_ids = set(connection.scalars(new_delivery, [_delivery_row(delivery) for delivery, _ in entries]))
     outcomes: list[Outcome] = []
+    accepted: list[Entry] = []
     for entry in entries:
-        try:
-            with connection.begin_nested():
-                outcomes += accept_all(connection, [entry])
-        except NotAllNew:
+        delivery_id = entry[0].id
+        if delivery_id in new_ids:
+            new_ids.remove(delivery_id)  # a second one of this id, in the same commit, is a duplicate
+            accepted.append(entry)
+            outcomes.append(Accepted())
+        else:
             outcomes.append(Duplicate())
-        except (sa.exc.OperationalError, sa.exc.InterfaceError):
-            raise
-        except Exception as error:
-            outcomes.append(translated(error))
+    if rows := [_dispatch_row(dispatch, delivery) for delivery, new in accepted for dispatch in new]:
+        connection.scalars(new_dispatch, rows).all()
+    versions.record_accepted(connection, accepted)
     return outcomes
 
 
-def _delivery(delivery: Delivery) -> Row:
-    event, at = delivery.event, delivery.received_at
-    about = event.kind.value, event.model, event.version, event.alias, event.tag, event.source, event.run_id
-    return (delivery.id, *about, at)
+@lru_cache(maxsize=2)  # to build them takes SQLAlchemy longer than the database to run them
+def _inserts(dialect: sa.Dialect) -> tuple[Any, Any]:
+    new_delivery = insert(dialect, deliveries).on_conflict_do_nothing().returning(deliveries.c.id)
+    return new_delivery, dispatches.insert().returning(dispatches.c.id)
 
 
-def _dispatch(one: Dispatch, delivery: Delivery) -> Row:
-    at = delivery.received_at
-    where = one.lane, one.route, one.repository, one.event_type
-    how = one.payload, one.way.value, one.workflow, one.ref
-    return (one.id, delivery.id, *where, *how, at, at, at)
+def replay(connection: sa.Connection, delivery_id: str, new: Sequence[Dispatch], *, now: float) -> None:
+    """Add dispatches to a known delivery, to be sent as if it had arrived at `now`; its pending ones are withdrawn.
+
+    Otherwise a dispatch to a repository that has moved would stay pending for ever.
+    """
+    received_at = connection.scalar(sa.select(deliveries.c.received_at).where(deliveries.c.id == delivery_id))
+    pending = (
+        dispatches.c.received_at == received_at,
+        dispatches.c.delivery_id == delivery_id,
+        dispatches.c.state == DispatchState.PENDING.value,
+    )
+    withdrawn = {"state": DispatchState.WITHDRAWN.value, "reason": "replayed", "ended_at": now, "sending_since": None}
+    connection.execute(dispatches.update().where(*pending).values(withdrawn))
+    also = {"delivery_id": delivery_id, "received_at": received_at, "next_at": now, "created_at": now}
+    connection.execute(dispatches.insert(), [_pending_row(dispatch) | also for dispatch in new])
+    versions.refresh(connection, delivery_id)
+
+
+def _delivery_row(delivery: Delivery) -> dict[str, Any]:
+    event = delivery.event
+    row = {name: getattr(event, name) for name in ("model", "version", "alias", "tag", "source", "run_id")}
+    return row | {"id": delivery.id, "kind": event.kind.value, "received_at": delivery.received_at}
+
+
+def _dispatch_row(dispatch: Dispatch, delivery: Delivery) -> dict[str, Any]:
+    times = dict.fromkeys(("received_at", "next_at", "created_at"), delivery.received_at)
+    return _pending_row(dispatch) | times | {"delivery_id": delivery.id}
+
+
+def _pending_row(dispatch: Dispatch) -> dict[str, Any]:
+    return vars(dispatch) | {"way": dispatch.way.value, "state": DispatchState.PENDING.value, "attempts": 0}

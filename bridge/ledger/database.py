@@ -28,25 +28,25 @@ _PRAGMAS: Final = (
     "journal_mode=WAL",
     "synchronous=FULL",
     "foreign_keys=ON",
-    "temp_store=MEMORY",  # also what a statement of many rows needs to be undone: else a file is made for each of them
+    "temp_store=MEMORY",  # also the journal of a statement with many rows, for which a file would be created each time
 )
 """How SQLite is used; source: its "Pragma statements"."""
 
 _FROZEN: Final = 3_000
 """Milliseconds after which PostgreSQL ends a transaction that its owner, frozen perhaps, leaves idle.
 
-Less than `_BUSY`, so that nobody fails for another's sake.
+Less than `_BUSY`, so that nobody fails because of another's frozen transaction.
 """
 
 _MIGRATION_WAIT: Final = 60_000
 """Milliseconds that a start waits for another replica's migration."""
 
 _RECYCLE: Final = 3_600
-"""Seconds after which a connection to PostgreSQL is made anew, and with it the common time."""
+"""Seconds after which a connection to PostgreSQL is renewed, and with it the common time."""
 
 
 class Database:
-    """The engine of one DATABASE_URL; `mend` is what to check where it can't be used."""
+    """The engine of one DATABASE_URL; `hint` is what to check if it can't be used."""
 
     def __init__(self, url: str) -> None:
         self._engine, self.hint = _engine(url)
@@ -58,7 +58,7 @@ class Database:
             sa.event.listen(self._engine, "connect", self._prepare_postgres)
 
     def time(self) -> float:
-        """Give the time on which all that share this database agree: the clock of its server, or of this machine."""
+        """Return the time on which all that share this database agree: its server's clock, or this machine's."""
         if self._since is None:
             return time.time()
         theirs, ours = self._since
@@ -66,18 +66,18 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """Give a transaction that may write; what it did is on the disk once `with` is left."""
+        """Open a transaction that may write; what it wrote is on the disk once `with` is left."""
         with self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """Give a transaction that sees what was committed before it, and waits for no writer."""
+        """Open a transaction that sees what was committed before it, and waits for no writer."""
         with self._engine.connect().execution_options(bridge_reads=True) as connection, connection.begin():
             yield connection
 
     def migrate(self) -> None:
-        """Bring the schema up to date, one process at a time; raises `LedgerTooNew` where a later release made it."""
+        """Bring the schema up to date, one process at a time; raises `LedgerTooNew` if a later release made it."""
         with self.writing() as connection:
             if connection.dialect.name == "postgresql":
                 connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_MIGRATION_WAIT}")
@@ -85,7 +85,7 @@ class Database:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
             if _revision(connection) != HEAD:
                 _upgrade(connection)
-            connection.execute(insert(connection, lanes).on_conflict_do_nothing(), _FIRST_LANE)
+            connection.execute(insert(connection.dialect, lanes).on_conflict_do_nothing(), _FIRST_LANE)
 
     def close(self) -> None:
         """Close all connections."""
@@ -104,41 +104,45 @@ class Database:
 _FIRST_LANE: Final = {"name": LANE, "next_at": 0.0, "pauses": 0}
 
 
-def insert(connection: sa.Connection, table: sa.Table) -> Any:
-    """Give the dialect's own INSERT, which knows `ON CONFLICT`; both dialects spell it alike."""
-    return import_module(f"sqlalchemy.dialects.{connection.dialect.name}").insert(table)
+def insert(dialect: sa.Dialect, table: sa.Table) -> Any:
+    """Return the dialect's own INSERT, which has `ON CONFLICT`; both dialects spell it alike."""
+    return import_module(f"sqlalchemy.dialects.{dialect.name}").insert(table)
 
 
 def _engine(text: str) -> tuple[sa.Engine, str]:
     try:
         url = sa.make_url(text)
         if url.drivername == "sqlite":
-            # A connection forgets the pages that it has read when another one writes: the writer mostly gets its last.
+            # A connection drops its cached pages when another one writes: so the writer mostly gets its last one.
             return sa.create_engine(url, pool_use_lifo=True), (
                 "check the folder, the disk and the permissions of the file that DATABASE_URL names"
             )
         if url.drivername in ("postgres", "postgresql"):
             engine = sa.create_engine(
                 url.set(drivername="postgresql+psycopg"),
-                pool_pre_ping=True,  # after a restart of PostgreSQL nobody meets a dead connection
+                pool_pre_ping=True,  # after a restart of PostgreSQL nobody gets a dead connection
                 pool_recycle=_RECYCLE,
                 connect_args={
                     "connect_timeout": 5,
                     "tcp_user_timeout": 2 * _BUSY,
                     "application_name": "mlflow-bridge",
-                    "client_encoding": "utf8",  # else a database of encoding SQL_ASCII gives bytes for text
+                    "client_encoding": "utf8",  # otherwise a database of encoding SQL_ASCII returns bytes for text
                 },
             )
-            return engine, "check that the PostgreSQL server that DATABASE_URL names runs, has room and lets us in"
+            return (
+                engine,
+                "check that the PostgreSQL server in DATABASE_URL runs, has space and accepts these credentials",
+            )
     except (sa.exc.ArgumentError, ValueError):
         pass  # its words may hold the password
     raise LedgerUnavailable(
-        "DATABASE_URL can't be read: give sqlite:////folder/file.db or postgresql://user:password@host:port/database"
+        "DATABASE_URL can't be parsed",
+        "set it to sqlite:////folder/file.db or postgresql://user:password@host:port/database",
     )
 
 
 def _revision(connection: sa.Connection) -> str | None:
-    """Give the newest migration that was made; asked without Alembic, which costs 10 MB to import."""
+    """Return the newest migration that was made; asked without Alembic, which costs 10 MB to import."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
     return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
@@ -156,7 +160,7 @@ def _upgrade(connection: sa.Connection) -> None:
         command.upgrade(config, "head")
     except CommandError as error:
         raise LedgerTooNew(
-            "the ledger was made by a later release: start that release, or give DATABASE_URL another database"
+            "the ledger was made by a later release", "start that release, or set DATABASE_URL to another database"
         ) from error
 
 

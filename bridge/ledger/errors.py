@@ -1,4 +1,4 @@
-"""What can go wrong with the ledger, and how a driver's error becomes ours."""
+"""What can go wrong with the ledger, and the translation of a driver's error into ours."""
 
 import sqlite3
 
@@ -20,20 +20,25 @@ class Unstorable(BridgeError):
 
 
 def translated(error: Exception, hint: str) -> Exception:
-    """Translate an error of the database into ours, and return any other error unchanged.
+    """Return an error of the database as ours, with it as the cause, and any other error unchanged.
 
     Ours quotes only the driver's message, because SQLAlchemy's contains the statement and its values.
     """
+    ours: BridgeError
     if isinstance(error, sa.exc.DataError | UnicodeError | OverflowError):
-        return Unstorable(f"the ledger can't store one of the values ({type(error).__name__}): change it at its source")
-    if isinstance(error, sa.exc.SQLAlchemyError | sqlite3.Error):
-        return LedgerUnavailable(f"the ledger can't be used ({_cause(error)}): {hint}")
-    return error
+        ours = Unstorable(
+            f"the ledger can't store one of the values ({type(error).__name__})", "change it at its source"
+        )
+    elif isinstance(error, sa.exc.SQLAlchemyError | sqlite3.Error):
+        ours = LedgerUnavailable(f"the ledger can't be used ({_cause(error)})", hint)
+    else:
+        return error
+    ours.__cause__ = error
+    return ours
 
 
 def _cause(error: Exception) -> str:
-    """Give the first line: PostgreSQL's next ones may hold the values of the row."""
-    said = str(error.orig) if isinstance(error, sa.exc.DBAPIError) else str(error)
-    if isinstance(error, sa.exc.SQLAlchemyError) and not isinstance(error, sa.exc.DBAPIError):
-        said = type(error).__name__
-    return said.partition("\n")[0]
+    """Return the driver's first line: PostgreSQL's next ones may hold the values of the row."""
+    if isinstance(error, sa.exc.DBAPIError):
+        return str(error.orig).partition("\n")[0]
+    return type(error).__name__ if isinstance(error, sa.exc.SQLAlchemyError) else str(error).partition("\n")[0]

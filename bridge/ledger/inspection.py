@@ -1,96 +1,106 @@
-"""The ledger as it is, looked at without changing it: neither made nor migrated, and no writer has to wait for us."""
+"""The ledger beside a running bridge: checked and opened as it is, neither created nor migrated."""
 
+import asyncio
 import os
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
 
-from bridge.core.findings import Finding, failed, ok, warning
-from bridge.ledger import LedgerUnavailable
+from bridge.core.errors import BridgeError
+from bridge.core.findings import Finding, FindingState, failed, ok, warning
 from bridge.ledger.database import HEAD, Database
-from bridge.ledger.errors import translated
+from bridge.ledger.errors import LedgerUnavailable, translated
+from bridge.ledger.ledger import Ledger
 
 CHECK: Final = "ledger"
 _SQLITE: Final = "sqlite:///"
-_LITTLE: Final = 100 * 1024 * 1024
+_LOW_SPACE: Final = 100 * 1024 * 1024
 """Bytes."""
+
+_FOLDER_HINT: Final = "create the folder of DATABASE_URL on a persistent disk, writable for the bridge's user"
 
 
 @dataclass(frozen=True)
-class SeenLedger:
-    """What was seen. `revision` is None where no table has been made yet; `free` are bytes beside a file."""
+class LedgerStatus:
+    """What `inspect` saw. `revision` is None before the bridge's first start; `free` are bytes beside a file."""
 
     place: str
-    there: bool = True
     revision: str | None = None
-    problem: str | None = None
-    hint: str = ""
+    error: BridgeError | None = None
     free: int | None = None
 
 
-def look(url: str) -> SeenLedger:
-    """Look at the database of a DATABASE_URL; never raises for what is wrong with it."""
+def inspect(url: str) -> LedgerStatus:
+    """Inspect the database of a DATABASE_URL; what is wrong with it is in the result's `error`."""
     if not url.startswith(_SQLITE):
-        return _database(url, "PostgreSQL", None)
+        return _inspect_database(url, "PostgreSQL", None)
     file = Path(url.removeprefix(_SQLITE))
-    place = str(file)
     if not file.parent.is_dir():
-        return SeenLedger(place, there=False, problem="its folder is not there", hint=_MEND)
+        return LedgerStatus(str(file), error=LedgerUnavailable("its folder does not exist", _FOLDER_HINT))
     free = shutil.disk_usage(file.parent).free
     if not os.access(file.parent, os.W_OK):
-        return SeenLedger(place, there=file.exists(), problem="its folder can't be written", hint=_MEND, free=free)
-    if not file.exists():
-        return SeenLedger(place, there=False, free=free)
-    return _database(url, place, free)
+        return LedgerStatus(str(file), error=LedgerUnavailable("its folder is not writable", _FOLDER_HINT), free=free)
+    return _inspect_database(url, str(file), free) if file.exists() else LedgerStatus(str(file), free=free)
 
 
-_MEND: Final = "make the folder of DATABASE_URL, on a disk that stays, and let the bridge's user write there"
-
-
-def _database(url: str, place: str, free: int | None) -> SeenLedger:
+def _inspect_database(url: str, place: str, free: int | None) -> LedgerStatus:
     try:
         database = Database(url)
     except LedgerUnavailable as error:
-        said, _, hint = str(error).partition(": ")
-        return SeenLedger(place, problem=said, hint=hint)
+        return LedgerStatus(place, error=error)
     try:
-        return SeenLedger(place, revision=_revision(database), free=free)
+        with database.writing() as connection:
+            if not sa.inspect(connection).has_table("alembic_version"):
+                return LedgerStatus(place, free=free)
+            revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+            # Changes no row, and fails where the tables can't be written.
+            connection.exec_driver_sql("UPDATE lanes SET pauses = pauses WHERE 1 = 0")
+            return LedgerStatus(place, revision, free=free)
     except Exception as error:
         ours = translated(error, database.hint)
-        if ours is error:
+        if not isinstance(ours, BridgeError):
             raise
-        said, _, hint = str(ours).rpartition(": ")
-        return SeenLedger(place, problem=said, hint=hint, free=free)
+        return LedgerStatus(place, error=ours, free=free)
     finally:
         database.close()
 
 
-def _revision(database: Database) -> str | None:
-    """Give the newest migration; raises a driver's error where the tables can't be written, by a write of no row."""
-    with database.writing() as connection:
-        if not sa.inspect(connection).has_table("alembic_version"):
-            return None
-        revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-        connection.exec_driver_sql("UPDATE lanes SET pauses = pauses WHERE 1 = 0")
-        return revision
+def check(status: LedgerStatus) -> Finding:
+    """Return what the status means for the bridge."""
+    place, revision, error = status.place, status.revision, status.error
+    if error:
+        return failed(CHECK, place, error.message, error.hint)
+    if status.free is not None and status.free < _LOW_SPACE:
+        message = f"only {status.free // 1024**2} MiB are free on its disk"
+        return warning(CHECK, place, message, "free some space, or move the ledger by DATABASE_URL")
+    if revision is None:
+        return ok(CHECK, place, "will be created at the bridge's first start")
+    if revision > HEAD:
+        message = f"created by a later release (its schema is {revision}, this release's is {HEAD})"
+        return failed(CHECK, place, message, "start that release, or set DATABASE_URL to another database")
+    if revision < HEAD:
+        message = f"its schema is {revision}, this release's is {HEAD}"
+        return warning(CHECK, place, message, "start this release's `mlflow-bridge serve`, which upgrades it")
+    return ok(CHECK, place, "writable, with this release's schema")
 
 
-def judge(seen: SeenLedger) -> Finding:
-    """Say what that means for the bridge."""
-    if seen.problem:
-        return failed(CHECK, seen.place, seen.problem, seen.hint)
-    if seen.free is not None and seen.free < _LITTLE:
-        said = f"only {seen.free // 1024**2} MiB are free on its disk"
-        return warning(CHECK, seen.place, said, "make room, or move the ledger by DATABASE_URL")
-    if seen.revision is None:
-        return ok(CHECK, seen.place, "it will be made at the bridge's first start")
-    if seen.revision > HEAD:
-        said = f"a later release made it (its schema is {seen.revision}, this release knows {HEAD})"
-        return failed(CHECK, seen.place, said, "start that release, or give DATABASE_URL another database")
-    if seen.revision < HEAD:
-        said = f"its schema is {seen.revision}, this release's is {HEAD}"
-        return warning(CHECK, seen.place, said, "start this release's `mlflow-bridge serve`: it brings it up to date")
-    return ok(CHECK, seen.place, "it can be written, and its schema is this release's")
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Ledger]:
+    """Open the ledger of a DATABASE_URL; raises `LedgerUnavailable` if it doesn't exist or is of another release."""
+    status = await asyncio.to_thread(inspect, url)
+    finding = check(status)
+    if finding.state is FindingState.FAILED:
+        raise LedgerUnavailable(f"the ledger can't be used ({finding.message})", finding.hint)
+    if status.revision != HEAD:
+        problem = "is empty" if status.revision is None else "is of an older release"
+        raise LedgerUnavailable(f"the ledger {problem}", "start this release's `mlflow-bridge serve` first")
+    ledger = Ledger(url)
+    try:
+        yield ledger
+    finally:
+        await ledger.close()

@@ -1,13 +1,13 @@
-"""Lanes and what waits on them: who may send, what is due, what became of it.
+"""Lanes and what is pending on them: who may send, what is due, what became of it.
 
-A repository that GitHub doesn't let us into has a lane of its own name, only to be paused: others go on.
+A repository that refuses our credential has a lane of its own name, only to be paused: others go on.
 
 Whoever sends holds the lane's lease, and every write names what its writer saw of the dispatch: what somebody else has
-touched since then stays as it is, however late a frozen holder wakes up.
+changed since then stays as it is, however late a frozen holder wakes up.
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -15,47 +15,44 @@ from bridge.core.dispatches import ACCESS_DELAY, Decision, DispatchState, Pause,
 from bridge.core.routing import DispatchMethod
 from bridge.ledger import versions
 from bridge.ledger.database import insert
-from bridge.ledger.records import Lane, Pending
+from bridge.ledger.records import LANE, Lane, Pending
 from bridge.ledger.schema import dispatches, lanes
 
+LEASE: Final = 5.0
+"""Seconds for which a lane is held unless the lease is renewed; so long nothing is sent after its holder died."""
+
 _IS_PENDING = dispatches.c.state == sa.literal_column("'pending'")
-"""Spelled as in the index, for else SQLite would not use it."""
+"""Spelled as in the index; otherwise SQLite would not use it."""
 
 
-def lane(connection: sa.Connection, name: str) -> Lane:
-    """Give the lane; fails where the database can't be written."""
-    locked = sa.select(lanes).where(lanes.c.name == name).with_for_update(read=True, key_share=True)
-    return _lane(connection.execute(locked).one())
-
-
-def take(connection: sa.Connection, lease: str, holder: str, now: float, seconds: float) -> Lane | None:
-    """Give the lease to `holder` until `now + seconds`, or None where somebody else holds it."""
+def acquire(connection: sa.Connection, lease: str, holder: str, *, now: float, seconds: float) -> Lane | None:
+    """Assign the lease to `holder`, or renew it, until `now + seconds`; None if another process holds it."""
     row = _locked(connection, lease)
     if row is None:
-        _make(connection, lease)
+        _create(connection, lease)
         row = _locked(connection, lease)
     if row is None or not (row.leased_by == holder or _is_free(row.leased_until, now, seconds)):
         return None
-    left = (row.leased_until or 0.0) - now
-    if row.leased_by != holder or not seconds / 2 <= left <= seconds:  # else a write for nothing
+    remaining = (row.leased_until or 0.0) - now
+    if row.leased_by != holder or not seconds / 2 <= remaining <= seconds:  # otherwise the write would change nothing
         _change(connection, lease, leased_by=holder, leased_until=now + seconds)
-    return _lane(row)
+    return Lane(row.name, row.next_at, row.paused_because, row.pauses)
 
 
 def release(connection: sa.Connection, lease: str, holder: str) -> None:
-    """Let others take the lease at once, if it is `holder`'s."""
+    """Let others acquire the lease at once, if `holder` has it."""
     own = lanes.update().where(lanes.c.name == lease, lanes.c.leased_by == holder)
     connection.execute(own.values(leased_by=None, leased_until=None))
 
 
-def paused(connection: sa.Connection) -> dict[str, str]:
-    """Give the lanes that are paused, by name, each with the reason."""
-    found = connection.execute(sa.select(lanes.c.name, lanes.c.paused_because))
-    return {name: reason for name, reason in found if reason is not None}
+def pause_reasons(connection: sa.Connection) -> dict[str, str]:
+    """Return the reason for each paused lane, by its name; a paused repository's lane has the repository's name."""
+    rows = connection.execute(sa.select(lanes.c.name, lanes.c.paused_because))
+    return {name: reason for name, reason in rows if reason is not None}
 
 
-def next_pending(connection: sa.Connection, lane: str, now: float) -> Pending | None:
-    """Give the dispatch that is due first on the lane, but for those whose repository is paused."""
+def next_pending(connection: sa.Connection, lane: str = LANE, *, now: float) -> Pending | None:
+    """Return the dispatch that is due first on the lane, now or later; those of paused repositories don't count."""
     paused = sa.select(lanes.c.name).where(
         lanes.c.name.contains("/"), lanes.c.next_at > now, lanes.c.next_at <= now + ACCESS_DELAY
     )
@@ -72,53 +69,56 @@ def next_pending(connection: sa.Connection, lane: str, now: float) -> Pending | 
 
 
 def begin_sending(
-    connection: sa.Connection, seen: Pending, holder: str, now: float, settle: float, seconds: float
+    connection: sa.Connection, seen: Pending, holder: str, *, now: float, settle: float
 ) -> Pending | None:
-    """Mark the dispatch as being sent, and renew the lease; None where it isn't as seen, or not ours to send."""
+    """Record, before a request leaves, that GitHub may receive it; return the dispatch as it is then.
+
+    None if it is no longer as seen, or `holder` no longer holds the lane: then it must not be sent. If nothing is
+    written after that (a crash), the dispatch is due again `settle` seconds later. The lease is renewed.
+    """
     row = _locked(connection, seen.lane)
     if row is None or row.leased_by != holder:
         return None
     values = {"sending_since": now, "next_at": now + settle}
     if not connection.execute(_as_seen(seen).values(values)).rowcount:
         return None
-    _change(connection, seen.lane, leased_until=now + seconds)
+    _change(connection, seen.lane, leased_until=now + LEASE)
     return replace(seen, sending_since=now, next_at=now + settle)
 
 
 def settle(
-    connection: sa.Connection, seen: Pending, decision: Decision, holder: str, now: float, lane_next_at: float
+    connection: sa.Connection, seen: Pending, decision: Decision, holder: str, *, now: float, lane_next_at: float
 ) -> bool:
-    """Write what became of a dispatch into it and its lane; tell whether it was still as seen, and ours to settle."""
+    """Write what became of the dispatch; nothing of its lane goes out before `lane_next_at`, or the pause's end.
+
+    False, and nothing has changed, if it is no longer as seen or `holder` no longer holds the lane.
+    """
     row = _locked(connection, seen.lane)
     if row is None or row.leased_by != holder:
         return False
-    if not connection.execute(_as_seen(seen).values(_of_dispatch(decision, now))).rowcount:
+    if not connection.execute(_as_seen(seen).values(_dispatch_values(decision, now))).rowcount:
         return False
     lane: dict[str, Any] = {"next_at": lane_next_at, "paused_because": None, "pauses": 0}
     match decision:
         case Pause(until, reason, repository_only=True):
-            _pause(connection, seen.repository, until, reason)
+            _create(connection, seen.repository)
+            _change(connection, seen.repository, **_paused(until, reason))
         case Pause(until, reason):
             lane = _paused(until, reason)
         case Sent() | Reject():
             _change(connection, seen.repository, next_at=now, paused_because=None, pauses=0)
     _change(connection, seen.lane, **lane)
-    versions.settled(connection, seen, decision, now)
+    versions.record_attempt(connection, seen, decision, now)
     return True
 
 
-def _of_dispatch(decision: Decision, now: float) -> dict[str, Any]:
-    """Give what changes in the dispatch; only a pause counts no attempt."""
+def _dispatch_values(decision: Decision, now: float) -> dict[str, Any]:
+    """Return what changes in the dispatch; only a pause counts no attempt."""
     values: dict[str, Any] = {"attempts": dispatches.c.attempts + 1, "sending_since": None}
     match decision:
         case Sent(run_id, run_url):
-            values |= {
-                "state": DispatchState.SENT,
-                "reason": None,
-                "sent_at": now,
-                "run_id": run_id,
-                "run_url": run_url,
-            }
+            values |= {"state": DispatchState.SENT, "reason": None, "sent_at": now}
+            values |= {"run_id": run_id, "run_url": run_url}
         case Reject(reason):
             values |= {"state": DispatchState.REJECTED, "reason": reason, "ended_at": now}
         case Retry(at, reason):
@@ -127,14 +127,14 @@ def _of_dispatch(decision: Decision, now: float) -> dict[str, Any]:
             values |= {"next_at": at, "reason": reason}
             del values["sending_since"]
         case Pause(until, reason, look_first, repository_only):
-            # Where the repository refuses this one, it may take the others, which have their turn first then.
+            # The repository that refuses this dispatch may accept the lane's others: those are tried first then.
             values = {"next_at": until if repository_only else dispatches.c.created_at, "reason": reason}
             values |= {} if look_first else {"sending_since": None}
     return values
 
 
 def _as_seen(seen: Pending) -> sa.Update:
-    """Change the dispatch only where nobody has since `seen` was read."""
+    """Change the dispatch only if nobody has since `seen` was read."""
     return dispatches.update().where(
         dispatches.c.id == seen.id,
         dispatches.c.state == DispatchState.PENDING,
@@ -144,23 +144,19 @@ def _as_seen(seen: Pending) -> sa.Update:
 
 
 def _is_free(until: float | None, now: float, seconds: float) -> bool:
-    """Tell whether a lease has ended; one longer than any is, was taken before the clock was set back."""
+    """Whether the lease has ended; one that ends later than any can was acquired before the clock was set back."""
     return until is None or until <= now or until > now + seconds
 
 
 def _locked(connection: sa.Connection, name: str) -> sa.Row[Any] | None:
-    """Give the lane's row, which nobody else can change before this transaction's end."""
+    """Return the lane's row, which nobody else can change before this transaction's end."""
     return connection.execute(sa.select(lanes).where(lanes.c.name == name).with_for_update()).first()
 
 
-def _pause(connection: sa.Connection, name: str, until: float, reason: str) -> None:
-    """Pause a lane that need not be there yet."""
-    _make(connection, name)
-    _change(connection, name, **_paused(until, reason))
-
-
-def _make(connection: sa.Connection, name: str) -> None:
-    connection.execute(insert(connection, lanes).values(name=name, next_at=0.0, pauses=0).on_conflict_do_nothing())
+def _create(connection: sa.Connection, name: str) -> None:
+    connection.execute(
+        insert(connection.dialect, lanes).values(name=name, next_at=0.0, pauses=0).on_conflict_do_nothing()
+    )
 
 
 def _paused(until: float, reason: str) -> dict[str, Any]:
@@ -169,7 +165,3 @@ def _paused(until: float, reason: str) -> dict[str, Any]:
 
 def _change(connection: sa.Connection, name: str, **values: object) -> None:
     connection.execute(lanes.update().where(lanes.c.name == name).values(values))
-
-
-def _lane(row: sa.Row[Any]) -> Lane:
-    return Lane(row.name, row.next_at, row.paused_because, row.pauses)

@@ -1,119 +1,162 @@
-"""What people look at: lists of model versions and deliveries, newest first, and one of them with its whole story.
+"""What people and metrics read: lists of model versions and deliveries, newest first, one of them in detail, figures.
 
-However many there are, a look reads about as many rows as it gives. The one exception is a search that many names fit,
-whose rows are all old: it reads on until it has found them.
+However many there are, a query reads about as many rows as it returns. The one exception is a search that matches many
+names whose rows are all old: it reads on until it has found them.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
 from bridge.core.dispatches import DispatchState
 from bridge.core.events import Event, EventKind
 from bridge.core.routing import DispatchMethod
+from bridge.ledger.lanes import pause_reasons
 from bridge.ledger.records import (
     Attempt,
     Delivery,
     DeliveryDetails,
     DispatchDetails,
+    Figures,
     Filter,
+    LastDelivery,
     ResultPage,
     VersionSummary,
 )
-from bridge.ledger.schema import OF_DELIVERY, attempts, deliveries, dispatches, models, tells_of, versions
+from bridge.ledger.schema import OF_DELIVERY, attempts, deliveries, dispatches, is_about, lanes, models, versions
 
-_NAMES: Final = 1000
-"""A search that more names fit looks through the list instead of at each name."""
+_MAX_NAMES: Final = 1000
+"""A search that matches more names reads through the list of versions instead of asking for each name."""
 
 _FEW: Final = 2000
-"""So many deliveries are rather sorted than looked for in the list of all."""
+"""Up to so many matching deliveries are all read and sorted; more are searched for in the list of all."""
 
-_STORIES: Final = 50
-"""Deliveries of one version that are told of, and attempts of one dispatch."""
+_MAX_DETAILS: Final = 50
+"""Deliveries of one version, and attempts of one dispatch, that are returned."""
 
+_IS_PENDING: Final = sa.text("state = 'pending'")
+"""Spelled as in the index; otherwise SQLite would not use it."""
+
+_Row = TypeVar("_Row")
 _Branch = tuple[sa.ColumnElement[bool], ...]
 
 
-def listed(connection: sa.Connection, wanted: Filter) -> ResultPage[VersionSummary]:
-    """Give the versions that are wanted, those first that were last told of or replayed."""
-    branches = _branches(connection, wanted)
+def list_versions(connection: sa.Connection, criteria: Filter) -> ResultPage[VersionSummary]:
+    """Return the versions that match, the most recently reported or replayed first."""
+    branches = _branches(connection, criteria)
     if not branches:
         return ResultPage((), None)
-    found = connection.execute(_merged(branches, wanted)).mappings().all()
-    rows = tuple(VersionSummary(**dict(row) | {"state": DispatchState(row["state"])}) for row in found)
-    return _part(rows, wanted, lambda row: row.latest_id)
+    rows = connection.execute(_merged(branches, criteria)).mappings()
+    return _page([_summary(row) for row in rows], criteria, lambda summary: summary.latest_id)
 
 
-def version(connection: sa.Connection, model: str, version: str) -> VersionSummary | None:
-    """Give the version, if any delivery ever told of it."""
-    one = versions.c.model == model, versions.c.version == version
-    found = connection.execute(_merged([one], Filter())).mappings().first()
-    return VersionSummary(**dict(found) | {"state": DispatchState(found["state"])}) if found else None
+def find_version(
+    connection: sa.Connection, model: str, version: str
+) -> tuple[VersionSummary, list[DeliveryDetails]] | None:
+    """Return the version and its newest deliveries, newest first; None if no delivery ever reported it."""
+    key = versions.c.model == model, versions.c.version == version
+    summary = connection.execute(_merged([key], Filter())).mappings().first()
+    if summary is None:
+        return None
+    query = sa.select(deliveries).where(deliveries.c.model == model, is_about(version))
+    newest = query.order_by(deliveries.c.received_at.desc(), deliveries.c.id).limit(_MAX_DETAILS)
+    return _summary(summary), _details(connection, connection.execute(newest).all())
 
 
-def stories(connection: sa.Connection, model: str, version: str) -> list[DeliveryDetails]:
-    """Give the newest deliveries of the version, newest first, with all that became of them."""
-    of_it = deliveries.c.model == model, tells_of(version)
-    newest = sa.select(deliveries).where(*of_it).order_by(deliveries.c.received_at.desc(), deliveries.c.id)
-    return _stories(connection, connection.execute(newest.limit(_STORIES)).all())
+def list_deliveries(connection: sa.Connection, criteria: Filter) -> ResultPage[DeliveryDetails]:
+    """Return the deliveries that match, the most recently received or replayed first.
+
+    `state` is compared with that of a delivery's last dispatch.
+    """
+    about = _about(criteria)
+    ids = sa.select(deliveries.c.id).where(*about).limit(_FEW + 1)
+    are_few = bool(about) and len(connection.execute(ids).all()) <= _FEW
+    newest = (_newest_of_few if are_few else _newest_of_all)(connection, criteria, about)
+    page = _page(newest, criteria, lambda pair: pair[0])
+    delivery_ids = [delivery_id for _, delivery_id in page.rows]
+    rows = connection.execute(sa.select(deliveries).where(deliveries.c.id.in_(delivery_ids))).all()
+    by_id = {details.delivery.id: details for details in _details(connection, rows)}
+    return ResultPage(tuple(by_id[delivery_id] for delivery_id in delivery_ids), page.next)
 
 
-def story(connection: sa.Connection, delivery_id: str) -> DeliveryDetails | None:
-    """Give the delivery with all that became of it."""
-    found = connection.execute(sa.select(deliveries).where(deliveries.c.id == delivery_id)).all()
-    return next(iter(_stories(connection, found)), None)
+def find_delivery(connection: sa.Connection, delivery_id: str) -> DeliveryDetails | None:
+    """Return the delivery and everything that was sent for it."""
+    rows = connection.execute(sa.select(deliveries).where(deliveries.c.id == delivery_id)).all()
+    return next(iter(_details(connection, rows)), None)
 
 
-def told(connection: sa.Connection, wanted: Filter) -> ResultPage[DeliveryDetails]:
-    """Give the deliveries that are wanted, those first that came or were replayed last; `state` is the last one's."""
-    about = _about(wanted)
-    few = (
-        bool(about) and len(connection.execute(sa.select(deliveries.c.id).where(*about).limit(_FEW + 1)).all()) <= _FEW
+def last_delivery(
+    connection: sa.Connection, kind: EventKind, model: str, *, version: str | None = None, alias: str | None = None
+) -> LastDelivery | None:
+    """Return the model's newest delivery of that kind, of that version or alias where one is named."""
+    query = (
+        sa.select(deliveries.c.id, deliveries.c.version, deliveries.c.received_at)
+        .where(deliveries.c.model == model, deliveries.c.kind == kind)
+        .order_by(deliveries.c.received_at.desc(), deliveries.c.id.desc())
+        .limit(1)
     )
-    newest = _newest_of_few(connection, wanted, about) if few else _newest_of_all(connection, wanted, about)
-    part = _part(newest, wanted, lambda pair: pair[0])
-    ids = [delivery_id for _, delivery_id in part.rows]
-    found = connection.execute(sa.select(deliveries).where(deliveries.c.id.in_(ids))).all()
-    by_id = {story.delivery.id: story for story in _stories(connection, found)}
-    return ResultPage(tuple(by_id[each] for each in ids), part.next)
+    if version is not None:
+        query = query.where(is_about(version))
+    if alias is not None:
+        query = query.where(deliveries.c.alias == alias)
+    row = connection.execute(query).mappings().first()
+    return LastDelivery(**row) if row else None
 
 
-def _branches(connection: sa.Connection, wanted: Filter) -> list[_Branch]:
-    """Give conditions that each have an index in the list's order, and together fit what is wanted."""
-    more = [versions.c.version == wanted.version] if wanted.version is not None else []
-    if wanted.model is None and not wanted.search:
-        return [(_listed(wanted.state), *more)]
-    fits = models.c.name == wanted.model if wanted.model is not None else _folded(wanted.search)
-    names = connection.execute(sa.select(models.c.name).where(fits).limit(_NAMES + 1)).all()
-    if len(names) > _NAMES:
-        fit = sa.exists().where(models.c.name == versions.c.model, fits)
-        return [(_listed(wanted.state), fit, *more)]
-    return [(*branch, *more) for branch in _by_name(connection, wanted, fits, more)]
+def figures(connection: sa.Connection, *, now: float) -> Figures:
+    """Count the dispatches; a state that none is in has 0."""
+    rows = connection.execute(sa.select(dispatches.c.state, sa.func.count()).group_by(dispatches.c.state))
+    counts: dict[str, int] = {state: int(count) for state, count in rows}
+    # The count and the lanes are there for SQLite: for min() alone it would read the whole table.
+    waiting = sa.select(sa.func.min(dispatches.c.created_at), sa.func.count())
+    on_lanes = dispatches.c.lane.in_(sa.select(lanes.c.name))
+    oldest = connection.execute(waiting.where(_IS_PENDING, on_lanes)).one()[0]
+    return Figures(
+        dispatches={state: counts.get(state, 0) for state in DispatchState},
+        oldest_pending=None if oldest is None else max(0.0, now - oldest),
+        paused=pause_reasons(connection),
+    )
+
+
+def _branches(connection: sa.Connection, criteria: Filter) -> list[_Branch]:
+    """Return conditions that each have an index in the list's order, and that together match the criteria."""
+    more = [versions.c.version == criteria.version] if criteria.version is not None else []
+    if criteria.model is None and not criteria.search:
+        return [(_is_listed(criteria.state), *more)]
+    matches = models.c.name == criteria.model if criteria.model is not None else _folded(criteria.search)
+    names = connection.execute(sa.select(models.c.name).where(matches).limit(_MAX_NAMES + 1)).all()
+    if len(names) > _MAX_NAMES:
+        has_match = sa.exists().where(models.c.name == versions.c.model, matches)
+        return [(_is_listed(criteria.state), has_match, *more)]
+    return [(*branch, *more) for branch in _by_name(connection, criteria, matches, more)]
 
 
 def _by_name(
-    connection: sa.Connection, wanted: Filter, fits: sa.ColumnElement[bool], more: Sequence[sa.ColumnElement[bool]]
+    connection: sa.Connection, criteria: Filter, matches: sa.ColumnElement[bool], more: Sequence[sa.ColumnElement[bool]]
 ) -> list[_Branch]:
-    """Give a condition for each name and state that may have one of the newest: no more than are wanted."""
-    states = [wanted.state] if wanted.state else list(DispatchState)
+    """Return a condition for each pair of name and state that can be on the page: no more than the page has rows.
+
+    The index is by name, state, then age. Asked for several names at once, the database would read all their rows and
+    sort them. So it is first asked for the newest row of each pair, one step in the index each, and then only the pairs
+    whose newest row is among the newest of all: no other pair has a row on this page.
+    """
+    states = [criteria.state] if criteria.state else list(DispatchState)
     newest = [
         sa.select(sa.func.max(versions.c.latest_id))
         .where(versions.c.model == models.c.name, versions.c.state == state, *more)
-        .where(*_older(versions.c.latest_id, wanted))
+        .where(*_older(versions.c.latest_id, criteria))
         .scalar_subquery()
         for state in states
     ]
-    found = connection.execute(sa.select(models.c.name, *newest).where(fits))
-    heads = [
-        (latest, name, state) for name, *each in found for state, latest in zip(states, each, strict=True) if latest
-    ]
+    rows = connection.execute(sa.select(models.c.name, *newest).where(matches))
+    heads = [(id_, name, state) for name, *ids in rows for state, id_ in zip(states, ids, strict=True) if id_]
     heads.sort(reverse=True)
-    return [(versions.c.model == name, versions.c.state == state) for _, name, state in heads[: wanted.limit + 1]]
+    return [(versions.c.model == name, versions.c.state == state) for _, name, state in heads[: criteria.limit + 1]]
 
 
-def _listed(state: DispatchState | None) -> sa.ColumnElement[bool]:
+def _is_listed(state: DispatchState | None) -> sa.ColumnElement[bool]:
     return versions.c.latest_id.is_not(None) if state is None else versions.c.state == state
 
 
@@ -121,17 +164,17 @@ def _folded(search: str) -> sa.ColumnElement[bool]:
     return models.c.folded.contains(search.casefold(), autoescape=True)
 
 
-def _older(column: sa.ColumnElement[str], wanted: Filter) -> list[sa.ColumnElement[bool]]:
-    return [column < wanted.before] if wanted.before else []
+def _older(column: sa.ColumnElement[str], criteria: Filter) -> list[sa.ColumnElement[bool]]:
+    return [column < criteria.before] if criteria.before else []
 
 
-def _merged(branches: Iterable[_Branch], wanted: Filter) -> sa.Select[Any]:
-    """Take the newest of each branch, and of these the newest, with their dispatches; one more than is wanted."""
+def _merged(branches: Iterable[_Branch], criteria: Filter) -> sa.Select[Any]:
+    """Select the newest of each branch, and of these the newest, with their dispatches; one more than a page has."""
     parts = [
         sa.select(versions)
-        .where(*branch, *_older(versions.c.latest_id, wanted))
+        .where(*branch, *_older(versions.c.latest_id, criteria))
         .order_by(versions.c.latest_id.desc())
-        .limit(wanted.limit + 1)
+        .limit(criteria.limit + 1)
         .subquery()
         .select()
         for branch in branches
@@ -142,41 +185,45 @@ def _merged(branches: Iterable[_Branch], wanted: Filter) -> sa.Select[Any]:
     theirs = [dispatches.c[name] for name in ("delivery_id", "repository", "reason", "run_url")]
     joined = few.join(dispatches, dispatches.c.id == few.c.dispatch_id)
     query = sa.select(*own, *theirs).select_from(joined).order_by(few.c.latest_id.desc())
-    return query.limit(wanted.limit + 1)
+    return query.limit(criteria.limit + 1)
 
 
-def _part(rows: Sequence[Any], wanted: Filter, key: Any) -> ResultPage[Any]:
-    """Cut off the row too many, which only says that there is more."""
-    shown = tuple(rows[: wanted.limit])
+def _page(rows: Sequence[_Row], criteria: Filter, key: Callable[[_Row], str]) -> ResultPage[_Row]:
+    """Cut off the extra row, which only shows that there are more."""
+    shown = tuple(rows[: criteria.limit])
     return ResultPage(shown, key(shown[-1]) if len(rows) > len(shown) else None)
 
 
-def _about(wanted: Filter) -> list[sa.ColumnElement[bool]]:
-    found: list[sa.ColumnElement[bool]] = []
-    if wanted.search:
-        found.append(deliveries.c.model.in_(sa.select(models.c.name).where(_folded(wanted.search))))
-    if wanted.model is not None:
-        found.append(deliveries.c.model == wanted.model)
-    if wanted.version is not None:
-        found.append(tells_of(wanted.version))
-    return found
+def _about(criteria: Filter) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = []
+    if criteria.search:
+        conditions.append(deliveries.c.model.in_(sa.select(models.c.name).where(_folded(criteria.search))))
+    if criteria.model is not None:
+        conditions.append(deliveries.c.model == criteria.model)
+    if criteria.version is not None:
+        conditions.append(is_about(criteria.version))
+    return conditions
 
 
 def _newest_of_few(
-    connection: sa.Connection, wanted: Filter, about: Iterable[sa.ColumnElement[bool]]
+    connection: sa.Connection, criteria: Filter, about: Iterable[sa.ColumnElement[bool]]
 ) -> list[tuple[str, str]]:
     query = sa.select(dispatches.c.delivery_id, dispatches.c.id, dispatches.c.state)
     query = query.join(deliveries, OF_DELIVERY).where(*about)
     newest: dict[str, tuple[str, str]] = {}
     for delivery_id, dispatch_id, state in connection.execute(query):
         newest[delivery_id] = max(newest.get(delivery_id, ("", "")), (dispatch_id, state))
-    found = [(dispatch_id, delivery_id, state) for delivery_id, (dispatch_id, state) in newest.items()]
-    found = [each for each in found if wanted.state in (None, each[2]) and each[0] < (wanted.before or "\U0010ffff")]
-    return [each[:2] for each in sorted(found, reverse=True)[: wanted.limit + 1]]
+    before = criteria.before or "\U0010ffff"
+    matching = [
+        (dispatch_id, delivery_id)
+        for delivery_id, (dispatch_id, state) in newest.items()
+        if criteria.state in (None, state) and dispatch_id < before
+    ]
+    return sorted(matching, reverse=True)[: criteria.limit + 1]
 
 
 def _newest_of_all(
-    connection: sa.Connection, wanted: Filter, about: Sequence[sa.ColumnElement[bool]]
+    connection: sa.Connection, criteria: Filter, about: Sequence[sa.ColumnElement[bool]]
 ) -> list[tuple[str, str]]:
     newer = dispatches.alias()
     query = sa.select(dispatches.c.id, dispatches.c.delivery_id).where(
@@ -185,47 +232,38 @@ def _newest_of_all(
             newer.c.delivery_id == dispatches.c.delivery_id,
             newer.c.id > dispatches.c.id,
         ),
-        *_older(dispatches.c.id, wanted),
+        *_older(dispatches.c.id, criteria),
     )
-    if wanted.state:
-        query = query.where(dispatches.c.state == wanted.state)
+    if criteria.state:
+        query = query.where(dispatches.c.state == criteria.state)
     if about:
         query = query.join(deliveries, deliveries.c.id == dispatches.c.delivery_id).where(*about)
-    found = connection.execute(query.order_by(dispatches.c.id.desc()).limit(wanted.limit + 1))
-    return [(dispatch_id, delivery_id) for dispatch_id, delivery_id in found]
+    rows = connection.execute(query.order_by(dispatches.c.id.desc()).limit(criteria.limit + 1))
+    return [(dispatch_id, delivery_id) for dispatch_id, delivery_id in rows]
 
 
-def _stories(connection: sa.Connection, found: Sequence[sa.Row[Any]]) -> list[DeliveryDetails]:
-    sent = _sent(connection, found)
-    return [DeliveryDetails(_delivery(row), tuple(sent[row.id])) for row in found]
+def _summary(row: sa.RowMapping) -> VersionSummary:
+    return VersionSummary(**dict(row) | {"state": DispatchState(row["state"])})
+
+
+def _details(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[DeliveryDetails]:
+    """Return each delivery with its dispatches, newest first, and their last attempts, oldest first."""
+    columns = [dispatches.c[name] for name in DispatchDetails.__dataclass_fields__ if name != "answers"]
+    own = deliveries.c.id.in_([row.id for row in rows])
+    query = sa.select(*columns).join(deliveries, OF_DELIVERY).where(own).order_by(dispatches.c.id.desc())
+    sent = connection.execute(query).mappings().all()
+    answers: dict[str, list[Attempt]] = defaultdict(list)
+    of_sent = attempts.c.dispatch_id.in_([row["id"] for row in sent])
+    for row in connection.execute(sa.select(attempts).where(of_sent).order_by(attempts.c.first_at)):
+        answers[row.dispatch_id].append(Attempt(row.first_at, row.last_at, row.times, row.outcome, row.answer))
+    by_delivery: dict[str, list[DispatchDetails]] = defaultdict(list)
+    for values in map(dict, sent):
+        values |= {"state": DispatchState(values["state"]), "way": DispatchMethod(values["way"])}
+        values["answers"] = tuple(answers[values["id"]][-_MAX_DETAILS:])
+        by_delivery[values["delivery_id"]].append(DispatchDetails(**values))
+    return [DeliveryDetails(_delivery(row), tuple(by_delivery[row.id])) for row in rows]
 
 
 def _delivery(row: sa.Row[Any]) -> Delivery:
     event = Event(EventKind(row.kind), row.model, row.version, row.alias, row.tag, row.source, row.run_id)
     return Delivery(row.id, event, row.received_at)
-
-
-def _sent(connection: sa.Connection, told: Sequence[sa.Row[Any]]) -> Mapping[str, list[DispatchDetails]]:
-    columns = [dispatches.c[name] for name in DispatchDetails.__dataclass_fields__ if name != "answers"]
-    mine = deliveries.c.id.in_([row.id for row in told])
-    query = sa.select(*columns).join(deliveries, OF_DELIVERY).where(mine).order_by(dispatches.c.id.desc())
-    rows = connection.execute(query).mappings().all()
-    answers = _answers(connection, [row["id"] for row in rows])
-    found: dict[str, list[DispatchDetails]] = defaultdict(list)
-    for row in rows:
-        typed = {
-            "state": DispatchState(row["state"]),
-            "way": DispatchMethod(row["way"]),
-            "answers": tuple(answers[row["id"]]),
-        }
-        found[row["delivery_id"]].append(DispatchDetails(**dict(row) | typed))
-    return found
-
-
-def _answers(connection: sa.Connection, dispatch_ids: Sequence[str]) -> Mapping[str, list[Attempt]]:
-    """Give the last attempts at each dispatch, in their order."""
-    found: dict[str, list[Attempt]] = defaultdict(list)
-    query = sa.select(attempts).where(attempts.c.dispatch_id.in_(dispatch_ids)).order_by(attempts.c.first_at)
-    for row in connection.execute(query):
-        found[row.dispatch_id].append(Attempt(row.first_at, row.last_at, row.times, row.outcome, row.answer))
-    return defaultdict(list, {each: answers[-_STORIES:] for each, answers in found.items()})

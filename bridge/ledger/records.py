@@ -1,4 +1,4 @@
-"""What goes into the ledger and what it gives: plain values."""
+"""What goes into the ledger and what comes out of it: plain values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from bridge.core.routing import DispatchMethod
 _T = TypeVar("_T")
 
 LANE: Final = "github"
-"""The lane of the one credential that there is."""
+"""The lane of the only credential."""
 
 FOLLOWER: Final = "follower"
 """The lease of whoever follows the runs."""
 
 RECONCILER: Final = "reconciler"
-"""The lease of whoever asks MLflow for what no delivery told of."""
+"""The lease of whoever asks MLflow for events that no delivery reported."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Delivery:
 class Dispatch:
     """One request to GitHub, not yet made; `payload` is client_payload as JSON.
 
-    By the way `workflow_dispatch` it goes to the file `workflow` on the branch or tag `ref`.
+    With `way` workflow_dispatch it goes to the file `workflow` on the branch or tag `ref`.
     """
 
     id: str
@@ -51,8 +51,8 @@ class Dispatch:
 class Pending:
     """A dispatch that waits on its lane.
 
-    `sending_since` is set from before a request leaves until its end is written down: where it is set, GitHub may have
-    been asked already, so look for the run before asking again.
+    `sending_since` is set from before a request leaves until its outcome is recorded. If it is set, GitHub may have
+    received the request: search for the run before sending again.
     """
 
     id: str
@@ -72,7 +72,7 @@ class Pending:
 
 @dataclass(frozen=True)
 class Lane:
-    """The way to GitHub of one credential: nothing leaves before `next_at`."""
+    """The queue of one credential: nothing goes to GitHub before `next_at`."""
 
     name: str
     next_at: float
@@ -92,7 +92,7 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class LastDelivery:
-    """A delivery that told of a version, or of what an alias points to."""
+    """The newest delivery about a version or an alias."""
 
     id: str
     version: str
@@ -101,7 +101,7 @@ class LastDelivery:
 
 @dataclass(frozen=True)
 class Figures:
-    """What metrics tell of the ledger: every state with its number, seconds, and why which lane is paused."""
+    """The ledger in figures: dispatches by state, seconds, and the reason for each paused lane by its name."""
 
     dispatches: Mapping[DispatchState, int]
     oldest_pending: float | None
@@ -110,9 +110,9 @@ class Figures:
 
 @dataclass(frozen=True)
 class Filter:
-    """Which part of a list is asked for: `search` is part of a model's name in any case, `model` the whole of it.
+    """Which rows of a list are asked for: `search` is part of a model's name in any case, `model` the whole of it.
 
-    `before` is where the part before it ended; None for the newest.
+    `before` is `next` of the previous page; None for the newest rows.
     """
 
     state: DispatchState | None = None
@@ -127,7 +127,7 @@ class Filter:
 class VersionSummary:
     """A model version as lists have it; state, reason and run are those of the dispatch `dispatch_id`.
 
-    `latest_id` is where it stands in the list, `told_at` when it was last told of or replayed.
+    `latest_id` is its place in the list, `told_at` when it was last reported or replayed.
     """
 
     model: str
@@ -146,7 +146,7 @@ class VersionSummary:
 
 @dataclass(frozen=True)
 class Attempt:
-    """An attempt at a dispatch, or several in a row with the same answer; `outcome` is it in a word."""
+    """An attempt at a dispatch, or several in a row with the same answer; `outcome` is one word."""
 
     first_at: float
     last_at: float
@@ -157,7 +157,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class DispatchDetails:
-    """A dispatch as people look at it: what became of it so far."""
+    """A dispatch as people see it: what became of it so far."""
 
     id: str
     delivery_id: str
@@ -189,7 +189,7 @@ class DeliveryDetails:
 
 @dataclass(frozen=True)
 class ResultPage(Generic[_T]):
-    """A part of a list; `next` is what to ask for as `before` for what follows, None at the end."""
+    """A page of a list; `next` is `before` for the following page, None at the end."""
 
     rows: tuple[_T, ...]
     next: str | None

@@ -32,15 +32,14 @@ dispatches: Final = sa.Table(
 OF_DELIVERY: Final = sa.and_(
     dispatches.c.received_at == deliveries.c.received_at, dispatches.c.delivery_id == deliveries.c.id
 )
-"""A delivery's own dispatches, found by the time that it came at, over which they have their index."""
+"""Joins a delivery to its dispatches by the time that it was received at, because their index begins with it."""
 
 
-def tells_of(version: str) -> sa.ColumnElement[bool]:
-    """Give the condition that a delivery tells of this version of its model, as the index by versions has it.
+def is_about(version: str) -> sa.ColumnElement[bool]:
+    """Return the condition that a delivery is about this version of its model, as the index by versions has it.
 
-    By their lengths first, versions stand in the order of their numbers, so that a new one goes to its model's end. The
-    version stands between itself and itself: SQLite would put the value of an equality into the length, too, and then
-    not know the index's expression.
+    The index sorts versions by length first, which is the order of their numbers: a new one goes to its model's end.
+    `BETWEEN` instead of `=`: SQLite would put an equality's value into the length, too, and then not find the index.
     """
     column = deliveries.c.version
     return sa.and_(sa.func.length(column) == len(version), column.between(version, version))

@@ -1,22 +1,22 @@
-"""The tables that people browse, kept up to date by whoever changes a dispatch, in the same transaction.
+"""The table `versions`, which people browse, kept up to date by whoever changes a dispatch, in the same transaction.
 
-A version's state is that of its newest delivery or replay; where that went several ways, of the dispatch that is most
-worth a look. Rows of `versions` are locked last of all, and in order, so that no two writers wait for each other.
+A version's state is that of its newest delivery or replay; where that went to several routes, it is the state that most
+needs attention. Rows of `versions` are locked last of all, and in order, so that no two writers wait for each other.
 """
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from bridge.core.dispatches import Decision, DispatchState, Pause, Reject, Retry, Sent, VerifyThenRetry
-from bridge.ledger.batch import Insert, write
 from bridge.ledger.database import insert
 from bridge.ledger.records import Delivery, Dispatch, Pending
-from bridge.ledger.schema import OF_DELIVERY, attempts, deliveries, dispatches, versions
+from bridge.ledger.schema import OF_DELIVERY, attempts, deliveries, dispatches, models, versions
 
-_MOST_WORTH_A_LOOK: Final = (
+_STATE_PRIORITY: Final = (
     DispatchState.PENDING,
     DispatchState.SENT,
     DispatchState.RUNNING,
@@ -29,44 +29,53 @@ _MOST_WORTH_A_LOOK: Final = (
     DispatchState.SUCCEEDED,
 )
 
-_MODELS: Final = Insert("INSERT INTO models (name, folded) VALUES", "({0}, {0})", "ON CONFLICT DO NOTHING")
-_VERSIONS: Final = Insert(
-    "INSERT INTO versions (model, version, state, dispatch_id, latest_id, told_at, read_at) VALUES",
-    "({0}, {0}, 'pending', {0}, {0}, {0}, 0)",
-    "ON CONFLICT (model, version) DO UPDATE SET state = excluded.state, dispatch_id = excluded.dispatch_id, "
-    "latest_id = excluded.latest_id, told_at = excluded.told_at "
-    "WHERE versions.latest_id IS NULL OR versions.latest_id < excluded.latest_id",
-)
 
+def record_accepted(connection: sa.Connection, entries: Iterable[tuple[Delivery, Sequence[Dispatch]]]) -> None:
+    """List the versions of deliveries that were just written with their dispatches; they are pending.
 
-def accepted(connection: sa.Connection, entries: Iterable[tuple[Delivery, Sequence[Dispatch]]]) -> None:
-    """List the versions of deliveries that were just written down with their dispatches; they are pending.
-
-    Two statements for a batch: every delivery passes here.
+    Two statements for a batch, because every delivery passes here.
     """
     newest: dict[tuple[str, str], tuple[str, float]] = {}
-    for delivery, wanted in entries:
-        if wanted:
+    for delivery, new in entries:
+        if new:
             key = delivery.event.model, delivery.event.version
-            mine = max(one.id for one in wanted), delivery.received_at
-            newest[key] = max(newest.get(key, mine), mine)
+            latest = max(dispatch.id for dispatch in new), delivery.received_at
+            newest[key] = max(newest.get(key, latest), latest)
+    if not newest:
+        return
+    new_model, new_version = _inserts(connection.dialect)
     names = sorted({model for model, _ in newest})
-    write(connection, _MODELS, [(name, name.casefold()) for name in names])
-    rows = [(*key, dispatch_id, dispatch_id, at) for key, (dispatch_id, at) in sorted(newest.items())]
-    write(connection, _VERSIONS, rows)
+    connection.execute(new_model, [{"name": name, "folded": name.casefold()} for name in names])
+    rows = [
+        {"model": model, "version": version, "dispatch_id": dispatch_id, "latest_id": dispatch_id, "told_at": at}
+        | {"state": DispatchState.PENDING.value, "read_at": 0.0}
+        for (model, version), (dispatch_id, at) in sorted(newest.items())
+    ]
+    connection.execute(new_version, rows)
 
 
-def settled(connection: sa.Connection, seen: Pending, decision: Decision, now: float) -> None:
+@lru_cache(maxsize=2)  # to build them takes SQLAlchemy longer than the database to run them
+def _inserts(dialect: sa.Dialect) -> tuple[sa.Insert, sa.Insert]:
+    new = insert(dialect, versions)
+    new_version = new.on_conflict_do_update(
+        index_elements=["model", "version"],
+        set_={name: new.excluded[name] for name in ("state", "dispatch_id", "latest_id", "told_at")},
+        where=versions.c.latest_id.is_(None) | (versions.c.latest_id < new.excluded.latest_id),
+    )
+    return insert(dialect, models).on_conflict_do_nothing(), new_version
+
+
+def record_attempt(connection: sa.Connection, seen: Pending, decision: Decision, now: float) -> None:
     """Keep what GitHub answered to an attempt, and bring the version's row up to date.
 
-    The same answer again only counts: a token that is wrong for a week leaves one row.
+    A repeated answer is only counted: a token that is wrong for a week leaves one row.
     """
-    outcome, answer = _said(decision)
-    mine = attempts.c.dispatch_id == seen.id
-    last = connection.execute(sa.select(attempts).where(mine).order_by(attempts.c.first_at.desc()).limit(1)).first()
+    outcome, answer = _in_words(decision)
+    own = attempts.c.dispatch_id == seen.id
+    last = connection.execute(sa.select(attempts).where(own).order_by(attempts.c.first_at.desc()).limit(1)).first()
     if last and (last.outcome, last.answer) == (outcome, answer):
-        again = attempts.update().where(mine, attempts.c.first_at == last.first_at)
-        connection.execute(again.values(times=attempts.c.times + 1, last_at=now))
+        repeated = attempts.update().where(own, attempts.c.first_at == last.first_at)
+        connection.execute(repeated.values(times=attempts.c.times + 1, last_at=now))
     else:
         at = max(now, math.nextafter(last.first_at, math.inf)) if last else now
         row = {"dispatch_id": seen.id, "first_at": at, "last_at": at, "times": 1, "outcome": outcome, "answer": answer}
@@ -76,35 +85,55 @@ def settled(connection: sa.Connection, seen: Pending, decision: Decision, now: f
 
 def refresh(connection: sa.Connection, delivery_id: str) -> None:
     """Bring the row of the delivery's version up to date with its dispatches."""
-    told = connection.execute(
+    version = connection.execute(
         sa.select(deliveries.c.model, deliveries.c.version).where(deliveries.c.id == delivery_id)
     ).one()
-    own = versions.c.model == told.model, versions.c.version == told.version
-    latest = connection.scalar(sa.select(versions.c.latest_id).where(*own).with_for_update())
-    known = _of(connection, delivery_id)
-    newest = max(known, key=lambda row: str(row.id))
-    if latest and latest > newest.id:
-        (other,) = connection.execute(sa.select(dispatches.c.delivery_id).where(dispatches.c.id == latest)).one()
-        known = _of(connection, other)
-        newest = max(known, key=lambda row: str(row.id))
-    together = [row for row in known if row.created_at == newest.created_at]
-    shown = min(together, key=lambda row: (_MOST_WORTH_A_LOOK.index(row.state), row.id != newest.id))
+    key = versions.c.model == version.model, versions.c.version == version.version
+    # The row's lock makes writers of one version take turns: each sees what the one before it has written.
+    latest_id = connection.scalar(sa.select(versions.c.latest_id).where(*key).with_for_update())
+    rows = _dispatches_of(connection, delivery_id)
+    newest = max(rows, key=lambda row: str(row.id))
+    if latest_id and latest_id > newest.id:
+        # Another delivery of this version is newer: what changed in this one doesn't show, the newer one's state does.
+        (newer,) = connection.execute(sa.select(dispatches.c.delivery_id).where(dispatches.c.id == latest_id)).one()
+        rows = _dispatches_of(connection, newer)
+        newest = max(rows, key=lambda row: str(row.id))
+    # Dispatches of one delivery or replay were made at one time; those before a replay no longer count.
+    latest = [row for row in rows if row.created_at == newest.created_at]
+    shown = min(latest, key=lambda row: (_STATE_PRIORITY.index(row.state), row.id != newest.id))
     state = {"state": shown.state, "dispatch_id": shown.id, "latest_id": newest.id, "told_at": newest.created_at}
-    new = insert(connection, versions).values(model=told.model, version=told.version, read_at=0.0, **state)
+    new = insert(connection.dialect, versions).values(
+        model=version.model, version=version.version, read_at=0.0, **state
+    )
     connection.execute(new.on_conflict_do_update(index_elements=["model", "version"], set_=state))
 
 
-def _of(connection: sa.Connection, delivery_id: str) -> Sequence[sa.Row[Any, Any, Any]]:
+def write_image(
+    connection: sa.Connection, model: str, version: str, uri: str | None, status: str | None, *, now: float
+) -> None:
+    """Keep MLflow's `image.*` tags of a version as they were at `now`; an older reading overwrites no newer one."""
+    row = {"model": model, "version": version, "image_uri": uri, "image_status": status, "read_at": now}
+    new = insert(connection.dialect, versions).values(row)
+    connection.execute(
+        new.on_conflict_do_update(
+            index_elements=["model", "version"],
+            set_={name: new.excluded[name] for name in ("image_uri", "image_status", "read_at")},
+            where=versions.c.read_at <= now,
+        )
+    )
+
+
+def _dispatches_of(connection: sa.Connection, delivery_id: str) -> Sequence[sa.Row[Any, Any, Any]]:
     columns = (dispatches.c.id, dispatches.c.created_at, dispatches.c.state)
     query = sa.select(*columns).join(deliveries, OF_DELIVERY).where(deliveries.c.id == delivery_id)
     return connection.execute(query).all()
 
 
-def _said(decision: Decision) -> tuple[str, str]:
-    """Give what came of the attempt in a word, and in GitHub's words."""
+def _in_words(decision: Decision) -> tuple[str, str]:
+    """Return the attempt's outcome in one word, and GitHub's answer."""
     match decision:
         case Sent(run_id):
-            return "taken", "GitHub took it" if run_id is None else f"GitHub took it, and it is run {run_id}"
+            return "accepted", "GitHub accepted it" + ("" if run_id is None else f" and started run {run_id}")
         case Reject(reason):
             return "rejected", reason
         case Retry(_, reason):

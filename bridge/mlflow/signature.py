@@ -1,7 +1,7 @@
-"""Whether a delivery comes from our MLflow, and lately.
+"""Verification of deliveries: signed with our secret, and recent.
 
 Source: MLflow's `mlflow.webhooks.delivery`: `X-MLflow-Signature` is `v1,` and the base64 of HMAC-SHA256, keyed with the
-UTF-8 secret, over `<delivery id>.<timestamp>.<body>`. Headers are taken as the bytes that came.
+UTF-8 secret, over `<delivery id>.<timestamp>.<body>`. Headers are the bytes that were received.
 """
 
 import base64
@@ -23,39 +23,41 @@ _DELIVERY_ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-
 _TIMESTAMP = re.compile(rb"[0-9]{1,12}")
 _SIGNATURE = re.compile(rb"v1,[A-Za-z0-9+/]{43}=")
 
+_ONLY_MLFLOW = "send only MLflow's webhooks to this address"
+
 
 class MalformedStamp(BridgeError):
-    """Delivery id or timestamp is missing or isn't what MLflow sends."""
+    """The delivery id or the timestamp is missing, or doesn't have MLflow's format."""
 
 
 class SignatureMissing(BridgeError):
-    """The delivery isn't signed."""
+    """The delivery is not signed."""
 
 
 class SignatureMismatch(BridgeError):
-    """The signature wasn't made with our secret over this delivery."""
+    """The signature was not made with our secret for this delivery."""
 
 
 class StaleTimestamp(BridgeError):
-    """The delivery is too old, or its clock too far ahead."""
+    """The delivery is too old, or too far in the future."""
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """What a delivery's headers say of it: its id, and when MLflow signed it (Unix seconds)."""
+    """A delivery's id, and when MLflow signed it (Unix seconds)."""
 
     delivery_id: str
     timestamp: int
     signed: bytes
-    """Id and timestamp as they came, in the form in which they are signed."""
+    """Id and timestamp as received, in the form in which they are signed."""
 
 
 def stamp(delivery_id: bytes | None, timestamp: bytes | None) -> Stamp:
     """Read the headers of a delivery; raises `MalformedStamp`."""
     if delivery_id is None or not _DELIVERY_ID.fullmatch(delivery_id):
-        raise MalformedStamp("X-MLflow-Delivery-Id is missing or no UUID: only MLflow's webhooks are taken here")
+        raise MalformedStamp("X-MLflow-Delivery-Id is missing or not a UUID", _ONLY_MLFLOW)
     if timestamp is None or not _TIMESTAMP.fullmatch(timestamp):
-        raise MalformedStamp("X-MLflow-Timestamp is missing or no Unix time: only MLflow's webhooks are taken here")
+        raise MalformedStamp("X-MLflow-Timestamp is missing or not a Unix time", _ONLY_MLFLOW)
     return Stamp(delivery_id.decode("ascii"), int(timestamp), b"%b.%b." % (delivery_id, timestamp))
 
 
@@ -66,46 +68,44 @@ def claim(signature: bytes | None) -> bytes:
     """
     if not signature:
         raise SignatureMissing(
-            "X-MLflow-Signature is missing, so MLflow has no secret for this webhook: "
-            "register the webhook with the bridge's MLFLOW_WEBHOOK_SECRET"
+            "X-MLflow-Signature is missing, so MLflow has no secret for this webhook",
+            "set the webhook's secret in MLflow to the bridge's MLFLOW_WEBHOOK_SECRET",
         )
     if not _SIGNATURE.fullmatch(signature):
-        raise SignatureMismatch(
-            "X-MLflow-Signature is not in MLflow's format: only MLflow's webhooks are accepted here"
-        )
+        raise SignatureMismatch("X-MLflow-Signature is not in MLflow's format", _ONLY_MLFLOW)
     return signature
 
 
 def verify(stamp: Stamp, signature: bytes, body: bytes, secrets: Sequence[str]) -> None:
-    """Return only where `signature` was made over this delivery with one of `secrets`.
+    """Return only if `signature` was made for this delivery with one of `secrets`; raises `SignatureMismatch`.
 
-    Raises `SignatureMismatch`. Every secret is compared, in constant time; without any secret nothing fits.
+    Every secret is compared, in constant time. Without any secret, no signature is valid.
     """
     if not secrets:
         raise SignatureMismatch(
-            "MLFLOW_WEBHOOK_SECRET is not set, so the bridge takes no deliveries: set it to the webhook's secret, "
-            "or delete the webhook"
+            "MLFLOW_WEBHOOK_SECRET is not set, so the bridge accepts no deliveries",
+            "set it to the webhook's secret, or delete the webhook in MLflow",
         )
-    fits = [hmac.compare_digest(_signature(secret, stamp.signed, body), signature) for secret in secrets]
-    if not any(fits):
+    matches = [hmac.compare_digest(_signature(secret, stamp.signed, body), signature) for secret in secrets]
+    if not any(matches):
         raise SignatureMismatch(
-            "X-MLflow-Signature does not fit, so MLflow's secret and the bridge's are not the same: "
-            "update the webhook's secret to MLFLOW_WEBHOOK_SECRET"
+            "X-MLflow-Signature is wrong, so MLflow's secret is not the bridge's",
+            "set the webhook's secret in MLflow to the bridge's MLFLOW_WEBHOOK_SECRET",
         )
 
 
 def check_age(stamp: Stamp, now: float, max_age: float) -> None:
-    """Return only where the delivery was signed at most `max_age` seconds ago and `MAX_AHEAD` ahead."""
+    """Return only if the delivery was signed at most `max_age` seconds ago and at most `MAX_AHEAD` in the future."""
     if now - stamp.timestamp > max_age:
         raise StaleTimestamp(
-            f"X-MLflow-Timestamp is more than {max_age:g} s old: check both clocks, or raise MAX_TIMESTAMP_AGE"
+            f"X-MLflow-Timestamp is more than {max_age:g} s old", "check both clocks, or increase MAX_TIMESTAMP_AGE"
         )
     if stamp.timestamp - now > MAX_AHEAD:
-        raise StaleTimestamp(f"X-MLflow-Timestamp is more than {MAX_AHEAD} s ahead: check both clocks")
+        raise StaleTimestamp(f"X-MLflow-Timestamp is more than {MAX_AHEAD} s in the future", "check both clocks")
 
 
 def sign(secret: str, delivery_id: str, timestamp: int, body: bytes) -> str:
-    """Give the signature header that MLflow would send."""
+    """Return the signature header that MLflow would send."""
     return _signature(secret, f"{delivery_id}.{timestamp}.".encode(), body).decode("ascii")
 
 

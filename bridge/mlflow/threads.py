@@ -1,6 +1,6 @@
-"""Blocking work beside the event loop, in a thread that never holds up the process's end.
+"""Blocking work outside of the event loop, in a thread that never delays the end of the process.
 
-The loop's own executor would: at its end it waits for every thread, and a slow MLflow may take half a minute.
+The loop's own executor would: it waits for all of its threads, and a slow MLflow may take half a minute.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ _R = TypeVar("_R")
 
 
 async def run_in_daemon_thread(work: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
-    """Give what `work` gives, or raise what it raises; where the caller is cancelled, it is left to end by itself."""
+    """Return what `work` returns, or raise what it raises. A cancelled caller doesn't end the thread."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[_R] = loop.create_future()
 
@@ -22,7 +22,7 @@ async def run_in_daemon_thread(work: Callable[_P, _R], *args: _P.args, **kwargs:
         if done.cancelled():
             return
         if error is None:
-            done.set_result(result)  # type: ignore[arg-type]  # None only where `work` gives None
+            done.set_result(result)  # type: ignore[arg-type]  # None only if `work` returns None
         else:
             done.set_exception(error)
 
@@ -32,7 +32,7 @@ async def run_in_daemon_thread(work: Callable[_P, _R], *args: _P.args, **kwargs:
             result = work(*args, **kwargs)
         except Exception as error:
             failure = error
-        with suppress(RuntimeError):  # the loop has been closed meanwhile
+        with suppress(RuntimeError):  # the loop was closed meanwhile
             loop.call_soon_threadsafe(settle, result, failure)
 
     threading.Thread(target=run, name="run_in_daemon_thread", daemon=True).start()

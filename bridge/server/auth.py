@@ -1,8 +1,8 @@
 """Who may see the status page and its API: the user `admin` with ADMIN_PASSWORD, by HTTP Basic (RFC 7617).
 
-A browser sends that password along with whatever any site makes it ask for. So what changes anything is taken only from
-our own pages, and from programs: by `Sec-Fetch-Site`, or by `Origin` where a browser sends no such header (the check
-that OWASP's cheat sheet on cross-site request forgery calls Fetch Metadata, with its fallback).
+A browser sends the password with every request, also with one that another site causes. So requests that change
+something are accepted only from our own pages and from programs: by `Sec-Fetch-Site`, or by `Origin` where a browser
+doesn't send that header (OWASP's cheat sheet on cross-site request forgery calls this check Fetch Metadata).
 """
 
 import asyncio
@@ -26,37 +26,38 @@ USER: Final = "admin"
 DELAY: Final = 1.0
 """Seconds until a wrong password is answered, so that each connection can guess only once in that time."""
 
-_SIGN_IN: Final = f"sign in as {USER} with the password that ADMIN_PASSWORD holds"
-
 _SAFE: Final = frozenset({"GET", "HEAD"})
 
 _log = structlog.get_logger(__name__)
 
 
-class NoPage(BridgeError):
-    """The operator has set no password, so there is no page."""
+class PageDisabled(BridgeError):
+    """The operator has set no password, so there is no status page."""
 
 
 class NotSignedIn(BridgeError):
     """User or password is missing or wrong."""
 
+    def __init__(self) -> None:
+        super().__init__("user or password is missing or wrong", f"sign in as {USER} with ADMIN_PASSWORD")
+
 
 class CrossSite(BridgeError):
-    """Another site made the browser ask for this."""
+    """Another site made the browser send this request."""
 
 
 class _Admin(SecurityBase):
-    """Lets a request through, or raises one of the above. It stands in the OpenAPI description, too."""
+    """Accepts a request, or raises one of the above; also part of the OpenAPI description."""
 
     def __init__(self) -> None:
-        self.model = HTTPBase(scheme="basic", description=f"User `{USER}`, and ADMIN_PASSWORD.")
+        self.model = HTTPBase(scheme="basic", description=f"User `{USER}` with ADMIN_PASSWORD.")
         self.scheme_name = "admin"
 
     async def __call__(self, request: Request) -> None:
         if AppState.of(request).settings.admin_password is None:
-            raise NoPage("there is no status page here: set ADMIN_PASSWORD to have one")
+            raise PageDisabled("the status page is disabled", "set ADMIN_PASSWORD to enable it")
         if not await is_admin(request):
-            raise NotSignedIn(_SIGN_IN)
+            raise NotSignedIn
         if request.method not in _SAFE:
             check_origin(request.headers)
 
@@ -65,18 +66,18 @@ admin: Final = _Admin()
 
 
 async def is_admin(request: Request) -> bool:
-    """Tell whether the administrator asks; False if no password is given or none is set.
+    """Return whether the administrator sent the request; False if it has no password, or none is set.
 
     Raises `NotSignedIn` for a wrong one, after `DELAY`. Nobody is locked out: a proxy's clients share one address.
     """
-    state, given = AppState.of(request), request.headers.get("authorization", "")
+    state, authorization = AppState.of(request), request.headers.get("authorization", "")
     password = state.settings.admin_password
-    if password is None or not given.lower().startswith("basic "):
+    if password is None or not authorization.lower().startswith("basic "):
         return False
     try:
-        check(given, password.get_secret_value())
+        check(authorization, password.get_secret_value())
     except NotSignedIn:
-        _log.warning("sign-in refused", reason="user or password is wrong", peer=request.client and request.client.host)
+        _log.warning("sign-in failed", reason="user or password is wrong", peer=request.client and request.client.host)
         await asyncio.sleep(DELAY)
         raise
     return True
@@ -84,26 +85,26 @@ async def is_admin(request: Request) -> bool:
 
 def check(authorization: str, password: str) -> None:
     """Return only for the right user and password; raises `NotSignedIn`. Both are compared in constant time."""
-    scheme, _, given = authorization.partition(" ")
+    scheme, _, credentials = authorization.partition(" ")
     try:
-        user, _, word = b64decode(given.strip(), validate=True).partition(b":")
+        user, _, word = b64decode(credentials.strip(), validate=True).partition(b":")
     except (binascii.Error, ValueError):
         user, word = b"", b""
     right_user = secrets.compare_digest(user, USER.encode())
     right_word = secrets.compare_digest(word, password.encode())
     if scheme.lower() != "basic" or not (right_user and right_word):
-        raise NotSignedIn(_SIGN_IN)
+        raise NotSignedIn
 
 
 def check_origin(headers: Mapping[str, str]) -> None:
-    """Return only where our own page asks, or a program; raises `CrossSite`."""
+    """Return only for requests of our own pages and of programs; raises `CrossSite`."""
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if site is not None:
         ours = site in ("same-origin", "none")
     else:
         ours = origin is None or _host(origin) == headers.get("host", "").lower()
     if not ours:
-        raise CrossSite("another site asked for this in your name: do it on the status page itself")
+        raise CrossSite("the request came from another site", "repeat it on the status page itself")
 
 
 def _host(origin: str) -> str | None:

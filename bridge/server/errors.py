@@ -1,4 +1,4 @@
-"""What the status page and its API answer where they can't do what is asked: one table, and one form."""
+"""How the status page and its API answer errors: one table of statuses, and one form."""
 
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
@@ -7,97 +7,80 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
-from pydantic import BaseModel
 
 from bridge.core.errors import BridgeError
 from bridge.core.payload import PayloadTooLarge
 from bridge.ledger import LedgerUnavailable
-from bridge.server.auth import CrossSite, NoPage, NotSignedIn
-from bridge.server.webhook_answers import RETRY_AFTER, Word
+from bridge.server.auth import CrossSite, NotSignedIn, PageDisabled
+from bridge.server.webhook_answers import RETRY_AFTER, ErrorAnswer, outcome_of
 
 
-class Unknown(BridgeError):
-    """There is no such version or delivery."""
+class NotFound(BridgeError):
+    """There is no such version, delivery or file."""
 
 
-class Invalid(BridgeError):
-    """A parameter is not of its form."""
+class InvalidParameter(BridgeError):
+    """A parameter has the wrong form."""
 
 
-class NothingToSend(BridgeError):
-    """No route wants the delivery any more."""
+class NoMatchingRoute(BridgeError):
+    """No route matches the delivery any more."""
 
 
 STATUSES: Final[Mapping[type[BridgeError], int]] = {
-    NoPage: 404,
+    PageDisabled: 404,
     NotSignedIn: 401,
     CrossSite: 403,
-    Invalid: 422,
-    Unknown: 404,
-    NothingToSend: 409,
+    InvalidParameter: 422,
+    NotFound: 404,
+    NoMatchingRoute: 409,
     PayloadTooLarge: 422,
     LedgerUnavailable: 503,
 }
 
-
-class Refusal(BaseModel):
-    """Why not: `detail` says so, as everywhere."""
-
-    status: str
-    delivery_id: str | None = None
-    detail: str
-
-
 NOT_SIGNED_IN: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"model": Refusal, "description": "User or password is missing or wrong"}
+    401: {"model": ErrorAnswer, "description": "User or password is missing or wrong"}
 }
 
 
-def headers(code: int) -> dict[str, str]:
-    """Give what goes with an answer of that status; nothing of ours is kept by browsers and proxies."""
-    found = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    if code == 401:
-        found["WWW-Authenticate"] = 'Basic realm="mlflow-actions-bridge", charset="UTF-8"'
-    if code == 503:
-        found["Retry-After"] = str(RETRY_AFTER)
-    return found
+def headers_of(status: int) -> dict[str, str]:
+    """Return the headers of an answer with that status; browsers and proxies may store none of ours."""
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Basic realm="mlflow-actions-bridge", charset="UTF-8"'
+    if status == 503:
+        headers["Retry-After"] = str(RETRY_AFTER)
+    return headers
 
 
-def code(error: BridgeError) -> int:
-    """Give the status for one of `STATUSES`."""
-    return next(code for kind, code in STATUSES.items() if isinstance(error, kind))
+def status_of(error: BridgeError) -> int:
+    """Return the status for one of `STATUSES`."""
+    return next(status for kind, status in STATUSES.items() if isinstance(error, kind))
 
 
-Handler = Callable[[Request], Coroutine[Any, Any, Response]]
-
-
-class RefusingRoute(APIRoute):
+class ErrorRoute(APIRoute):
     """A route whose errors are answered as JSON."""
 
-    def get_route_handler(self) -> Handler:
-        """Give the handler that answers errors of ours."""
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler that also answers our errors."""
         inner = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
             try:
                 answer = await inner(request)
             except tuple(STATUSES) as error:
-                return self.refuse(request, error)
+                return self.answer_error(request, error)
             except RequestValidationError as error:
-                return self.refuse(request, invalid(error))
-            answer.headers.update(headers(answer.status_code))
+                # Names the first wrong parameter, never its value.
+                first = error.errors()[0]
+                return self.answer_error(request, InvalidParameter(f"{first['loc'][-1]} is invalid ({first['msg']})"))
+            answer.headers.update(headers_of(answer.status_code))
             return answer
 
         return handle
 
-    def refuse(self, request: Request, error: BridgeError) -> Response:
+    def answer_error(self, request: Request, error: BridgeError) -> Response:
         """Answer the error."""
-        word = Word.UNAVAILABLE if isinstance(error, LedgerUnavailable) else Word.REFUSED
-        about = Refusal(status=word, delivery_id=request.path_params.get("delivery_id"), detail=str(error))
-        return JSONResponse(about.model_dump(), code(error), headers(code(error)))
-
-
-def invalid(error: RequestValidationError) -> Invalid:
-    """Name the first parameter that is wrong, never its value."""
-    first = error.errors()[0]
-    return Invalid(f"{first['loc'][-1]} is wrong ({first['msg']}): mend it")
+        status, delivery_id = status_of(error), request.path_params.get("delivery_id")
+        answer = ErrorAnswer(status=outcome_of(error), delivery_id=delivery_id, detail=str(error))
+        return JSONResponse(answer.model_dump(), status, headers_of(status))

@@ -7,12 +7,12 @@ from enum import StrEnum
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from bridge.ledger import LANE, LedgerUnavailable
+from bridge.ledger import LANE, LedgerUnavailable, lanes
 from bridge.server.auth import is_admin
-from bridge.server.errors import NOT_SIGNED_IN, RefusingRoute
+from bridge.server.errors import NOT_SIGNED_IN, ErrorRoute
 from bridge.server.state import AppState
 
-router = APIRouter(route_class=RefusingRoute)
+router = APIRouter(route_class=ErrorRoute)
 
 
 class DegradedReason(StrEnum):
@@ -38,7 +38,7 @@ class Fault:
 
 @router.get("/health")
 async def health() -> dict[str, str]:
-    """Say that the process lives; touches nothing."""
+    """Answer that the process is alive, without touching anything else."""
     return {"status": "healthy"}
 
 
@@ -52,7 +52,7 @@ async def ready(request: Request) -> JSONResponse:
     full = await is_admin(request)
     problem = await state.probe.problem()
     try:
-        paused = {} if problem else await state.ledger.paused()
+        paused = {} if problem else await state.ledger.read(lanes.pause_reasons)
     except LedgerUnavailable as error:
         problem = error
     if problem:
@@ -63,10 +63,10 @@ async def ready(request: Request) -> JSONResponse:
 def degraded(state: AppState, paused: Mapping[str, str]) -> Iterator[Fault]:
     """Yield what is wrong while this process can still accept; `paused` has the reason for each paused lane."""
     for lane, reason in paused.items():
-        kind, where = (
-            (DegradedReason.GITHUB_PAUSED, "GitHub") if lane == LANE else (DegradedReason.REPOSITORY_PAUSED, lane)
-        )
-        yield Fault(kind, f"nothing goes to {where}: {reason}")
+        if lane == LANE:
+            yield Fault(DegradedReason.GITHUB_PAUSED, f"dispatching is paused: {reason}")
+        else:
+            yield Fault(DegradedReason.REPOSITORY_PAUSED, f"dispatching to {lane} is paused: {reason}")
     for loop in state.loops:
         if not loop.running:
             yield Fault(DegradedReason.LOOP_STOPPED, f"the {loop.name} has stopped: restart the bridge")

@@ -1,4 +1,4 @@
-"""The status page: `GET /`, a page for each model version, the button that replays, and the files that they need."""
+"""The status page: `GET /`, a page for each model version, the replay button, and their static files."""
 
 import hashlib
 from functools import cache
@@ -9,13 +9,15 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from bridge.core.dispatches import UNFINISHED
 from bridge.core.errors import BridgeError
 from bridge.core.events import EventKind
-from bridge.ledger import DeliveryDetails, DispatchDetails, DispatchState, Filter, VersionSummary
+from bridge.core.limits import MAX_SEARCH
+from bridge.ledger import DeliveryDetails, DispatchDetails, DispatchState, Filter, VersionSummary, lanes, queries
 from bridge.server import formatting, health, timeline
 from bridge.server import replay as replaying
-from bridge.server.auth import NoPage, NotSignedIn, admin
-from bridge.server.errors import RefusingRoute, Unknown, code, headers
+from bridge.server.auth import NotSignedIn, PageDisabled, admin
+from bridge.server.errors import ErrorRoute, NotFound, headers_of, status_of
 from bridge.server.state import AppState
 
 if TYPE_CHECKING:
@@ -25,25 +27,24 @@ _POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""Nothing but our own files, nothing inline, and nobody's frame: a click on "Replay" is meant."""
+"""Only our own files, nothing inline, and no frames, so that nobody can be tricked into a click on "Replay"."""
 
 _HEADERS: Final = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "same-origin"}
 
 _FILES: Final = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 _ROWS: Final = 50
-_LONGEST_SEARCH: Final = 500
 
 
-class _PageRoute(RefusingRoute):
-    """A route whose errors are pages, too."""
+class _PageRoute(ErrorRoute):
+    """A route whose errors are answered as pages."""
 
-    def refuse(self, _request: Request, error: BridgeError) -> Response:
-        """Answer the error; nobody who isn't let in sees more than its text."""
-        status = code(error)
-        if isinstance(error, NoPage | NotSignedIn):
-            return Response(str(error), status, headers(status), "text/plain")
-        return _page("refusal.html", status, headers(status), reason=str(error))
+    def answer_error(self, _request: Request, error: BridgeError) -> Response:
+        """Answer the error; without a password there is only its text."""
+        status = status_of(error)
+        if isinstance(error, PageDisabled | NotSignedIn):
+            return Response(str(error), status, headers_of(status), "text/plain")
+        return _page("error.html", status, headers_of(status), error=error)
 
 
 router = APIRouter(dependencies=[Depends(admin)], route_class=_PageRoute, include_in_schema=False)
@@ -51,11 +52,12 @@ router = APIRouter(dependencies=[Depends(admin)], route_class=_PageRoute, includ
 
 @router.get("/")
 async def versions(request: Request, state: str = "", search: str = "", before: str = "") -> Response:
-    """List the model versions, newest first, those alone that are in one state or are named so."""
+    """List the model versions, most recent event first, filtered by state and by name."""
     parts = AppState.of(request)
-    search = search.replace("\0", "").strip()[:_LONGEST_SEARCH]
+    search = search.replace("\0", "").strip()[:MAX_SEARCH]
     chosen = DispatchState(state) if state in set(DispatchState) else None
-    part = await parts.ledger.listed(Filter(chosen, search, before=before.replace("\0", "") or None, limit=_ROWS))
+    shown = Filter(chosen, search, before=before.replace("\0", "") or None, limit=_ROWS)
+    part = await parts.ledger.read(queries.list_versions, shown)
     asked = {"search": search, "state": chosen or ""}
     return _page(
         "versions.html",
@@ -66,34 +68,34 @@ async def versions(request: Request, state: str = "", search: str = "", before: 
         first=not before,
         newest=f"/?{urlencode({key: value for key, value in asked.items() if value})}",
         older=f"/?{urlencode({**asked, 'before': part.next})}" if part.next else None,
-        troubles=await _troubles(parts),
+        problems=await _problems(parts),
     )
 
 
 @router.get("/version")
 async def version(request: Request, model: str = "", version: str = "", delivery: str = "") -> Response:
-    """Show one version, by its name or by a delivery of it, and all that became of it."""
+    """Show one version, by its name or by one of its deliveries, with all deliveries and dispatches."""
     parts = AppState.of(request)
     if delivery:
         event = (await replaying.find(parts, delivery)).delivery.event
         model, version = event.model, event.version
-    found = None if "\0" in model + version else await parts.ledger.version(model, version)
+    found = None if "\0" in model + version else await parts.ledger.read(queries.find_version, model, version)
     if found is None:
-        raise Unknown("no delivery told of that model version: check its name, or register it in MLflow")
+        raise NotFound("no delivery has reported that model version", "check its name, or register it in MLflow")
     row, stories = found
     now = parts.ledger.time()
     return _page(
         "version.html",
         row=_row(parts, row),
-        stories=[_story(story, row, now) for story in stories],
-        shown=next((_shown(story, row, now) for story in stories if story.delivery.id == row.delivery_id), None),
-        troubles=await _troubles(parts),
+        deliveries=[_delivery(story, row, now) for story in stories],
+        timeline=next((_timeline(story, row, now) for story in stories if story.delivery.id == row.delivery_id), None),
+        problems=await _problems(parts),
     )
 
 
 @router.post("/deliveries/{delivery_id}/replay")
 async def replay(request: Request, delivery_id: str) -> Response:
-    """Send the delivery again, and show its version."""
+    """Dispatch the delivery again, and show its version."""
     story, _ = await replaying.replay(AppState.of(request), delivery_id)
     event = story.delivery.event
     return RedirectResponse(formatting.page(event.model, event.version, delivery_id), 303)
@@ -101,9 +103,9 @@ async def replay(request: Request, delivery_id: str) -> Response:
 
 @router.get("/static/{name}")
 async def static(name: str) -> Response:
-    """Give one of the pages' own files."""
+    """Return one of the pages' static files."""
     if name not in _FILES:
-        raise Unknown("there is no such file")
+        raise NotFound("there is no such file")
     return Response(_file(name), media_type=_FILES[name])
 
 
@@ -128,47 +130,47 @@ def _row(parts: AppState, row: VersionSummary) -> dict[str, Any]:
     }
 
 
-def _story(story: DeliveryDetails, row: VersionSummary, now: float) -> dict[str, Any]:
+def _delivery(story: DeliveryDetails, row: VersionSummary, now: float) -> dict[str, Any]:
     event = story.delivery.event
     return {
         "id": story.delivery.id,
         "kind": event.kind,
         "about": formatting.name(event.alias or event.tag or ""),
         "received_at": story.delivery.received_at,
-        "sent": [_sent(sending, row, now) for sending in story.sent],
+        "dispatches": [_dispatch(dispatch, row, now) for dispatch in story.sent],
         "now": now,
     }
 
 
-def _sent(sending: DispatchDetails, row: VersionSummary, now: float) -> dict[str, Any]:
-    """Give a dispatch; what the timeline and the answers show of it is not said twice."""
-    is_shown = sending.id == row.dispatch_id
-    is_said = is_shown or sending.reason in [one.answer for one in sending.answers]
+def _dispatch(dispatch: DispatchDetails, row: VersionSummary, now: float) -> dict[str, Any]:
+    """Return a dispatch, without what the timeline or its attempts already show."""
+    has_timeline = dispatch.id == row.dispatch_id
+    has_reason = not has_timeline and dispatch.reason not in [attempt.answer for attempt in dispatch.answers]
     return {
-        "of": sending,
-        "reason": None if is_said else sending.reason,
-        "meaning": formatting.MEANINGS[sending.state],
-        "log": formatting.link(sending.run_url),
-        "stretches": [] if is_shown else timeline.stretches(sending, now=now),
+        "details": dispatch,
+        "reason": dispatch.reason if has_reason else None,
+        "meaning": formatting.MEANINGS[dispatch.state],
+        "log": formatting.link(dispatch.run_url),
+        "phases": [] if has_timeline else timeline.phases(dispatch, now=now),
         "width": timeline.WIDTH,
     }
 
 
-def _shown(story: DeliveryDetails, row: VersionSummary, now: float) -> dict[str, Any]:
-    """Give the way of the dispatch that the version's state is from."""
-    sending = next(each for each in story.sent if each.id == row.dispatch_id)
+def _timeline(story: DeliveryDetails, row: VersionSummary, now: float) -> dict[str, Any]:
+    """Return the timeline of the dispatch that the version's state is from."""
+    dispatch = next(dispatch for dispatch in story.sent if dispatch.id == row.dispatch_id)
     pushed = story.delivery.event.kind == EventKind.VERSION_CREATED and row.image_status == "pushed"
     return {
-        "steps": timeline.steps(sending, story.delivery.received_at, pushed=pushed),
-        "stretches": timeline.stretches(sending, now=now),
+        "steps": timeline.steps(dispatch, story.delivery.received_at, pushed=pushed),
+        "phases": timeline.phases(dispatch, now=now),
         "width": timeline.WIDTH,
         "delivery_id": story.delivery.id,
-        "can_help": sending.state not in timeline.UNDER_WAY,
+        "can_replay": dispatch.state not in UNFINISHED,
     }
 
 
-async def _troubles(parts: AppState) -> list[str]:
-    return [fault.reason for fault in health.degraded(parts, await parts.ledger.paused())]
+async def _problems(parts: AppState) -> list[str]:
+    return [fault.reason for fault in health.degraded(parts, await parts.ledger.read(lanes.pause_reasons))]
 
 
 def _page(template: str, status: int = 200, more: dict[str, str] | None = None, **values: Any) -> Response:
@@ -178,10 +180,10 @@ def _page(template: str, status: int = 200, more: dict[str, str] | None = None, 
 
 @cache
 def _environment() -> "Environment":
-    """Give Jinja2, imported with the first page alone: who has no page needn't pay for it."""
+    """Return Jinja2's environment; imported here so that a bridge without a page doesn't pay for it."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    made = Environment(
+    environment = Environment(
         loader=PackageLoader("bridge.server"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -189,9 +191,11 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters |= {"ago": formatting.ago, "took": formatting.took, "moment": formatting.moment, "iso": formatting.iso}
-    made.globals["files"] = {name: f"/static/{name}?{hashlib.sha256(_file(name)).hexdigest()[:8]}" for name in _FILES}
-    return made
+    environment.filters |= {name: getattr(formatting, name) for name in ("ago", "took", "moment", "iso")}
+    environment.globals["files"] = {
+        name: f"/static/{name}?{hashlib.sha256(_file(name)).hexdigest()[:8]}" for name in _FILES
+    }
+    return environment
 
 
 @cache

@@ -5,14 +5,14 @@ import math
 import time
 from typing import Final
 
-from bridge.ledger import Ledger, LedgerUnavailable
+from bridge.ledger import Ledger, LedgerUnavailable, bookmarks
 
 INTERVAL: Final = 10.0
 """Seconds between two writes, the same as between two checks of the image's HEALTHCHECK."""
 
 
 class Probe:
-    """Writes at most once every `INTERVAL` seconds, however often it is asked; in between, it gives the last result."""
+    """Writes at most once every `INTERVAL` seconds, however often it is asked; in between, returns the last result."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -21,11 +21,13 @@ class Probe:
         self._problem: LedgerUnavailable | None = None
 
     async def problem(self) -> LedgerUnavailable | None:
-        """Give the reason why the ledger can't be written, or None if it can."""
+        """Return why the ledger can't be written, or None if it can."""
         async with self._writing:
             if time.monotonic() - self._written_at >= INTERVAL:
                 try:
-                    await self._ledger.write_bookmark("ready", str(time.time()))  # only a write shows that it works
+                    await self._ledger.write(
+                        bookmarks.write_bookmark, "ready", str(time.time())
+                    )  # only a write shows that it works
                     self._problem = None
                 except LedgerUnavailable as error:
                     self._problem = error

@@ -1,20 +1,20 @@
-"""How long each part of a dispatch's way took: pure; times are Unix seconds.
+"""How long each phase of a dispatch took: pure; times are Unix seconds.
 
-GitHub's clock says when a run started and ours all else, so a step may seem to come before the one that it follows: it
-then counts as coming with it.
+GitHub's clock says when a run started, ours everything else. A step may therefore seem to come before the one that it
+follows: it then counts as simultaneous.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
+from bridge.core.dispatches import UNFINISHED
 from bridge.ledger import DispatchDetails, DispatchState
-
-UNDER_WAY: Final = frozenset({DispatchState.PENDING, DispatchState.SENT, DispatchState.RUNNING})
 
 WIDTH: Final = 1000
 _LEAST: Final = 8
-"""Of the bar's width, so that what took no time is seen, too."""
+"""Of the bar's width, so that a phase that took no time is visible, too."""
 
 _ENDS: Final = {
     DispatchState.SUCCEEDED: "Run succeeded",
@@ -37,8 +37,8 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """What went on between two steps; the last one may go on still. `x` and `width` are of the bar's `WIDTH`."""
+class Phase:
+    """The time between two steps; the last phase may still be open. `x` and `width` are parts of the bar's `WIDTH`."""
 
     name: str
     kind: str
@@ -48,47 +48,42 @@ class Stretch:
     width: int
 
 
-def steps(sending: DispatchDetails, received_at: float, *, pushed: bool) -> list[Step]:
-    """Give what has happened so far, in its order; `pushed` where its run is known to have pushed."""
-    found = [Step("Received", received_at, None)]
-    for name, at in _moments(sending, received_at, pushed):
+def steps(dispatch: DispatchDetails, received_at: float, *, pushed: bool) -> list[Step]:
+    """Return what has happened so far, in order; `pushed`: the run is known to have pushed an image."""
+    done = [Step("Received", received_at, None)]
+    for name, at in _moments(dispatch, received_at, pushed):
         if at is not None:
-            last = found[-1].at
-            found.append(Step(name, max(at, last), max(at - last, 0.0)))
-    return found
+            last = done[-1].at
+            done.append(Step(name, max(at, last), max(at - last, 0.0)))
+    return done
 
 
-def _moments(sending: DispatchDetails, received_at: float, pushed: bool) -> Iterator[tuple[str, float | None]]:
-    yield "Replayed", sending.created_at if sending.created_at > received_at else None
-    yield "Dispatched", sending.sent_at
-    yield "Run started", sending.started_at if sending.sent_at is not None else None
-    done = "Image pushed" if pushed and sending.state == DispatchState.SUCCEEDED else _ENDS.get(sending.state, "")
-    yield done, sending.ended_at if sending.state not in UNDER_WAY else None
+def _moments(dispatch: DispatchDetails, received_at: float, pushed: bool) -> Iterator[tuple[str, float | None]]:
+    yield "Replayed", dispatch.created_at if dispatch.created_at > received_at else None
+    yield "Dispatched", dispatch.sent_at
+    yield "Run started", dispatch.started_at if dispatch.sent_at is not None else None
+    end = "Image pushed" if pushed and dispatch.state == DispatchState.SUCCEEDED else _ENDS.get(dispatch.state, "")
+    yield end, dispatch.ended_at if dispatch.state not in UNFINISHED else None
 
 
-def stretches(sending: DispatchDetails, *, now: float) -> list[Stretch]:
-    """Give the parts of the way, as they are drawn side by side."""
-    over = sending.state not in UNDER_WAY
-    until = sending.ended_at if over and sending.ended_at is not None else now
-    marks = [("waiting to be sent", "waiting", sending.created_at)]
-    if sending.sent_at is not None:
-        marks.append(("waiting for the run", "starting", sending.sent_at))
-        if sending.started_at is not None:
-            marks.append(("running", "running", max(sending.started_at, sending.sent_at)))
-    until = max(until, marks[-1][2])
-    ends = [at for *_, at in marks[1:]] + [until]
-    parts = [(name, kind, max(end - at, 0.0)) for (name, kind, at), end in zip(marks, ends, strict=True)]
-    return _drawn(parts, over=over)
-
-
-def _drawn(parts: list[tuple[str, str, float]], *, over: bool) -> list[Stretch]:
-    total = sum(seconds for *_, seconds in parts)
-    room = WIDTH - _LEAST * len(parts)
-    found, x = list[Stretch](), 0
-    for number, (name, kind, seconds) in enumerate(parts, 1):
-        is_last = number == len(parts)
-        share = seconds / total if total else 1 / len(parts)
-        width = WIDTH - x if is_last else _LEAST + round(room * share)
-        found.append(Stretch(name, kind, seconds, is_last and not over, x, width))
+def phases(dispatch: DispatchDetails, *, now: float) -> list[Phase]:
+    """Return the phases so far, as they are drawn side by side."""
+    is_over = dispatch.state not in UNFINISHED
+    starts = [("waiting to be dispatched", "waiting", dispatch.created_at)]
+    if dispatch.sent_at is not None:
+        starts.append(("waiting for the run", "starting", dispatch.sent_at))
+        if dispatch.started_at is not None:
+            starts.append(("running", "running", max(dispatch.started_at, dispatch.sent_at)))
+    end = dispatch.ended_at if is_over and dispatch.ended_at is not None else now
+    times = [at for *_, at in starts] + [max(end, starts[-1][2])]
+    seconds = [max(after - before, 0.0) for before, after in pairwise(times)]
+    # Each phase has the same least width, and its share of the rest.
+    total, rest = sum(seconds), WIDTH - _LEAST * len(starts)
+    drawn, x = list[Phase](), 0
+    for index, ((name, kind, _), duration) in enumerate(zip(starts, seconds, strict=True), 1):
+        is_last = index == len(starts)
+        share = duration / total if total else 1 / len(starts)
+        width = WIDTH - x if is_last else _LEAST + round(rest * share)
+        drawn.append(Phase(name, kind, duration, is_last and not is_over, x, width))
         x += width
-    return found
+    return drawn

@@ -1,10 +1,11 @@
-"""What the webhook answers: one table of statuses, in the order in which they are checked."""
+"""What the webhook answers: outcomes, errors, and the status of each."""
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 from bridge.core.errors import BridgeError
 from bridge.core.events import UnsupportedEvent
@@ -14,7 +15,7 @@ from bridge.mlflow.signature import MalformedStamp, SignatureMismatch, Signature
 from bridge.server.bodies import TooManyBodies
 
 RETRY_AFTER: Final = 2
-"""Seconds. MLflow's three retries wait this long each, and its user with them."""
+"""Seconds. Each of MLflow's three retries waits this long, and so does its user."""
 
 
 class TooManyHeaders(BridgeError):
@@ -26,15 +27,15 @@ class Misframed(BridgeError):
 
 
 class BodyTooLarge(BridgeError):
-    """The body is longer than the webhook takes."""
+    """The body is longer than the webhook accepts."""
 
 
 class BodyCutOff(BridgeError):
-    """The sender went away before the body was whole."""
+    """The sender disconnected before the body was complete."""
 
 
-class Word(StrEnum):
-    """The `status` of an answer."""
+class Outcome(StrEnum):
+    """What became of a delivery or a request."""
 
     SUBMITTED = "submitted"
     DUPLICATE = "duplicate"
@@ -44,7 +45,22 @@ class Word(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
-REFUSALS: Final[Mapping[type[BridgeError], int]] = {
+class DeliveryAnswer(BaseModel):
+    """The answer to a delivery from MLflow."""
+
+    status: Outcome
+    delivery_id: str
+
+
+class ErrorAnswer(BaseModel):
+    """The answer to a delivery or request that was not accepted; `detail` says why, and what to do."""
+
+    status: Outcome
+    delivery_id: str | None = None
+    detail: str
+
+
+ERROR_STATUSES: Final[Mapping[type[BridgeError], int]] = {
     TooManyHeaders: 431,
     Misframed: 400,
     MalformedStamp: 400,
@@ -58,24 +74,36 @@ REFUSALS: Final[Mapping[type[BridgeError], int]] = {
     PayloadTooLarge: 422,
     LedgerUnavailable: 503,
 }
-"""In the order of the checks in `bridge.server.webhook`."""
+"""In the order in which `bridge.server` checks them."""
 
-TAKEN: Final[Mapping[Word, int]] = {
-    Word.TEST: 200,
-    Word.SUBMITTED: 202,
-    Word.DUPLICATE: 202,
-    Word.IGNORED: 202,
+OUTCOME_STATUSES: Final[Mapping[Outcome, int]] = {
+    Outcome.TEST: 200,
+    Outcome.SUBMITTED: 202,
+    Outcome.DUPLICATE: 202,
+    Outcome.IGNORED: 202,
 }
 
+DESCRIPTION: Final[dict[int | str, dict[str, Any]]] = {
+    **{
+        status: {"model": DeliveryAnswer, "description": "MLflow sent this delivery"}
+        for status in OUTCOME_STATUSES.values()
+    },
+    **{
+        status: {"model": ErrorAnswer, "description": "Not accepted; `detail` says why"}
+        for status in sorted(set(ERROR_STATUSES.values()))
+    },
+}
+"""For OpenAPI."""
 
-def word(error: BridgeError) -> Word:
-    """Say what becomes of a delivery that met this error: MLflow sends it again where we are `unavailable`."""
-    return Word.UNAVAILABLE if isinstance(error, LedgerUnavailable | TooManyBodies) else Word.REFUSED
+
+def outcome_of(error: BridgeError) -> Outcome:
+    """Return the outcome of a delivery with this error: MLflow retries if it is `unavailable`."""
+    return Outcome.UNAVAILABLE if isinstance(error, LedgerUnavailable | TooManyBodies) else Outcome.REFUSED
 
 
-def taken(word: Word, delivery_id: str) -> JSONResponse:
-    """Answer a delivery that is ours."""
-    return JSONResponse({"status": word, "delivery_id": delivery_id}, TAKEN[word])
+def accepted(outcome: Outcome, delivery_id: str) -> JSONResponse:
+    """Answer a delivery that MLflow has sent."""
+    return JSONResponse({"status": outcome, "delivery_id": delivery_id}, OUTCOME_STATUSES[outcome])
 
 
 def refused(error: BridgeError, delivery_id: str | None, *, close: bool) -> JSONResponse:
@@ -83,13 +111,13 @@ def refused(error: BridgeError, delivery_id: str | None, *, close: bool) -> JSON
 
     `close`: the body has not been read to its end.
     """
-    code = next(code for kind, code in REFUSALS.items() if isinstance(error, kind))
+    status = next(status for kind, status in ERROR_STATUSES.items() if isinstance(error, kind))
     headers = {}
-    detail = str(error)
     if close:
         headers["Connection"] = "close"
-    if code == 503:
+    if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER)
-    if isinstance(error, LedgerUnavailable):
-        detail = "the bridge can't write the delivery down just now: send it again"
-    return JSONResponse({"status": word(error), "delivery_id": delivery_id, "detail": detail}, code, headers)
+    if isinstance(error, LedgerUnavailable):  # its own text may name the database
+        error = LedgerUnavailable("the bridge can't store the delivery at the moment", "send it again")
+    answer = ErrorAnswer(status=outcome_of(error), delivery_id=delivery_id, detail=str(error))
+    return JSONResponse(answer.model_dump(), status, headers)

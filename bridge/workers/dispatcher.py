@@ -4,34 +4,34 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import ClassVar, Final
 
 import structlog
 
+from bridge.core import requests
 from bridge.core.dispatches import Decision, Pause, Reject, Retry, Sent, VerifyThenRetry
-from bridge.core.routing import DispatchMethod
+from bridge.core.requests import DispatchUnreadable
 from bridge.github.client import ActionsUnreadable, GithubApi, LookFailed
-from bridge.github.responses import MAX_DELAY, MAX_RATE_DELAY, Answer, Outcome, decide, delay, pause
-from bridge.ledger import LANE, LEASE, Lane, Ledger, Pending, Unstorable
+from bridge.github.responses import MAX_DELAY, MAX_RATE_DELAY, Answer, decide, delay, pause
+from bridge.ledger import LANE, LEASE, Lane, Ledger, Pending, Unstorable, lanes
 from bridge.workers.lease import Lease
 from bridge.workers.loop import Loop
 
 _IDLE: Final = 5.0
-"""Seconds between two looks at the ledger where nobody wakes the loop."""
+"""Seconds between two queries of the ledger unless the loop is woken."""
 
 _HELD: Final = 1.0
-"""Seconds between two looks whether the lane is free, while another replica sends."""
+"""Seconds between two attempts to hold the lane while another replica does."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Dispatcher(Loop):
-    """Sends the lane's dispatches, `interval` seconds apart; an uncertain one only after a look for its run.
+    """Sends the lane's dispatches, `interval` seconds apart; an uncertain one only after a search for its run.
 
     `settle` is how many seconds GitHub may take to show a run. Of several dispatchers on one ledger the one that holds
-    the lane sends; `clock` must be the ledger's time there. `dispatched` is told how many seconds after its delivery
-    GitHub took a dispatch.
+    the lane sends; `clock` must be the ledger's time there. `dispatched` is called with the seconds from the delivery
+    to GitHub's acceptance.
     """
 
     name: ClassVar[str] = "dispatcher"
@@ -59,29 +59,33 @@ class Dispatcher(Loop):
         self._closed_until = 0.0
 
     def wake(self) -> None:
-        """Look at the ledger at once, for something was accepted; while the lane is closed it can wait."""
+        """Query the ledger at once, because something was accepted; not while the lane is closed."""
         if self._clock() >= self._closed_until:
             super().wake()
 
     async def end(self) -> None:
-        """Let the other replicas have the lane."""
+        """Let another replica hold the lane."""
         await self._lease.release()
 
     async def step(self) -> float:
-        """Do the one thing that is due, if any; give the seconds until there may be more to do."""
-        dispatch = await self._ledger.next_pending(now=self._clock())
+        """Send the one dispatch that is due, if any; return the seconds until there may be more to do."""
+        # 1. Read what is due first. Only this needs no lease, so an idle replica writes nothing.
+        dispatch = await self._ledger.read(lanes.next_pending, now=self._clock())
         if dispatch is None:
             return _IDLE
-        wait = _left(dispatch.next_at, self._clock(), max(MAX_DELAY, self._settle))
+        wait = _seconds_until(dispatch.next_at, self._clock(), max(MAX_DELAY, self._settle))
         if wait > 0:
             return min(wait, _IDLE)
-        lane = await self._lease.take()
+        # 2. Hold the lane: of all replicas one sends, else they would exceed GitHub's limits together.
+        lane = await self._lease.acquire()
         if lane is None:
             return self._closed(_HELD)
-        wait = _left(lane.next_at, self._clock(), MAX_RATE_DELAY if lane.paused_because else self._interval)
+        # 3. Wait until the lane is open.
+        wait = _seconds_until(lane.next_at, self._clock(), MAX_RATE_DELAY if lane.paused_because else self._interval)
         if wait > 0:
             return self._closed(min(wait, _IDLE))
-        async with self._lease.kept():  # however long GitHub takes
+        # 4. Send, renewing the lease however long GitHub takes.
+        async with self._lease.renewing():
             await self._do(dispatch, lane)
         return self._closed(self._interval)
 
@@ -90,38 +94,48 @@ class Dispatcher(Loop):
         return seconds
 
     async def _do(self, dispatch: Pending, lane: Lane) -> None:
-        """Look for the run of an uncertain dispatch; send what has none; write down what became of it."""
-        holder = self._lease.holder
-        decision = await self._look(dispatch, lane) if dispatch.sending_since is not None else None
+        # 1. If the dispatch may have been sent before, search for its run; None means that it is to be sent.
+        decision = await self._find_run(dispatch, lane) if dispatch.sending_since is not None else None
         if decision is None:
-            begun = await self._ledger.begin_sending(dispatch, holder, now=self._clock(), settle=self._settle)
+            # 2. Record that GitHub may receive it now: after a crash the next holder searches before it sends again.
+            begun = await self._ledger.write(
+                lanes.begin_sending, dispatch, self._lease.holder, now=self._clock(), settle=self._settle
+            )
             if begun is None:
-                return  # somebody else has touched it, or has the lane
+                return  # another replica has changed it, or holds the lane
             dispatch = begun
+            # 3. Send it.
             decision = await self._send(dispatch, lane)
+        # 4. Record the outcome. If the database can't store GitHub's words, ours end the dispatch: else it would be
+        #    sent again and again.
         now = self._clock()
-        settle = partial(self._ledger.settle, dispatch, holder=holder, now=now, lane_next_at=now + self._interval)
         try:
-            written = await settle(decision)
+            written = await self._record(dispatch, decision, now)
         except Unstorable as error:
-            decision = Reject(f"GitHub's answer can't be recorded ({error}): check the repository's runs")
-            written = await settle(decision)
+            decision = Reject(f"GitHub's answer can't be recorded ({error.message}): check the repository's runs")
+            written = await self._record(dispatch, decision, now)
         _report(dispatch, decision, now, written=written)
         if written and isinstance(decision, Sent):
             self._dispatched(now - dispatch.created_at)
 
+    async def _record(self, dispatch: Pending, decision: Decision, now: float) -> bool:
+        holder, lane_next_at = self._lease.holder, now + self._interval
+        return await self._ledger.write(lanes.settle, dispatch, decision, holder, now=now, lane_next_at=lane_next_at)
+
     async def _send(self, dispatch: Pending, lane: Lane) -> Decision:
         try:
-            outcome = await self._ask(dispatch)
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            RecursionError,
-        ) as error:  # not the answer: the stored dispatch can't be read
-            return Reject(f"the dispatch can't be read ({type(error).__name__}): replay the delivery")
+            request = requests.build(
+                dispatch.way,
+                dispatch.payload,
+                repository=dispatch.repository,
+                event_type=dispatch.event_type,
+                workflow=dispatch.workflow,
+                ref=dispatch.ref,
+            )
+        except DispatchUnreadable as error:
+            return Reject(str(error))
         return decide(
-            outcome,
+            await self._github.dispatch(request),
             attempts=dispatch.attempts,
             pauses=lane.pauses,
             now=self._clock(),
@@ -129,44 +143,35 @@ class Dispatcher(Loop):
             chance=self._chance(),
         )
 
-    async def _ask(self, dispatch: Pending) -> Outcome:
-        if dispatch.way is DispatchMethod.WORKFLOW:
-            return await self._github.workflow_dispatch(
-                dispatch.repository, dispatch.workflow or "", dispatch.ref or "", dispatch.payload
-            )
-        return await self._github.dispatch(dispatch.repository, dispatch.event_type, dispatch.payload)
-
-    async def _look(self, dispatch: Pending, lane: Lane) -> Decision | None:
-        """Look whether an uncertain dispatch has a run; None means that it is to be sent."""
+    async def _find_run(self, dispatch: Pending, lane: Lane) -> Decision | None:
         try:
             run = await self._github.find_run(dispatch.repository, dispatch.id, since=dispatch.created_at)
         except ActionsUnreadable as error:
-            # A second run does no harm, and none at all would.
+            # Sent again unseen: a second run does no harm, and none at all would.
             log = _log.bind(dispatch_id=dispatch.id, delivery_id=dispatch.delivery_id)
-            log.warning("sent again without a look for its run", reason=str(error))
+            log.warning("cannot check for an earlier run, sending again", reason=str(error))
             return None
         except LookFailed as error:
-            return self._after_failed_look(error, dispatch, lane)
+            return self._after_failed_search(error, dispatch, lane)
         return Sent(run.id, run.html_url) if run else None
 
-    def _after_failed_look(self, error: LookFailed, dispatch: Pending, lane: Lane) -> Decision:
-        """Wait where GitHub is down or limits us."""
+    def _after_failed_search(self, error: LookFailed, dispatch: Pending, lane: Lane) -> Decision:
         now = self._clock()
         if isinstance(error.outcome, Answer) and (paused := pause(error.outcome, pauses=lane.pauses, now=now)):
             return replace(paused, look_first=True)
         return VerifyThenRetry(now + delay(dispatch.attempts, self._chance()), str(error))
 
 
-def _left(at: float, now: float, longest: float) -> float:
-    """Give the seconds until `at`; 0 where that is further than anything is ever put off: the clock was set back."""
-    left = at - now
-    return left if 0 < left <= longest else 0.0
+def _seconds_until(at: float, now: float, longest: float) -> float:
+    """Return the seconds until `at`; 0 if that is later than anything can be: then the clock was set back."""
+    seconds = at - now
+    return seconds if 0 < seconds <= longest else 0.0
 
 
 def _report(dispatch: Pending, decision: Decision, now: float, *, written: bool) -> None:
     log = _log.bind(dispatch_id=dispatch.id, delivery_id=dispatch.delivery_id, repository=dispatch.repository)
     if not written:
-        log.warning("another replica took the lane over meanwhile: it settles the dispatch")
+        log.warning("another replica has taken over the lane and settles the dispatch")
         return
     match decision:
         case Sent(run_id):

@@ -1,4 +1,4 @@
-"""How an event becomes a delivery with its dispatches: the same for what MLflow tells us and for what we find there."""
+"""How an event becomes a delivery with its dispatches: the same for MLflow's webhooks and for what they missed."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,48 +8,51 @@ from bridge.core import payload, routing
 from bridge.core.events import Event, UnsupportedEvent
 from bridge.core.routing import Route
 from bridge.ledger import Accepted, Delivery, Dispatch, Duplicate, Ledger, Unstorable
+from bridge.ledger import accept as ledger_accept
 
 
-async def take(
+async def accept(
     ledger: Ledger, event: Event, delivery_id: str, routes: Iterable[Route], *, now: float
 ) -> Accepted | Duplicate | None:
-    """Write the event down with a dispatch for each route that wants it; None where none does, and nothing is written.
+    """Store the event with a dispatch for each route that matches; None if none does, and nothing is stored.
 
-    Raises `PayloadTooLarge` where GitHub would not take a dispatch, `UnsupportedEvent` where the ledger can't store the
-    event, and `LedgerUnavailable`.
+    Raises `PayloadTooLarge` if GitHub would refuse a dispatch, `UnsupportedEvent` if the ledger can't store the event,
+    and `LedgerUnavailable`.
     """
-    wanting = routing.match(event, routes)
-    if not wanting:
+    dispatches = _dispatches(event, delivery_id, routes)
+    if not dispatches:
         return None
-    dispatches = [_dispatch(event, route, delivery_id) for route in wanting]
     try:
         return await ledger.accept(Delivery(delivery_id, event, now), dispatches)
     except Unstorable as error:
-        raise UnsupportedEvent(str(error), str(error)) from error
+        raise UnsupportedEvent(error.message, error.hint, str(error)) from error
 
 
 async def replay(ledger: Ledger, delivery: Delivery, routes: Iterable[Route], *, now: float) -> Sequence[Dispatch]:
-    """Write down new dispatches for a delivery that is there, by the routes as they are now, and give them.
+    """Store new dispatches for a known delivery, by the routes as they are now, and return them.
 
-    None where no route wants it any more. Raises `PayloadTooLarge` and `LedgerUnavailable`.
+    None are returned if no route matches any more. Raises `PayloadTooLarge` and `LedgerUnavailable`.
     """
-    wanting = routing.match(delivery.event, routes)
-    dispatches = [_dispatch(delivery.event, route, delivery.id) for route in wanting]
+    dispatches = _dispatches(delivery.event, delivery.id, routes)
     if dispatches:
-        await ledger.replay(delivery.id, dispatches, now=now)
+        await ledger.write(ledger_accept.replay, delivery.id, dispatches, now=now)
     return dispatches
 
 
-def _dispatch(event: Event, route: Route, delivery_id: str) -> Dispatch:
-    dispatch_id = str(ULID())
-    text = payload.make(event, route, dispatch_id=dispatch_id, delivery_id=delivery_id)
-    return Dispatch(
-        dispatch_id,
-        route.name,
-        route.repository,
-        route.event_type,
-        text,
-        way=route.dispatch,
-        workflow=route.workflow,
-        ref=route.ref,
-    )
+def _dispatches(event: Event, delivery_id: str, routes: Iterable[Route]) -> list[Dispatch]:
+    dispatches = []
+    for route in routing.match(event, routes):
+        dispatch_id = str(ULID())
+        dispatches.append(
+            Dispatch(
+                dispatch_id,
+                route.name,
+                route.repository,
+                route.event_type,
+                payload.make(event, route, dispatch_id=dispatch_id, delivery_id=delivery_id),
+                way=route.dispatch,
+                workflow=route.workflow,
+                ref=route.ref,
+            )
+        )
+    return dispatches

@@ -1,4 +1,4 @@
-"""The right to do what only one of all processes on a ledger does at a time."""
+"""A lease: the right to do what only one of all processes on a ledger does at a time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 from uuid import uuid4
 
-from bridge.ledger import Lane, Ledger, LedgerUnavailable
+from bridge.ledger import Lane, Ledger, LedgerUnavailable, lanes
 
 
 class Lease:
-    """The lease `name`, for `seconds` at a time; who was frozen for longer has lost it. `clock` is the ledger's."""
+    """The lease `name`, for `seconds` at a time; whoever was frozen for longer has lost it. `clock` is the ledger's."""
 
     def __init__(self, ledger: Ledger, name: str, *, seconds: float, clock: Callable[[], float]) -> None:
         self.holder: Final = str(uuid4())
@@ -19,13 +19,14 @@ class Lease:
         self._seconds = seconds
         self._clock = clock
 
-    async def take(self) -> Lane | None:
-        """Take it or keep it; None where another process has it."""
-        return await self._ledger.take(self._name, self.holder, now=self._clock(), seconds=self._seconds)
+    async def acquire(self) -> Lane | None:
+        """Acquire or renew it; None if another process has it."""
+        now = self._clock()
+        return await self._ledger.write(lanes.acquire, self._name, self.holder, now=now, seconds=self._seconds)
 
     @asynccontextmanager
-    async def kept(self) -> AsyncIterator[None]:
-        """Keep it, once it was taken, for as long as the work within lasts."""
+    async def renewing(self) -> AsyncIterator[None]:
+        """Renew it, once acquired, for as long as the work within lasts."""
         renewal = asyncio.create_task(self._renew(), name=f"lease of the {self._name}")
         try:
             yield
@@ -33,11 +34,11 @@ class Lease:
             renewal.cancel()
 
     async def release(self) -> None:
-        """Let another process have it at once."""
-        await self._ledger.release(self._name, self.holder)
+        """Let another process acquire it at once."""
+        await self._ledger.write(lanes.release, self._name, self.holder)
 
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(self._seconds / 3)
             with suppress(LedgerUnavailable):
-                await self.take()
+                await self.acquire()

@@ -1,4 +1,4 @@
-"""What goes on in the background: one step after the other, until told to stop."""
+"""What runs in the background: one step after another, until it is stopped."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -10,7 +10,7 @@ import structlog
 from bridge.ledger import LedgerUnavailable
 
 _AFTER_FAILURE: Final = 5.0
-"""Seconds before a loop goes on after the ledger failed it, or its own code did."""
+"""Seconds before a loop continues after a failure of the ledger or of its own code."""
 
 _FAILING: Final = 3
 """Failed steps in a row after which the loop counts as failing."""
@@ -19,10 +19,10 @@ _log = structlog.get_logger(__name__)
 
 
 class Loop(ABC):
-    """Does `step` again and again; no failure ends it, only `stop` does."""
+    """Repeats `step`; no failure ends it, only `stop` does."""
 
     name: ClassVar[str]
-    """What it is called in logs and in `/ready`; its lease, too."""
+    """Its name in logs, in `/ready`, and of its lease."""
 
     def __init__(self) -> None:
         self.running = False
@@ -32,15 +32,15 @@ class Loop(ABC):
 
     @property
     def failing(self) -> bool:
-        """Tell whether the last steps have all failed."""
+        """Whether the last steps have all failed."""
         return self._failed_steps >= _FAILING
 
     @abstractmethod
     async def step(self) -> float:
-        """Do what is due, and give the seconds until there may be more to do."""
+        """Do what is due, and return the seconds until there may be more to do."""
 
-    async def end(self) -> None:  # noqa: B027  most have nothing to let go of
-        """Let go of what is held, at the loop's end."""
+    async def end(self) -> None:  # noqa: B027  most have nothing to release
+        """Release what is held, at the loop's end."""
 
     def wake(self) -> None:
         """Do the next step at once."""
@@ -67,9 +67,9 @@ class Loop(ABC):
         try:
             wait = await self.step()
         except LedgerUnavailable as error:
-            _log.error("loop waits for the ledger", loop=self.name, reason=str(error))
+            _log.error("loop is waiting for the ledger", loop=self.name, reason=str(error))
         except Exception:
-            _log.exception("loop failed, and goes on", loop=self.name)
+            _log.exception("unexpected error in loop, continuing", loop=self.name)
         else:
             self._failed_steps = 0
             return wait

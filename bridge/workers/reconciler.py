@@ -1,6 +1,7 @@
-"""The loop that asks MLflow for versions and aliases that no delivery told us of."""
+"""The loop that finds versions and aliases in MLflow that no delivery reported, and dispatches them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar, Final, TypeVar
 
@@ -12,64 +13,39 @@ from bridge.core.missed_events import AliasChange, Aliases, BookmarkUnreadable, 
 from bridge.core.payload import PayloadTooLarge
 from bridge.core.routing import Route
 from bridge.core.text import clean
-from bridge.ledger import RECONCILER, Accepted, Ledger
+from bridge.ledger import RECONCILER, Accepted, Ledger, bookmarks, lanes, queries
 from bridge.mlflow.client import MlflowApi, MlflowError, RecentVersion, RegisteredModel, Skipped
 from bridge.mlflow.threads import run_in_daemon_thread
 from bridge.workers import intake
 from bridge.workers.lease import Lease
 from bridge.workers.loop import Loop
+from bridge.workers.waits import WAITS, Waits
 
 VERSIONS: Final = "reconciler.versions"
 ALIASES: Final = "reconciler.aliases"
 """Names of the bookmarks."""
 
-_HEARTBEAT: Final = 20.0
-"""Seconds between two takings of the lease."""
-
-_LEASE: Final = 60.0
-"""Seconds after which another process may reconcile in place of one that is gone; two at once do no harm."""
-
-_AFTER_MLFLOW: Final = 60.0
-"""Seconds before MLflow is asked again that could not be."""
-
-UNSENDABLE: Final = (UnsupportedEvent, PayloadTooLarge)
-"""Errors that affect only one entry."""
-
 _log = structlog.get_logger(__name__)
 
 _Entry = TypeVar("_Entry", RecentVersion, RegisteredModel)
 
-Found = Mapping[tuple[str, str], Event]
-"""The events of versions that were just taken in, by model and version."""
 
+@dataclass(frozen=True)
+class MissedEvent:
+    """An event that no delivery reported, with the id that its delivery gets; `created` in Unix seconds, if known."""
 
-def fault(error: UnsupportedEvent | PayloadTooLarge) -> str:
-    """Say why an entry of the registry can't be dispatched."""
-    return error.fault if isinstance(error, UnsupportedEvent) and error.fault else str(error)
-
-
-async def untold(ledger: Ledger, move: AliasChange, last: Aliases) -> str | None:
-    """Give the id of the delivery that the move is to have; None where a delivery told of it already.
-
-    The alias's newest delivery may be of an earlier move to the same version: in between the alias pointed to a
-    version whose own event covered it, and which was told of later.
-    """
-    told = await ledger.last_told(EventKind.ALIAS_CREATED, move.model, alias=move.alias)
-    if told and told.version == move.version:
-        between = last.get(move.model, {}).get(move.alias)
-        is_number = between is not None and between.isascii() and between.isdigit()  # of no other there is a delivery
-        covering = await ledger.last_told(EventKind.VERSION_CREATED, move.model, version=between) if is_number else None
-        if covering is None or covering.received_at <= told.received_at:
-            return None
-    return missed_events.alias_delivery_id(move, told.id if told else None)
+    event: Event
+    delivery_id: str
+    routes: tuple[str, ...]
+    created: float | None = None
 
 
 class Reconciler(Loop):
-    """Looks through MLflow's registry every `interval` seconds, and takes in what no delivery told.
+    """Compares MLflow's registry with the ledger every `interval` seconds, and stores the events that are missing.
 
-    The first look of all only notes what there is, and takes in the versions made after `since` (Unix seconds).
-    `taken` is called where there is something to send. `problem` says why MLflow can't be asked just now,
-    `skipped` which entries of its registry can't be dispatched.
+    The first comparison of all only notes what exists, and imports the versions created after `since` (Unix seconds).
+    `imported` is called for each event that was stored. `problem` is the reason why MLflow can't be asked just now,
+    `skipped_entries` has the entries of its registry that can't be dispatched, each with the reason.
     """
 
     name: ClassVar[str] = RECONCILER
@@ -82,66 +58,112 @@ class Reconciler(Loop):
         *,
         interval: float,
         since: float | None = None,
-        grace: float = missed_events.GRACE,
-        taken: Callable[[], None] = lambda: None,
+        imported: Callable[[], None] = lambda: None,
         clock: Callable[[], float] | None = None,
+        waits: Waits = WAITS,
     ) -> None:
         super().__init__()
         self.problem: str | None = None
+        self.skipped_entries: dict[str, str] = {}
         self._ledger = ledger
         self._mlflow = mlflow
         self._routes = routes
         self._interval = interval
         self._since = since
-        self._grace = grace
-        self._taken = taken
+        self._imported = imported
         self._clock = clock or ledger.time
-        self._lease = Lease(ledger, RECONCILER, seconds=_LEASE, clock=self._clock)
-        self._suspects: dict[AliasChange, float] = {}
-        self._skipped: dict[str, str] = {}
-        self._skipped_before: dict[str, str] = {}
+        self._waits = waits
+        # Two processes that reconcile at once do no harm: what both find has one delivery id.
+        self._lease = Lease(ledger, RECONCILER, seconds=waits.lease, clock=self._clock)
+        self._first_seen: dict[AliasChange, float] = {}
+        self._skipped_before: Mapping[str, str] = {}
         self._due = 0.0
 
     async def step(self) -> float:
-        """Look through the registry if it is time to, and if this process is the one that does."""
+        """Compare, if it is time to and this process is the one that reconciles."""
         now = self._clock()
-        if await self._lease.take() is None:
+        if await self._lease.acquire() is None:
             self.problem = None
-            self._suspects.clear()
-            self._skipped.clear()
+            self._first_seen.clear()
+            self.skipped_entries.clear()
         elif now >= self._due:
-            async with self._lease.kept():  # a look through many models is long
-                wait = await self._guarded_look(now)
+            async with self._lease.renewing():  # with many models it takes long
+                wait = await self._guarded_comparison(now)
             self._due = self._clock() + wait
-        return max(min(self._due - self._clock(), _HEARTBEAT, self._interval), 0.0)
+        return max(min(self._due - self._clock(), self._waits.heartbeat, self._interval), 0.0)
 
     async def end(self) -> None:
         """Let another process reconcile."""
         await self._lease.release()
 
-    async def _guarded_look(self, now: float) -> float:
-        """Look, and give the seconds until the next look."""
+    @property
+    def skipped(self) -> str | None:
+        """How many entries the last comparison skipped, and why the first one; None if none."""
+        for entry, fault in self.skipped_entries.items():
+            return (
+                f"{len(self.skipped_entries)} of MLflow's versions and aliases can't be dispatched, starting with "
+                f"{entry} ({fault}): rename or delete it"
+            )
+        return None
+
+    async def import_since(self, since: float, *, dry_run: bool) -> list[MissedEvent]:
+        """Compare once, beside the loop of a running bridge: the versions created from `since` on, by MLflow's clock.
+
+        Returns what was stored, or with `dry_run` what would be, oldest first. Of aliases these are the changes since
+        the running bridge's last comparison, because MLflow doesn't record when an alias was set. Raises `MlflowError`,
+        `BookmarkUnreadable` and `LedgerUnavailable`.
+        """
+        await self._ledger.read(lanes.pause_reasons)  # the common time is known once the database has been asked
+        aliases = await self._read_aliases()
+        versions, _ = await self._import_versions(since, self._clock(), dry_run=dry_run)
+        text = await self._ledger.read(bookmarks.read_bookmark, ALIASES)
+        if not text:
+            return versions
+        last = missed_events.read_aliases(text)
+        changes = missed_events.changed_aliases(last, aliases)
+        moved, done = await self._import_aliases(changes, last, versions, dry_run=dry_run)
+        if not dry_run:
+            await self._note_aliases(done)
+        return versions + moved
+
+    async def _guarded_comparison(self, now: float) -> float:
+        """Compare, and return the seconds until the next time."""
         try:
-            wait = await self._look(now)
+            wait = await self._compare(now)
         except (MlflowError, BookmarkUnreadable) as error:
             if self.problem != str(error):
-                _log.error("registry can't be looked through", reason=str(error))
+                _log.error("cannot list the MLflow registry", reason=str(error))
             self.problem = str(error)
-            return min(self._interval, _AFTER_MLFLOW)
+            return min(self._interval, self._waits.mlflow_retry)
         self.problem = None
         return wait
 
-    async def _look(self, now: float) -> float:
-        """The aliases are read before any version is taken in: its run, which comes later, sees them all."""
-        self._skipped_before, self._skipped = self._skipped, {}
-        models = await run_in_daemon_thread(lambda: list(self._mlflow.registered_models()))
-        aliases = {model.name: model.aliases for model in self._readable(models, RegisteredModel)}
+    async def _compare(self, now: float) -> float:
+        self._skipped_before, self.skipped_entries = self.skipped_entries, {}
+        # 1. Read the aliases before any version is stored: that version's run comes later, and so sees all of them.
+        aliases = await self._read_aliases()
         watermark = await self._watermark(now)
         last = await self._last_aliases(aliases)
-        found = await self._versions(watermark, now)
-        await self._moves(last, aliases, found, now)
-        ripe = [first + self._grace for first in self._suspects.values()]
+        # 2. Store the versions that no delivery reported.
+        versions, newest = await self._import_versions(watermark.begin, now)
+        if newest is not None:
+            await self._ledger.write(bookmarks.write_bookmark, VERSIONS, watermark.after(newest).write())
+        # 3. Store the aliases that moved. MLflow doesn't record when, so an alias is as old as our knowledge of it; one
+        #    that is younger than the grace period is left to its own delivery.
+        changes = missed_events.changed_aliases(last, aliases)
+        self._first_seen = {change: self._first_seen.get(change, now) for change in changes}
+        too_new = {change for change, first in self._first_seen.items() if now < first + self._waits.grace}
+        _, done = await self._import_aliases(changes, last, versions, too_new=too_new)
+        await self._note_aliases(done)
+        # 4. Come back when the first of those is old enough.
+        for change in done:
+            del self._first_seen[change]
+        ripe = [first + self._waits.grace for first in self._first_seen.values()]
         return min([self._interval, *(max(at - now, 1.0) for at in ripe)])
+
+    async def _read_aliases(self) -> Aliases:
+        models = await run_in_daemon_thread(lambda: list(self._mlflow.registered_models()))
+        return {model.name: model.aliases for model in self._readable(models, RegisteredModel)}
 
     def _readable(self, entries: Sequence[_Entry | Skipped], shape: type[_Entry]) -> list[_Entry]:
         for entry in entries:
@@ -150,28 +172,17 @@ class Reconciler(Loop):
         return [entry for entry in entries if isinstance(entry, shape)]
 
     def _skip(self, entry: str, fault: str) -> None:
-        """Skip an entry of the registry that can't be dispatched; it is logged once."""
         entry = clean(entry)
-        self._skipped[entry] = fault
-        if self._skipped_before.get(entry) != fault:
-            _log.error("entry of the registry can't be dispatched", entry=entry, reason=fault)
-
-    @property
-    def skipped(self) -> str | None:
-        """Say how many entries the last look skipped, and why the first one was; None if none was."""
-        for entry, fault in self._skipped.items():
-            return (
-                f"{len(self._skipped)} of MLflow's versions and aliases can't be dispatched, starting with {entry} "
-                f"({fault}): rename or delete it"
-            )
-        return None
+        self.skipped_entries[entry] = fault
+        if self._skipped_before.get(entry) != fault:  # logged once, not at every comparison
+            _log.error("missed event cannot be dispatched", entry=entry, reason=fault)
 
     async def _watermark(self, now: float) -> Watermark:
-        """Give how far the last look got; at the first of all, begin behind the newest version, or at `since`.
+        """Return how far the last comparison got; at the first of all, begin after the newest version, or at `since`.
 
         A version dated in the future doesn't count as the newest: no later version would be newer.
         """
-        if text := await self._ledger.bookmark(VERSIONS):
+        if text := await self._ledger.read(bookmarks.read_bookmark, VERSIONS):
             return Watermark.read(text)
 
         def newest() -> float:
@@ -180,93 +191,131 @@ class Reconciler(Loop):
                     return (version.created + 1) / 1000
             return 0.0
 
-        behind = await run_in_daemon_thread(newest)
-        watermark = Watermark.baseline(behind if self._since is None else self._since)
-        await self._ledger.write_bookmark(VERSIONS, watermark.write())
+        after_newest = await run_in_daemon_thread(newest)
+        watermark = Watermark.baseline(after_newest if self._since is None else self._since)
+        await self._ledger.write(bookmarks.write_bookmark, VERSIONS, watermark.write())
         _log.info("reconciler begins", versions_since=datetime.fromtimestamp(watermark.floor, UTC).isoformat())
         return watermark
 
     async def _last_aliases(self, aliases: Aliases) -> Aliases:
-        """Give what the aliases were at the last look; at the first of all, they are as they should be."""
-        if text := await self._ledger.bookmark(ALIASES):
+        """Return the aliases as they were at the last comparison; at the first of all, as they are now."""
+        if text := await self._ledger.read(bookmarks.read_bookmark, ALIASES):
             return missed_events.read_aliases(text)
-        await self._ledger.write_bookmark(ALIASES, missed_events.write_aliases(aliases))
+        await self._ledger.write(bookmarks.write_bookmark, ALIASES, missed_events.write_aliases(aliases))
         return aliases
 
-    async def _versions(self, watermark: Watermark, now: float) -> Found:
-        """Take in the versions that no delivery told of, oldest first, and give their events."""
-        listed = await run_in_daemon_thread(lambda: list(self._mlflow.recent_versions(int(watermark.begin * 1000))))
-        known = self._readable(listed, RecentVersion)
-        ripe = [version for version in reversed(known) if version.created / 1000 <= now - self._grace]
-        found: dict[tuple[str, str], Event] = {}
+    async def _note_aliases(self, done: Sequence[AliasChange]) -> None:
+        if done:  # read again, because a command may have written beside the loop
+            text = await self._ledger.read(bookmarks.read_bookmark, ALIASES)
+            last = missed_events.read_aliases(text) if text else {}
+            noted = missed_events.write_aliases(missed_events.apply_changes(last, done))
+            await self._ledger.write(bookmarks.write_bookmark, ALIASES, noted)
+
+    async def _import_versions(
+        self, begin: float, now: float, *, dry_run: bool = False
+    ) -> tuple[list[MissedEvent], float | None]:
+        """Store the versions that no delivery reported, oldest first; also return when the newest one was created.
+
+        Versions younger than the grace period are left to their own deliveries.
+        """
+        entries = await run_in_daemon_thread(lambda: list(self._mlflow.recent_versions(int(begin * 1000))))
+        readable = self._readable(entries, RecentVersion)
+        ripe = [version for version in reversed(readable) if version.created / 1000 <= now - self._waits.grace]
+        imported = []
         for version in ripe:
             try:
-                event = missed_events.version_event(version.name, version.version, version.source, version.run_id)
-                if self._is_wanted(event) and not await self._is_told(version):
-                    delivery_id = missed_events.version_delivery_id(version.name, version.version, version.created)
-                    if await self._take(event, delivery_id):
-                        found[version.name, version.version] = event
-            except UNSENDABLE as error:
-                self._skip(f"version {version.version!r} of model {version.name!r}", fault(error))
-        if ripe:
-            await self._ledger.write_bookmark(VERSIONS, watermark.after(ripe[-1].created / 1000).write())
-        return found
+                missed = await self._missed_version(version)
+                if missed and (dry_run or await self._import(missed)):
+                    imported.append(missed)
+            except (UnsupportedEvent, PayloadTooLarge) as error:  # affects only this version
+                self._skip(f"version {version.version!r} of model {version.name!r}", _fault(error))
+        return imported, ripe[-1].created / 1000 if ripe else None
 
-    async def _is_told(self, version: RecentVersion) -> bool:
-        """Tell whether a delivery told of this very version, not of one of its name that was deleted before it."""
-        told = await self._ledger.last_told(EventKind.VERSION_CREATED, version.name, version=version.version)
-        return told is not None and told.received_at >= version.created / 1000 - missed_events.CLOCKS
+    async def _missed_version(self, version: RecentVersion) -> MissedEvent | None:
+        event = missed_events.version_event(version.name, version.version, version.source, version.run_id)
+        routes = self._matching_routes(event)
+        if not routes:
+            return None
+        last = await self._ledger.read(
+            queries.last_delivery, EventKind.VERSION_CREATED, version.name, version=version.version
+        )
+        # An older delivery was of a version with the same number that has been deleted since.
+        if last and last.received_at >= version.created / 1000 - missed_events.CLOCKS:
+            return None
+        delivery_id = missed_events.version_delivery_id(version.name, version.version, version.created)
+        return MissedEvent(event, delivery_id, routes, version.created / 1000)
 
-    async def _moves(self, last: Aliases, aliases: Aliases, found: Found, now: float) -> None:
-        """Take in the aliases that were moved and that no delivery told of, once they have pointed there for a while.
+    async def _import_aliases(
+        self,
+        changes: Sequence[AliasChange],
+        last: Aliases,
+        versions: Sequence[MissedEvent],
+        *,
+        too_new: Collection[AliasChange] = (),
+        dry_run: bool = False,
+    ) -> tuple[list[MissedEvent], list[AliasChange]]:
+        """Store the alias changes that no delivery reported; also return the changes that need nothing more.
 
-        MLflow doesn't say when an alias was set: it is as old as our knowing of it.
+        A version in `versions` covers its aliases, because its run sets all of them, if it goes to every route that the
+        alias has.
         """
-        moves = missed_events.changed_aliases(last, aliases)
-        self._suspects = {move: self._suspects.get(move, now) for move in moves}
+        covered = {(version.event.model, version.event.version): set(version.routes) for version in versions}
+        imported: list[MissedEvent] = []
         done: list[AliasChange] = []
-        for move in moves:
+        for change in changes:
             try:
-                if await self._is_done(move, last, found, now):
-                    done.append(move)
-            except UNSENDABLE as error:
-                del self._suspects[move]
-                self._skip(f"alias {move.alias!r} of model {move.model!r}", fault(error))
-        if done:
-            await self._ledger.write_bookmark(
-                ALIASES, missed_events.write_aliases(missed_events.with_moves(last, done))
+                event = missed_events.alias_event(change)
+                routes = self._matching_routes(event)
+                if set(routes) <= covered.get((change.model, change.version), set()):
+                    done.append(change)
+                    continue
+                delivery_id = await self._missed_alias_delivery_id(change, last)
+                if delivery_id is None:
+                    done.append(change)
+                elif change not in too_new:
+                    missed = MissedEvent(event, delivery_id, routes)
+                    if dry_run or await self._import(missed):
+                        imported.append(missed)
+                    done.append(change)
+            except (UnsupportedEvent, PayloadTooLarge) as error:  # affects only this alias
+                self._first_seen.pop(change, None)
+                self._skip(f"alias {change.alias!r} of model {change.model!r}", _fault(error))
+        return imported, done
+
+    async def _missed_alias_delivery_id(self, change: AliasChange, last: Aliases) -> str | None:
+        """Return the id that the change's delivery gets; None if a delivery has already reported the change.
+
+        The alias's newest delivery may be of an earlier change to the same version: in between the alias pointed to a
+        version whose own event covered it, and which was reported later.
+        """
+        reported = await self._ledger.read(
+            queries.last_delivery, EventKind.ALIAS_CREATED, change.model, alias=change.alias
+        )
+        if reported and reported.version == change.version:
+            between = last.get(change.model, {}).get(change.alias)
+            if between is None or not (between.isascii() and between.isdigit()):  # no delivery can be of such a version
+                return None
+            covering = await self._ledger.read(
+                queries.last_delivery, EventKind.VERSION_CREATED, change.model, version=between
             )
-        for move in done:
-            del self._suspects[move]
+            if covering is None or covering.received_at <= reported.received_at:
+                return None
+        return missed_events.alias_delivery_id(change, reported.id if reported else None)
 
-    async def _is_done(self, move: AliasChange, last: Aliases, found: Found, now: float) -> bool:
-        event = missed_events.alias_event(move)
-        if not self._is_wanted(event):
-            return True
-        delivery_id = await untold(self._ledger, move, last)
-        if delivery_id is None or self._is_covered(event, found):
-            return True
-        if now < self._suspects[move] + self._grace:
+    def _matching_routes(self, event: Event) -> tuple[str, ...]:
+        return tuple(route.name for route in routing.match(event, self._routes))
+
+    async def _import(self, missed: MissedEvent) -> bool:
+        """Store the event; False if a delivery of it has arrived meanwhile."""
+        event = missed.event
+        outcome = await intake.accept(self._ledger, event, missed.delivery_id, self._routes, now=self._clock())
+        if not isinstance(outcome, Accepted):
             return False
-        await self._take(event, delivery_id)
-        return True
-
-    def _is_covered(self, event: Event, found: Found) -> bool:
-        """Tell whether the alias's version has just been taken in, for every route that the alias has."""
-        version = found.get((event.model, event.version))
-        return version is not None and set(self._names(event)) <= set(self._names(version))
-
-    def _is_wanted(self, event: Event) -> bool:
-        return bool(self._names(event))
-
-    def _names(self, event: Event) -> list[str]:
-        return [route.name for route in routing.match(event, self._routes)]
-
-    async def _take(self, event: Event, delivery_id: str) -> bool:
         about = {"kind": event.kind, "model": event.model, "version": event.version, "alias": event.alias}
-        taken = await intake.take(self._ledger, event, delivery_id, self._routes, now=self._clock())
-        if not isinstance(taken, Accepted):
-            return False
-        _log.info("found in the registry", delivery_id=delivery_id, **about)
-        self._taken()
+        _log.info("imported from the MLflow registry", delivery_id=missed.delivery_id, **about)
+        self._imported()
         return True
+
+
+def _fault(error: UnsupportedEvent | PayloadTooLarge) -> str:
+    return error.fault if isinstance(error, UnsupportedEvent) and error.fault else error.message

@@ -10,7 +10,18 @@ from ulid import ULID
 
 from bridge.core.dispatches import Decision, Reject, Retry, Sent
 from bridge.core.events import Event, EventKind
-from bridge.ledger import FOLLOWER, LANE, Delivery, Dispatch, DispatchState, Ledger, RunObservation
+from bridge.ledger import (
+    FOLLOWER,
+    LANE,
+    Delivery,
+    Dispatch,
+    DispatchState,
+    Ledger,
+    RunObservation,
+    lanes,
+    runs,
+    versions,
+)
 from tests.integration.conftest import REPOSITORY
 
 UNSEEN = (
@@ -75,8 +86,8 @@ async def write(ledger: Ledger, now: float) -> None:
     await ledger.start()
     for sample in SAMPLES:
         await _write(ledger, sample, now - sample.since)
-    assert await ledger.take(FOLLOWER, "sample", now=now, seconds=SECONDS)
-    await ledger.release(LANE, "sample")
+    assert await ledger.write(lanes.acquire, FOLLOWER, "sample", now=now, seconds=SECONDS)
+    await ledger.write(lanes.release, LANE, "sample")
 
 
 async def _write(ledger: Ledger, sample: SampleDelivery, at: float) -> None:
@@ -102,31 +113,31 @@ async def _write(ledger: Ledger, sample: SampleDelivery, at: float) -> None:
 
 
 async def _try(ledger: Ledger, decision: Decision, at: float) -> None:
-    assert await ledger.take(LANE, "sample", now=at, seconds=5)
-    pending = await ledger.next_pending(now=at)
+    assert await ledger.write(lanes.acquire, LANE, "sample", now=at, seconds=5)
+    pending = await ledger.read(lanes.next_pending, now=at)
     assert pending
-    begun = await ledger.begin_sending(pending, "sample", now=at, settle=120)
+    begun = await ledger.write(lanes.begin_sending, pending, "sample", now=at, settle=120)
     assert begun
-    assert await ledger.settle(begun, decision, "sample", now=at, lane_next_at=at)
+    assert await ledger.write(lanes.settle, begun, decision, "sample", now=at, lane_next_at=at)
 
 
 async def _follow(ledger: Ledger, sample: SampleDelivery, dispatch_id: str, sent_at: float) -> None:
     if sample.state == DispatchState.SENT:
         return
     if sample.state == DispatchState.UNSEEN:
-        assert await ledger.settle_run(
-            dispatch_id, RunObservation(DispatchState.UNSEEN, None, None, sample.reason, sent_at + 600)
+        assert await ledger.write(
+            runs.settle_run, dispatch_id, RunObservation(DispatchState.UNSEEN, None, None, sample.reason, sent_at + 600)
         )
         return
     run_id = 14_000_000_000 + int(sent_at) % 10_000_000
     url, began = f"https://github.com/{REPOSITORY}/actions/runs/{run_id}", sent_at + 14
-    assert await ledger.settle_run(
-        dispatch_id, RunObservation(DispatchState.RUNNING, run_id, url, None, began + 1, began)
+    assert await ledger.write(
+        runs.settle_run, dispatch_id, RunObservation(DispatchState.RUNNING, run_id, url, None, began + 1, began)
     )
     if sample.state != DispatchState.RUNNING:
         ended = began + sample.ran
-        assert await ledger.settle_run(
-            dispatch_id, RunObservation(sample.state, run_id, url, sample.reason, ended, began)
+        assert await ledger.write(
+            runs.settle_run, dispatch_id, RunObservation(sample.state, run_id, url, sample.reason, ended, began)
         )
     if sample.state in (DispatchState.SUCCEEDED, DispatchState.FAILED):
         await _image(ledger, sample, sent_at)
@@ -137,6 +148,11 @@ async def _image(ledger: Ledger, sample: SampleDelivery, now: float) -> None:
     digest = uuid5(NAMESPACE_URL, sample.model + sample.version).hex * 2
     uri = f"ghcr.io/{REPOSITORY}/{name.replace('/', '-')}:{sample.version}@sha256:{digest}"
     pushed = sample.state == DispatchState.SUCCEEDED
-    await ledger.write_image(
-        sample.model, sample.version, uri if pushed else None, "pushed" if pushed else "failed", now=now
+    await ledger.write(
+        versions.write_image,
+        sample.model,
+        sample.version,
+        uri if pushed else None,
+        "pushed" if pushed else "failed",
+        now=now,
     )

@@ -1,27 +1,46 @@
-"""The bridge with short waits: `python -m tests.integration.short_waits serve`.
+"""The bridge with short waits: `python -m tests.integration.short_waits serve`, or `reconcile`.
 
 QUICK_GRACE: the seconds for MLflow's own delivery, before the reconciler looks for the event.
 """
 
 import os
+from datetime import UTC, datetime
+from typing import Annotated
 
-from bridge.core import dispatches, missed_events
+import typer
 
-missed_events.GRACE = float(os.environ.get("QUICK_GRACE", "1"))  # type: ignore[misc]  # final for all but us
-dispatches.UNSEEN_AFTER = 4.0  # type: ignore[misc]
+from bridge.cli.output import report_errors
+from bridge.cli.reconcile import run
+from bridge.server import process
+from bridge.settings import load
+from bridge.workers.waits import Waits
 
-from bridge.workers import (  # noqa: E402  after the constants
-    follower,
-    reconciler,
+WAITS = Waits(
+    grace=float(os.environ.get("QUICK_GRACE", "1")),
+    unseen_after=4.0,
+    rerun_check=0.5,
+    lease=2.0,
+    heartbeat=0.2,
+    mlflow_retry=0.5,
 )
 
-follower.LOOK_AGAIN = 0.5  # type: ignore[misc]
-follower._LEASE = 2.0  # type: ignore[misc]
-reconciler._HEARTBEAT = 0.2  # type: ignore[misc]
-reconciler._LEASE = 2.0  # type: ignore[misc]
-reconciler._AFTER_MLFLOW = 0.5  # type: ignore[misc]
+app = typer.Typer()
+
+
+@app.command()
+def serve(since: Annotated[datetime | None, typer.Option()] = None) -> None:
+    process.serve(since.replace(tzinfo=UTC).timestamp() if since else None, WAITS)
+
+
+@app.command()
+def reconcile(
+    since: Annotated[datetime, typer.Option()],
+    dry_run: Annotated[bool, typer.Option("--dry-run")] = False,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    with report_errors():
+        run(load(), since, WAITS, dry_run=dry_run, as_json=as_json)
+
 
 if __name__ == "__main__":
-    from bridge.cli import app
-
     app()

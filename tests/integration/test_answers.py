@@ -1,4 +1,4 @@
-"""Answers of GitHub and MLflow that are too large, compressed or not, or never complete."""
+"""Answers of GitHub and MLflow that are too large, compressed, or never complete."""
 
 import asyncio
 import socket
@@ -13,7 +13,10 @@ import pytest
 from httpcore._backends.sync import SyncStream
 
 from bridge.core import http_answers
-from bridge.core.http_answers import LARGEST, AnswerTooLarge, AnswerTooSlow, AnswerUnreadable
+from bridge.core.http_answers import AnswerTooLarge, AnswerTooSlow, AnswerUnreadable
+from bridge.core.limits import MAX_ANSWER
+from bridge.core.requests import build
+from bridge.core.routing import DispatchMethod
 from bridge.github.app_auth import AppInstallation
 from bridge.github.client import GithubApi, LookFailed, StaticToken
 from bridge.github.responses import Answer, NotSent, Unanswered
@@ -29,6 +32,7 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
+DISPATCH = build(DispatchMethod.REPOSITORY, "{}", repository="o/r", event_type="type")
 SECONDS = 0.2
 PATIENCE = 30.0
 """Seconds after which a call counts as one that never ends."""
@@ -42,23 +46,23 @@ def anyio_backend() -> str:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deadlines that a test can wait for."""
-    monkeypatch.setattr(http_answers.ask, "__kwdefaults__", {"seconds": SECONDS, "most": LARGEST})
-    monkeypatch.setattr(http_answers.ask_blocking, "__kwdefaults__", {"seconds": SECONDS, "most": LARGEST})
-    monkeypatch.setattr("bridge.mlflow.client._SECONDS", SECONDS)
+    monkeypatch.setattr(http_answers.ask, "__kwdefaults__", {"seconds": SECONDS, "max_bytes": MAX_ANSWER})
+    monkeypatch.setattr(http_answers.ask_blocking, "__kwdefaults__", {"seconds": SECONDS, "max_bytes": MAX_ANSWER})
+    monkeypatch.setattr("bridge.mlflow.client._CALL_SECONDS", SECONDS)
 
 
 @pytest.fixture
 def measured() -> Iterator[None]:
-    """A test that takes little memory."""
+    """Fails a test that takes much memory."""
     tracemalloc.start()
     yield
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 4 * LARGEST
+    assert peak < 4 * MAX_ANSWER
 
 
 async def ask_both(url: str) -> list[BaseException]:
-    """Ask the one way and the other; give what they raise."""
+    """Ask with both clients; return what they raise."""
     raised: list[BaseException] = []
     async with httpx.AsyncClient(trust_env=False) as client:
         try:
@@ -75,14 +79,14 @@ async def ask_both(url: str) -> list[BaseException]:
 
 @pytest.mark.parametrize("answer", TOO_LARGE, ids=lambda answer: answer.__name__)
 @pytest.mark.usefixtures("measured")
-async def test_no_more_is_read_than_fits(answer: hostile_server.Answer) -> None:
+async def test_no_more_is_read_than_the_limit(answer: hostile_server.Answer) -> None:
     with serving({"": answer}) as server:
         assert [type(error) for error in await ask_both(server.url)] == [AnswerTooLarge] * 2
 
 
 @pytest.mark.parametrize("answer", TOO_SLOW, ids=lambda answer: answer.__name__)
 @pytest.mark.usefixtures("hasty")
-async def test_nobody_waits_longer_than_the_deadline(answer: hostile_server.Answer) -> None:
+async def test_no_call_waits_longer_than_the_deadline(answer: hostile_server.Answer) -> None:
     with serving({"": answer}) as server:
         raised = await asyncio.wait_for(ask_both(server.url), PATIENCE)
     assert [type(error) for error in raised] == [AnswerTooSlow] * 2
@@ -90,16 +94,16 @@ async def test_nobody_waits_longer_than_the_deadline(answer: hostile_server.Answ
 
 @pytest.mark.parametrize("answer", UNREADABLE, ids=lambda answer: answer.__name__)
 @pytest.mark.usefixtures("measured")
-async def test_what_is_not_packed_as_it_was_asked_for_is_not_unpacked(answer: hostile_server.Answer) -> None:
+async def test_an_answer_in_an_encoding_that_was_not_requested_is_not_decoded(answer: hostile_server.Answer) -> None:
     with serving({"": answer}) as server:
         assert [type(error) for error in await ask_both(server.url)] == [AnswerUnreadable] * 2
 
 
 @pytest.mark.parametrize("cut", [0, 5, 15])
-async def test_what_is_packed_is_unpacked_and_a_part_of_it_is_no_answer(cut: int) -> None:
-    packer = zlib.compressobj(wbits=31)
-    packed = packer.compress(b'{"a": 1}') + packer.flush()
-    with serving({"": plain(packed[: len(packed) - cut], "200 OK", "Content-Encoding: gzip")}) as server:
+async def test_a_compressed_answer_is_decoded_and_a_truncated_one_is_an_error(cut: int) -> None:
+    compressor = zlib.compressobj(wbits=31)
+    compressed = compressor.compress(b'{"a": 1}') + compressor.flush()
+    with serving({"": plain(compressed[: len(compressed) - cut], "200 OK", "Content-Encoding: gzip")}) as server:
         raised = await ask_both(server.url)
         assert [type(error) for error in raised] == ([AnswerUnreadable] * 2 if cut else [])
         if not cut:
@@ -113,7 +117,7 @@ async def test_what_is_packed_is_unpacked_and_a_part_of_it_is_no_answer(cut: int
 async def test_every_call_to_github_ends_with_an_outcome_of_ours(answer: hostile_server.Answer) -> None:
     with serving({"": answer}) as server:
         async with GithubApi(server.url, StaticToken("t")) as api, asyncio.timeout(PATIENCE):
-            assert isinstance(await api.dispatch("o/r", "type", "{}"), Unanswered)
+            assert isinstance(await api.dispatch(DISPATCH), Unanswered)
             with pytest.raises(LookFailed):
                 await api.find_run("o/r", "d1")
             with pytest.raises(LookFailed):
@@ -123,13 +127,13 @@ async def test_every_call_to_github_ends_with_an_outcome_of_ours(answer: hostile
 
 @pytest.mark.parametrize("answer", [hostile_server.bomb, hostile_server.dripping_body])
 @pytest.mark.usefixtures("hasty", "measured")
-async def test_a_token_that_never_comes_holds_up_nothing(
+async def test_a_token_that_never_arrives_blocks_nothing(
     answer: hostile_server.Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(AppInstallation, "_jwt", lambda _: "jwt")
     with serving({"": answer}) as server:
         async with GithubApi(server.url, AppInstallation("1", "key", server.url)) as api, asyncio.timeout(PATIENCE):
-            assert isinstance(await api.dispatch("o/r", "type", "{}"), NotSent)
+            assert isinstance(await api.dispatch(DISPATCH), NotSent)
 
 
 @pytest.mark.parametrize("answer", [*TOO_LARGE, *TOO_SLOW, *UNREADABLE], ids=lambda answer: answer.__name__)
@@ -142,7 +146,7 @@ async def test_every_call_to_mlflow_ends_with_an_error_of_ours(answer: hostile_s
                 await asyncio.wait_for(run_in_daemon_thread(call), PATIENCE)
 
 
-def test_a_connection_of_tls_that_is_cut_stays_one_of_tls() -> None:
+def test_a_tls_connection_that_is_cut_stays_encrypted() -> None:
     ours, theirs = socket.socketpair()
     with (
         theirs,
@@ -174,7 +178,7 @@ async def test_neither_client_follows_a_redirect_with_its_credentials() -> None:
         moved = plain(b"", "302 Found", f"Location: {elsewhere.url}/x")
         with serving({"": moved}) as server:
             async with GithubApi(server.url, StaticToken("t")) as github:
-                assert await github.dispatch("o/r", "type", "{}") == Answer(302)
+                assert await github.dispatch(DISPATCH) == Answer(302)
             with MlflowApi(server.url, token="t") as mlflow, pytest.raises(MlflowError):
                 await run_in_daemon_thread(mlflow.version, "iris", "1")
     assert elsewhere.requests == []
@@ -201,4 +205,4 @@ def test_a_bridge_whose_github_and_mlflow_send_bombs_stays_small_and_goes_on(fol
             until(lambda: rows(folder, "select state from dispatches") == [("sent",)] * 2)
             peak = memory(bridge)
     print(f"{peak} KiB")
-    assert peak < LIMIT + 4 * LARGEST // 1024
+    assert peak < LIMIT + 4 * MAX_ANSWER // 1024

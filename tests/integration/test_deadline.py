@@ -1,4 +1,4 @@
-"""How long a request may take to arrive: over real connections, with a deadline of one second."""
+"""How long a request may take to arrive, over real connections with a deadline of one second."""
 
 import asyncio
 import socket
@@ -11,14 +11,14 @@ import pytest
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
-from bridge.server import deadline
-from bridge.server.deadline import MAX_HEADERS, DeadlineProtocol
+from bridge.core.limits import MAX_HEADERS
+from bridge.server.request_deadline import DeadlineProtocol
 from tests.waiting import PATIENCE
 
 HEAD = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n\r\n"
 WHOLE = HEAD + b"x" * 40
 LARGE = 64 * 1024 * 1024
-"""Bytes, more than the system keeps of an answer that nobody reads."""
+"""Bytes; more than the system buffers of an answer that nobody reads."""
 SLOW = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -68,7 +68,7 @@ def connection(port: int) -> Iterator[socket.socket]:
 
 
 def test_no_more_connections_are_held_than_memory_allows(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deadline, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(Quick, "max_connections", 3)
     with ExitStack() as stack:
         held = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)) for _ in range(4)]
         with pytest.raises(ConnectionError):
@@ -80,7 +80,7 @@ def test_no_more_connections_are_held_than_memory_allows(port: int, monkeypatch:
 
 
 def asked(connection: socket.socket, request: bytes) -> str:
-    """Send it, and give the status of the answer, once that is whole; nothing where the server ends the connection."""
+    """Return the status of the complete answer; an empty text if the server closes the connection."""
     connection.sendall(request)
     received = b""
     while not received.endswith((b"\r\n\r\n40", b'"done"')):
@@ -91,7 +91,7 @@ def asked(connection: socket.socket, request: bytes) -> str:
 
 
 def is_cut(connection: socket.socket, drip: bytes = b"") -> bool:
-    """Send a byte now and then, and return whether the server ends the connection."""
+    """Send a byte now and then; return whether the server closes the connection."""
     connection.settimeout(0.05)
     end, drops = time.monotonic() + PATIENCE, iter(drip)
     while time.monotonic() < end:

@@ -311,7 +311,7 @@ def test_a_clock_that_is_off_is_named(doctor: Doctor, webhook: str, other_github
 def test_a_ledger_that_cannot_be_written_is_named(doctor: Doctor, webhook: str, tmp_path: Path) -> None:
     seen = doctor(DATABASE_URL=f"sqlite:///{tmp_path}/gone/bridge.db")
     ((check, said, hint),) = seen.failed
-    assert (check, said) == ("ledger", "its folder is not there")
+    assert (check, said) == ("ledger", "its folder does not exist")
     assert hint.startswith("make the folder of DATABASE_URL")
     assert not (tmp_path / "gone").exists()
 
@@ -357,7 +357,7 @@ def test_an_apps_key_that_was_deleted_is_named(
 def test_everything_that_is_wrong_in_the_settings_is_named_at_once(doctor: Doctor) -> None:
     seen = doctor(without="GITHUB_TOKEN", PORT="none", DATABASE_URL="mysql://root:sentinel@host/db")
     assert seen.of("settings") == ["failed"] * 3
-    assert {hint.partition(" ")[0] for _, _, hint in seen.failed} == {"give", "set"}
+    assert {hint.partition(" ")[0] for _, _, hint in seen.failed} == {"set"}
     assert "sentinel" not in str(seen.findings)
 
 

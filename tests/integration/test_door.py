@@ -1,4 +1,4 @@
-"""The HTTP server of a real bridge process: what a stranger can block, smuggle or guess there."""
+"""The HTTP server of a real bridge process: what a stranger can block, smuggle or guess."""
 
 import asyncio
 import itertools
@@ -39,12 +39,12 @@ def many_files() -> Iterator[None]:
 
 
 def peak(bridge: BridgeServer) -> int:
-    """Give the most memory that the process has had resident, in KiB."""
+    """Return the largest resident memory of the process so far, in KiB."""
     return int(Path(f"/proc/{bridge.pid}/status").read_text().split("VmHWM:")[1].split()[0])
 
 
 def head(path: str = "/webhook", **headers: str) -> bytes:
-    """Give a request's head, whose delivery headers are those that a delivery of MLflow's may have."""
+    """Return a request's head with the headers of a delivery from MLflow."""
     lines = {"Host": "x", **signed(b""), **{name.replace("_", "-"): value for name, value in headers.items()}}
     return "\r\n".join(
         [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in lines.items()), "", ""]
@@ -52,7 +52,7 @@ def head(path: str = "/webhook", **headers: str) -> bytes:
 
 
 async def hold(port: int, sent: bytes, rest: bytes, go_on: asyncio.Event) -> bytes:
-    """Send that, and the rest once told; give what came back."""
+    """Send `sent`, and `rest` once `go_on` is set; return the answer."""
     with suppress(OSError):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
@@ -68,10 +68,10 @@ async def hold(port: int, sent: bytes, rest: bytes, go_on: asyncio.Event) -> byt
 
 
 async def deliver(url: str, number: int) -> list[httpx.Response]:
-    """Deliver as MLflow does: what is answered 503 is sent again after `Retry-After`, three times at most."""
+    """Deliver as MLflow does: retry what is answered 503 after `Retry-After`, at most three times."""
     async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
 
-        async def one(body: bytes) -> httpx.Response:
+        async def send(body: bytes) -> httpx.Response:
             headers = signed(body, str(uuid4()))
             for _ in range(4):
                 answer = await client.post(f"{url}/webhook", content=body, headers=headers)
@@ -80,7 +80,7 @@ async def deliver(url: str, number: int) -> list[httpx.Response]:
                 await asyncio.sleep(float(answer.headers["Retry-After"]))
             return answer
 
-        return [await one(VALID[each % 2]) for each in range(number)]
+        return [await send(VALID[index % 2]) for index in range(number)]
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def test_unfinished_bodies_of_a_thousand_strangers_cost_little_and_keep_no_deliv
         await asyncio.sleep(3)
         answers = await deliver(bridge.url, 20)
         go_on.set()
-        for each in flood:
-            each.cancel()
+        for sender in flood:
+            sender.cancel()
         await asyncio.gather(*flood, return_exceptions=True)
         return answers
 
@@ -113,7 +113,7 @@ def test_unfinished_bodies_of_a_thousand_strangers_cost_little_and_keep_no_deliv
 
 
 def answered(port: int, sent: bytes) -> tuple[int, bool]:
-    """Send that, and give the status of the first answer, and whether the server then ended the connection."""
+    """Return the status of the first answer, and whether the server then closed the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
         connection.sendall(sent)
         received = connection.recv(65_536)
@@ -148,12 +148,12 @@ MISFRAMED = (
 def test_a_request_that_a_proxy_may_read_differently_is_refused_and_what_follows_it_is_not_read(
     bridge: BridgeServer,
 ) -> None:
-    found = {}
+    answers = {}
     for path, (version, framing) in itertools.product(PATHS, MISFRAMED):
         start = f"POST {path} HTTP/{version}\r\nHost: x\r\n{framing}\r\n\r\n"
         sent = start.encode() + b"0\r\n\r\n" + SMUGGLED
-        found[start] = answered(int(bridge.url.rpartition(":")[2]), sent)
-    assert found == dict.fromkeys(found, (400, True))
+        answers[start] = answered(int(bridge.url.rpartition(":")[2]), sent)
+    assert answers == dict.fromkeys(answers, (400, True))
 
 
 def test_what_the_headers_rule_out_is_answered_before_any_of_the_body_is_there(bridge: BridgeServer) -> None:

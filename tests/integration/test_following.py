@@ -120,18 +120,18 @@ def test_a_dispatch_that_nobody_listens_to_is_unseen_and_says_what_to_check(
     deliver(bridge, "iris")
     until(lambda: states(bridge) == ["unseen"])
     ((reason,),) = rows(bridge.folder, "select reason from dispatches")
-    assert "default branch takes the event type 'mlflow-model-version'" in reason
+    assert "default branch listens to the event type 'mlflow-model-version'" in reason
     assert github.runs == ()
 
 
 @pytest.mark.parametrize("permissions", [{"metadata": "read", "contents": "write"}])
-def test_a_token_that_may_not_read_actions_is_told_as_such_and_nothing_is_unseen(
+def test_a_token_that_may_not_read_actions_is_reported_and_nothing_is_unseen(
     bridge: QuickBridge, github: LoopbackGitHub
 ) -> None:
     deliver(bridge, "iris")
     until(lambda: bridge.degraded() != [])
     (said,) = bridge.degraded()
-    assert said.startswith(f"the runs of {REPOSITORY} can't be seen (403")
+    assert said.startswith(f"the runs of {REPOSITORY} can't be read (403")
     assert "actions=read" in said
     until(lambda: len(github.runs) == 1)
     until(lambda: states(bridge) == ["sent"])

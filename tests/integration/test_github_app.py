@@ -12,6 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from bridge.core.requests import DispatchRequest, build
+from bridge.core.routing import DispatchMethod
 from bridge.github.app_auth import AppInstallation
 from bridge.github.client import GithubApi
 from bridge.github.responses import Answer
@@ -59,8 +61,12 @@ async def api(github: LoopbackGitHub) -> AsyncIterator[GithubApi]:
         yield api
 
 
+def request(repository: str) -> DispatchRequest:
+    return build(DispatchMethod.REPOSITORY, PAYLOAD, repository=repository, event_type="mlflow-model-version")
+
+
 async def status(api: GithubApi) -> int | None:
-    outcome = await api.dispatch(REPOSITORY, "mlflow-model-version", PAYLOAD)
+    outcome = await api.dispatch(request(REPOSITORY))
     return outcome.status if isinstance(outcome, Answer) else None
 
 
@@ -78,7 +84,7 @@ async def test_a_token_that_github_no_longer_takes_is_made_anew_within_the_same_
     now = time.time() - 30
     credential = AppInstallation("Iv23abc", PRIVATE, github.url, clock=lambda: now)
     async with GithubApi(github.url, credential) as api:
-        await api.dispatch(REPOSITORY, "mlflow-model-version", PAYLOAD)
+        await api.dispatch(request(REPOSITORY))
         app.revoke()
         now += 61
         assert await status(api) == 204
@@ -105,15 +111,15 @@ async def test_a_wrong_id_key_or_clock_is_refused_with_what_to_check(
 ) -> None:
     credential = AppInstallation(app_id, key, github.url, clock=lambda: time.time() + ahead)
     async with GithubApi(github.url, credential) as api:
-        outcome = await api.dispatch(REPOSITORY, "mlflow-model-version", PAYLOAD)
+        outcome = await api.dispatch(request(REPOSITORY))
     assert isinstance(outcome, Answer)
     assert outcome.status == 401
-    assert "the App's id and private key don't fit, or this machine's clock is wrong" in outcome.message
+    assert "the App's id and private key don't match, or this machine's clock is wrong" in outcome.message
     assert not github.dispatches
 
 
 async def test_a_repository_without_the_app_is_told_so(api: GithubApi) -> None:
-    outcome = await api.dispatch("owner/elsewhere", "mlflow-model-version", PAYLOAD)
+    outcome = await api.dispatch(request("owner/elsewhere"))
     assert isinstance(outcome, Answer)
     assert (outcome.status, outcome.message) == (404, "the App is not installed on owner/elsewhere")
 

@@ -1,4 +1,4 @@
-"""What a stranger, or a sender that knows the secret and lies, can make of a real bridge process."""
+"""What a stranger, or a malicious sender that knows the secret, can do to a real bridge process."""
 
 import random
 from collections import Counter
@@ -19,13 +19,13 @@ LIMIT = 100 * 1024
 
 
 def memory(bridge: BridgeServer) -> int:
-    """Give the most memory that the process has ever had resident, in KiB."""
+    """Return the largest resident memory of the process so far, in KiB."""
     status = Path(f"/proc/{bridge.pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0])
 
 
 def test_hostile_requests_without_a_signature_are_all_refused(bridge: BridgeServer, github: LoopbackGitHub) -> None:
-    chance, answered = random.Random(1), Counter[int]()  # noqa: S311  repeatable is what is wanted
+    chance, answered = random.Random(1), Counter[int]()  # noqa: S311  it has to be repeatable
     with httpx.Client(base_url=bridge.url, trust_env=False) as client:
         for _ in range(ROUNDS):
             sent, headers = hostile(chance)
@@ -38,7 +38,7 @@ def test_hostile_requests_without_a_signature_are_all_refused(bridge: BridgeServ
 
 
 def test_signed_mutations_dispatch_only_what_is_a_valid_event(bridge: BridgeServer, github: LoopbackGitHub) -> None:
-    chance, answered, wanted = random.Random(2), Counter[int](), set[str]()  # noqa: S311  likewise
+    chance, answered, accepted = random.Random(2), Counter[int](), set[str]()  # noqa: S311  likewise
     with httpx.Client(base_url=bridge.url, trust_env=False) as client:
         for _ in range(ROUNDS):
             sent, delivery_id = mutated(chance), str(uuid4())
@@ -46,29 +46,29 @@ def test_signed_mutations_dispatch_only_what_is_a_valid_event(bridge: BridgeServ
             answered[answer.status_code] += 1
             if answer.json()["status"] == "submitted":
                 assert is_to_be_dispatched(sent), sent
-                wanted.add(delivery_id)
-    until(lambda: len(github.dispatches) >= len(wanted))
-    print(f"signed: {dict(answered)}, {len(wanted)} dispatched, {memory(bridge)} KiB")
+                accepted.add(delivery_id)
+    until(lambda: len(github.dispatches) >= len(accepted))
+    print(f"signed: {dict(answered)}, {len(accepted)} dispatched, {memory(bridge)} KiB")
     assert set(answered) <= {200, 202, 422}
-    assert len(wanted) > ROUNDS / 10
+    assert len(accepted) > ROUNDS / 10
     assert answered[422] > ROUNDS / 10
-    assert {sent.client_payload["delivery_id"] for sent in github.dispatches} == wanted
-    assert len(github.dispatches) == len(wanted)
+    assert {sent.client_payload["delivery_id"] for sent in github.dispatches} == accepted
+    assert len(github.dispatches) == len(accepted)
     assert memory(bridge) < LIMIT
 
 
 def test_a_body_without_an_end_is_refused_before_it_ends(bridge: BridgeServer) -> None:
-    given = 0
+    sent = 0
 
     def endless() -> Iterator[bytes]:
-        nonlocal given
-        while given < 64 * 1024 * 1024:
-            given += 65_536
+        nonlocal sent
+        while sent < 64 * 1024 * 1024:
+            sent += 65_536
             yield b"x" * 65_536
 
     answer = httpx.post(f"{bridge.url}/webhook", content=endless(), headers=signed(b"x"), trust_env=False)
     assert answer.status_code == 413
-    assert given < 16 * 1024 * 1024
+    assert sent < 16 * 1024 * 1024
     assert memory(bridge) < LIMIT
 
 

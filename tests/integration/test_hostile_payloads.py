@@ -1,7 +1,7 @@
-"""Payloads by somebody who has the webhook secret: real MLflow with models and aliases of those names, 500 payloads.
+"""500 payloads of somebody who has the webhook secret, with a real MLflow that has models and aliases of those names.
 
-Each goes through resolve and promote as the runner runs them. All that leaves them for the outside is watched: programs
-that are started, references that are read and written, outputs, and lines that the runner would take for commands.
+Each goes through resolve and promote as the runner runs them. Everything that they do outside is checked: programs that
+are started, references that are read and written, outputs, and lines that the runner could read as commands.
 """
 
 import json
@@ -40,8 +40,8 @@ TRICKS = [
 
 
 def payload(inputs: object = None, more: dict[str, Any] | None = None, **model: object) -> dict[str, Any]:
-    said: dict[str, Any] = {"schema": 1, "dispatch_id": "01J", "model": model, "inputs": inputs or {}}
-    return said | (more or {})
+    content: dict[str, Any] = {"schema": 1, "dispatch_id": "01J", "model": model, "inputs": inputs or {}}
+    return content | (more or {})
 
 
 SHAPES: list[Callable[[str], dict[str, Any]]] = [
@@ -61,7 +61,7 @@ SHAPES: list[Callable[[str], dict[str, Any]]] = [
 
 
 class Skopeo:
-    """In place of the program: every version of every model has its image; notes all that is asked and written."""
+    """Replaces the program: every version of every model has its image; records all calls."""
 
     def __init__(self) -> None:
         self.models: dict[str, str] = {}
@@ -71,21 +71,21 @@ class Skopeo:
         self.calls.append(command)
         name, _, tag = command[-1].removeprefix(f"docker://{HOST}/demo/").partition(":")
         if "list-tags" in command:
-            return self._said({"Tags": ["1"] if name in self.models else []})
+            return self._answer({"Tags": ["1"] if name in self.models else []})
         if "--raw" in command:
-            return self._said({"config": {"digest": "sha256:c", "size": 1}, "layers": []})
+            return self._answer({"config": {"digest": "sha256:c", "size": 1}, "layers": []})
         if "inspect" in command and tag != "1":
             return subprocess.CompletedProcess(command, 1, "", "manifest unknown")
         labels = {MODEL: self.models.get(name, ""), VERSION: "1", SOURCE: "s3://bucket/m", RECIPE_LABEL: RECIPE}
-        return self._said({"Digest": "sha256:1", "Labels": labels})
+        return self._answer({"Digest": "sha256:1", "Labels": labels})
 
-    def _said(self, value: object) -> "subprocess.CompletedProcess[str]":
+    def _answer(self, value: object) -> "subprocess.CompletedProcess[str]":
         return subprocess.CompletedProcess([], 0, json.dumps(value), "")
 
 
 @pytest.fixture(scope="module")
 def models(create: Create) -> dict[str, str]:
-    """Register what MLflow takes of the tricks as models, and as aliases of each; give the models by slug."""
+    """Register the tricks that MLflow accepts as models and as aliases; return the models by slug."""
     registered = {}
     for name in ["iris", *TRICKS, *(f"iris{trick}" for trick in TRICKS)]:
         with suppress(httpx.HTTPStatusError):  # MLflow refuses some
@@ -106,9 +106,9 @@ def skopeo(models: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Skopeo:
     return skopeo
 
 
-def settings(mlflow: MlflowServer, said: dict[str, Any], folder: Path) -> ImageSettings:
+def settings(mlflow: MlflowServer, content: dict[str, Any], folder: Path) -> ImageSettings:
     return ImageSettings(
-        payload=json.dumps(said),
+        payload=json.dumps(content),
         docker_registry=HOST,
         docker_namespace="demo",
         docker_config=folder,
@@ -133,61 +133,61 @@ def test_no_payload_runs_a_command_or_reaches_another_repository_or_tag(
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
     passed, reasons = 0, []
     for trick in TRICKS:
-        said = SHAPES[shape](trick)
+        content = SHAPES[shape](trick)
         outputs.unlink(missing_ok=True)
         skopeo.calls.clear()
         for step in (resolve, promote):
             try:
-                step(settings(mlflow_server, said, tmp_path))
-            except BridgeError as refusal:
-                reasons.append(str(refusal))
+                step(settings(mlflow_server, content, tmp_path))
+            except BridgeError as error:
+                reasons.append(str(error))
                 break
             passed += 1
-        _check_references(skopeo.calls, said)
-        _check_outputs(outputs, said)
-        _check_log(capsys.readouterr().out, said)
+        _check_references(skopeo.calls, content)
+        _check_outputs(outputs, content)
+        _check_log(capsys.readouterr().out, content)
     assert {path.name for path in tmp_path.iterdir()} <= {"outputs", "summary"}
     assert not [reason for reason in reasons if len(reason.splitlines()) != 1]
-    assert passed or shape in (2, 6, 7, 8), "nothing came through, so nothing was shown"
+    assert passed or shape in (2, 6, 7, 8), "no payload was accepted, so nothing was tested"
 
 
-def _check_references(calls: list[list[str]], said: dict[str, Any]) -> None:
-    """Only skopeo, only on the one repository that stands for the model, and never an option that a name made.
+def _check_references(calls: list[list[str]], content: dict[str, Any]) -> None:
+    """Only skopeo was called, only on the repository of the model, and without options from names.
 
-    The one that stood for it in earlier releases is listed and read, and never written.
+    The model's repository of earlier releases is listed and read, and never written.
     """
-    name = said["model"]["name"]
+    name = content["model"]["name"]
     repository = re.escape(f"docker://{HOST}/demo/{slug(name)}")
     former = re.escape(f"docker://{HOST}/demo/{former_slug(name)}")
     for command in calls:
         program, *arguments = command
-        assert program == "skopeo", said
+        assert program == "skopeo", content
         if "copy" not in command and re.fullmatch(rf"{former}(:[0-9]+)?", command[-1]):
             continue
-        for reference in [each for each in arguments if each.startswith("docker:")]:
+        for reference in [argument for argument in arguments if argument.startswith("docker:")]:
             assert re.fullmatch(rf"{repository}(:[A-Za-z0-9_][A-Za-z0-9._-]{{0,127}}|@sha256:[0-9a-f]+)", reference), (
-                said
+                content
             )
-        options = {each for each in arguments if each.startswith("-")}
+        options = {argument for argument in arguments if argument.startswith("-")}
         assert options <= {
             "--override-os", "--override-arch", "--no-tags", "--raw", "--quiet", "--all", "--preserve-digests"
-        }, said  # fmt: skip
+        }, content  # fmt: skip
         if "copy" in command:
             tag = command[-1].rpartition(":")[2]
-            assert not tag.isdecimal(), said
-            assert not tag.startswith("sha256-"), said
+            assert not tag.isdecimal(), content
+            assert not tag.startswith("sha256-"), content
 
 
-def _check_outputs(file: Path, said: dict[str, Any]) -> None:
+def _check_outputs(file: Path, content: dict[str, Any]) -> None:
     if not file.exists():
         return
     lines = file.read_text().splitlines()
     names, values = [line.partition("<<")[0] for line in lines[::3]], lines[1::3]
-    assert names == ["version", "group", "former_name", "build", "digest", "layered", "previous"], said
-    assert re.fullmatch(r"1 [a-z0-9._-]{1,120} false false sha256:1 false ", " ".join(values)), said
+    assert names == ["version", "group", "former_name", "build", "digest", "layered", "previous"], content
+    assert re.fullmatch(r"1 [a-z0-9._-]{1,120} false false sha256:1 false ", " ".join(values)), content
 
 
-def _check_log(log: str, said: dict[str, Any]) -> None:
+def _check_log(log: str, content: dict[str, Any]) -> None:
     for line in log.split("\n"):
-        assert re.match(r"::(notice|error) title=[A-Za-z ]+::", line) or not line.startswith("::"), said
-        assert "##[" not in line or line.startswith("::"), said
+        assert re.match(r"::(notice|error) title=[A-Za-z ]+::", line) or not line.startswith("::"), content
+        assert "##[" not in line or line.startswith("::"), content

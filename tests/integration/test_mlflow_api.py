@@ -109,7 +109,7 @@ def versions(api: MlflowApi, since: int) -> list[RecentVersion]:
 def test_versions_are_listed_newest_first_down_to_a_moment_and_prompts_are_not(
     mlflow_api: MlflowApi, create: Create, model_name: str, registered: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.mlflow.client._PAGE", 2)
+    monkeypatch.setattr("bridge.mlflow.client.MLFLOW_PAGE", 2)
     source = f"models:/{registered}"
     for _ in range(4):
         create("model-versions/create", name=model_name, source=source, model_id=registered)
@@ -129,7 +129,7 @@ def test_versions_are_listed_newest_first_down_to_a_moment_and_prompts_are_not(
 def test_all_models_are_listed_with_their_aliases_over_pages(
     mlflow_api: MlflowApi, create: Create, model_name: str, registered: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.mlflow.client._PAGE", 2)
+    monkeypatch.setattr("bridge.mlflow.client.MLFLOW_PAGE", 2)
     others = [f"{model_name} {number}" for number in range(4)]
     for other in others:
         create("registered-models/create", name=other)

@@ -1,4 +1,4 @@
-"""The OpenAPI description, held against a running bridge by schemathesis: what it says is so, and nothing is a 5xx."""
+"""The OpenAPI description, checked against a running bridge by schemathesis."""
 
 import json
 from collections import Counter
@@ -58,7 +58,7 @@ def answered(running: BridgeServer) -> Iterator[Counter[int]]:
 
 
 def description() -> dict[str, Any]:
-    """Give the description that `GET /openapi.json` gives to the administrator; no bridge need run for it."""
+    """Return the description that `GET /openapi.json` answers; no bridge has to run for it."""
     secret, token = SecretStr(SECRET), SecretStr(TOKEN)
     return create_app(
         Settings(mlflow_webhook_secret=secret, github_repository=REPOSITORY, github_token=token)
@@ -70,13 +70,13 @@ api = schemathesis.openapi.from_dict(description())
 
 @api.parametrize()
 @settings(max_examples=100, deadline=None)
-def test_every_answer_is_one_that_the_description_names(case: Case[Any], running: BridgeServer) -> None:
+def test_every_answer_fits_the_description(case: Case[Any], running: BridgeServer) -> None:
     case.call_and_validate(running.url, checks=CHECKS)
 
 
 @api.include(path="/webhook").parametrize()
 @settings(max_examples=150, deadline=None)
-def test_signed_deliveries_are_taken_or_refused_and_never_a_5xx(
+def test_signed_deliveries_are_accepted_or_refused_and_never_answered_5xx(
     case: Case[Any], mlflow: httpx.Client, answered: Counter[int]
 ) -> None:
     sent = case.as_transport_kwargs()

@@ -1,4 +1,4 @@
-"""What MLflow's deliveries never told: a real MLflow, real bridges, a loopback GitHub."""
+"""Events that no delivery of MLflow reported: a real MLflow, real bridges, a loopback GitHub."""
 
 import socket
 import threading
@@ -32,7 +32,7 @@ def environment(settings: dict[str, str], mlflow_server: MlflowServer) -> dict[s
 
 @pytest.fixture
 def alone(environment: dict[str, str], folder: Path) -> Iterator[QuickBridge]:
-    """A bridge that no webhook calls, and that has no secret for one; its first look is over."""
+    """A bridge that no webhook calls, and that has no secret for one; its first comparison is over."""
     del environment["MLFLOW_WEBHOOK_SECRET"]
     with QuickBridge(environment, folder) as bridge:
         bridge.wait_for("reconciler begins")
@@ -46,7 +46,7 @@ def sent(github: LoopbackGitHub) -> Counter[tuple[str, str, str | None]]:
 
 
 def add_version(create: Create, name: str) -> str:
-    """Register one more version, of a logged model of its own; give its number."""
+    """Register one more version, with a logged model of its own; return its number."""
     logged = create("logged-models", experiment_id="0", name="m")["model"]["info"]["model_id"]
     made = create("model-versions/create", name=name, source=f"models:/{logged}", model_id=logged)
     return str(made["model_version"]["version"])
@@ -97,7 +97,7 @@ def test_since_takes_in_what_is_older_at_the_first_start(
         until(lambda: sent(github)[model_name, "1", None] == 1)
 
 
-def test_an_mlflow_that_cannot_be_asked_is_told_in_ready_and_deliveries_are_taken_all_the_same(
+def test_an_mlflow_that_cannot_be_asked_is_reported_in_ready_and_deliveries_are_taken_all_the_same(
     environment: dict[str, str], folder: Path
 ) -> None:
     with QuickBridge(environment | {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}, folder) as bridge:
@@ -195,7 +195,7 @@ def test_a_model_whose_name_cannot_be_stored_is_reported_and_the_others_are_disp
         (said,) = bridge.degraded()
         assert said.isprintable()
         assert said.startswith("2 of MLflow's versions and aliases can't be dispatched")
-        assert bridge.log.read_text().count("can't be dispatched") == 2
+        assert bridge.log.read_text().count("missed event cannot be dispatched") == 2
         create("registered-models/alias", name=model_name, alias="champion", version="1")
         until(lambda: sent(github)[model_name, "1", "champion"] == 1)
         assert "Traceback" not in bridge.log.read_text()

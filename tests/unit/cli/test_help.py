@@ -64,7 +64,7 @@ def test_help_imports_nothing_that_only_commands_need() -> None:
     assert (done.stdout, done.stderr) == ("\n", "")
 
 
-@pytest.mark.parametrize("module", ["doctor", "webhooks", "following", "reconciling"])
+@pytest.mark.parametrize("module", ["doctor", "webhooks", "deliveries", "reconcile"])
 def test_no_command_imports_mlflow(module: str) -> None:
     code = f"import sys, bridge.cli.{module}; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

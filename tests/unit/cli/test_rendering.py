@@ -1,9 +1,11 @@
 import io
+import json
 from dataclasses import replace
 
 from rich.console import Console
 
-from bridge.cli import following, rendering
+from bridge.cli import rendering
+from bridge.cli.deliveries import newest, pause_of
 from bridge.core.events import Event, EventKind
 from bridge.core.routing import DispatchMethod
 from bridge.ledger import Attempt, Delivery, DeliveryDetails, DispatchDetails, DispatchState
@@ -44,9 +46,10 @@ STORY = DeliveryDetails(
 )
 
 
-def test_json_is_of_the_same_form_as_the_status_pages_own() -> None:
-    theirs = api._delivery(STORY).model_dump(mode="json")
-    assert rendering.as_dict(STORY) == theirs
+def test_json_has_the_form_of_the_status_pages_answer() -> None:
+    shown = rendering.as_dict(STORY)
+    assert shown == api.delivery_answer(STORY).model_dump(mode="json")
+    assert json.loads(json.dumps(shown))["dispatches"][0]["ended_at"] == "1970-01-01T00:01:00.250000Z"
 
 
 def test_a_name_moves_no_terminals_cursor() -> None:
@@ -66,17 +69,15 @@ def test_a_delivery_is_shown_with_each_answer_of_githubs() -> None:
     assert shown.count("https://github.com/owner/models/actions/runs/1\n") == 2
 
 
-def test_only_what_was_sent_last_is_followed_by_whatever_routes_there_were_before() -> None:
+def test_only_the_last_dispatches_are_followed_whatever_routes_there_were_before() -> None:
     before = tuple(replace(sending(number, route), created_at=1.0) for number, route in ((2, "b"), (1, "gone")))
-    story = DeliveryDetails(STORY.delivery, (sending(4, "b"), sending(3, "a"), *before))
-    assert [one.id[-1] for one in following.newest(story)] == ["4", "3"]
-    assert following.newest(DeliveryDetails(STORY.delivery, ())) == []
+    details = DeliveryDetails(STORY.delivery, (sending(4, "b"), sending(3, "a"), *before))
+    assert [dispatch.id[-1] for dispatch in newest(details)] == ["4", "3"]
+    assert newest(DeliveryDetails(STORY.delivery, ())) == []
 
 
-def test_why_nothing_is_sent_is_told_while_something_waits_to_be() -> None:
-    paused = {"github": "renew GITHUB_TOKEN"}
-    assert following._waiting([], paused) == "waiting for the delivery"
-    assert following._waiting([sending(1, state=DispatchState.PENDING)], paused).endswith(
-        "just now: renew GITHUB_TOKEN"
-    )
-    assert following._waiting([sending(1, state=DispatchState.RUNNING)], paused) == "owner/models: running"
+def test_the_reason_for_a_pause_is_shown_while_a_dispatch_is_pending() -> None:
+    reasons = {"github": "renew GITHUB_TOKEN"}
+    assert pause_of([], reasons) is None
+    assert "renew GITHUB_TOKEN" in (pause_of([sending(1, state=DispatchState.PENDING)], reasons) or "")
+    assert pause_of([sending(1, state=DispatchState.RUNNING)], reasons) is None

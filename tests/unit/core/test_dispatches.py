@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from bridge.core.dispatches import (
-    ENDS,
+    CONCLUSIONS,
     UNSEEN_AFTER,
     DispatchState,
     OpenDispatch,
@@ -27,11 +27,11 @@ def run(number: int = 1, status: str = "completed", conclusion: str | None = "su
 
 
 @pytest.mark.parametrize("status", ["queued", "pending", "waiting", "requested", "in_progress", "brand_new"])
-def test_a_run_that_is_not_completed_is_under_way(status: str) -> None:
+def test_a_run_that_is_not_completed_is_running(status: str) -> None:
     assert meaning(run(status=status, conclusion=None)) == (DispatchState.RUNNING, None)
 
 
-def test_a_run_whose_end_github_has_not_settled_is_under_way() -> None:
+def test_a_completed_run_without_a_conclusion_is_running() -> None:
     assert meaning(run(conclusion=None)) == (DispatchState.RUNNING, None)
 
 
@@ -50,34 +50,34 @@ def test_a_run_whose_end_github_has_not_settled_is_under_way() -> None:
     ],
 )
 def test_every_conclusion_has_its_state_and_all_but_success_a_reason(conclusion: str, state: DispatchState) -> None:
-    given, reason = meaning(run(conclusion=conclusion))
-    assert given == state
+    actual, reason = meaning(run(conclusion=conclusion))
+    assert actual == state
     assert (reason is None) == (state is DispatchState.SUCCEEDED)
 
 
-def test_a_conclusion_that_github_has_added_since_is_a_failure_that_names_it() -> None:
+def test_an_unknown_conclusion_is_a_failure_that_names_it() -> None:
     state, reason = meaning(run(conclusion="exploded"))
     assert state == DispatchState.FAILED
     assert "exploded" in str(reason)
 
 
-def test_a_run_that_appears_is_running_with_its_address() -> None:
+def test_a_new_run_is_running_with_its_address() -> None:
     seen = decide(SENT, run(status="queued", conclusion=None), at=NOW)
     assert seen == RunObservation(DispatchState.RUNNING, 1, "https://run/1", None, NOW)
 
 
-def test_a_run_may_be_over_at_the_first_look() -> None:
+def test_a_run_may_have_ended_at_the_first_request() -> None:
     assert decide(SENT, run(), at=NOW) == RunObservation(DispatchState.SUCCEEDED, 1, "https://run/1", None, NOW)
 
 
-def test_what_is_known_already_changes_nothing() -> None:
+def test_an_unchanged_run_changes_nothing() -> None:
     running = replace(SENT, state=DispatchState.RUNNING, run_id=1)
     assert decide(running, run(status="in_progress", conclusion=None), at=NOW) is None
     assert decide(replace(running, state=DispatchState.FAILED), run(conclusion="failure"), at=NOW) is None
 
 
 @pytest.mark.parametrize("state", [DispatchState.FAILED, DispatchState.CANCELLED, DispatchState.UNSEEN])
-def test_a_run_that_is_run_again_shows(state: DispatchState) -> None:
+def test_a_run_that_is_re_run_changes_the_state(state: DispatchState) -> None:
     ended = replace(SENT, state=state, run_id=None if state is DispatchState.UNSEEN else 1)
     assert decide(ended, run(status="queued", conclusion=None), at=NOW) == RunObservation(
         DispatchState.RUNNING, 1, "https://run/1", None, NOW
@@ -85,7 +85,7 @@ def test_a_run_that_is_run_again_shows(state: DispatchState) -> None:
     assert decide(ended, run(), at=NOW) == RunObservation(DispatchState.SUCCEEDED, 1, "https://run/1", None, NOW)
 
 
-def test_a_dispatch_without_a_run_is_unseen_after_ten_minutes_and_says_what_to_check() -> None:
+def test_a_dispatch_without_a_run_is_unseen_after_ten_minutes_with_hints() -> None:
     assert decide(SENT, None, at=NOW + UNSEEN_AFTER - 1) is None
     seen = decide(SENT, None, at=NOW + UNSEEN_AFTER)
     assert seen is not None
@@ -96,13 +96,13 @@ def test_a_dispatch_without_a_run_is_unseen_after_ten_minutes_and_says_what_to_c
 
 
 @pytest.mark.parametrize("state", [DispatchState.FAILED, DispatchState.CANCELLED, DispatchState.UNSEEN])
-def test_what_has_ended_stays_so_where_its_run_is_gone(state: DispatchState) -> None:
+def test_a_deleted_run_does_not_change_an_ended_dispatch(state: DispatchState) -> None:
     assert decide(replace(SENT, state=state, run_id=1), None, at=NOW + 7 * UNSEEN_AFTER) is None
     assert decide(replace(SENT, state=state), None, at=NOW + 7 * UNSEEN_AFTER) is None
 
 
 @pytest.mark.parametrize("state", [DispatchState.SENT, DispatchState.RUNNING])
-def test_a_run_that_was_deleted_under_way_is_cancelled_but_not_before_github_can_have_shown_it(
+def test_a_running_run_that_was_deleted_is_cancelled_after_ten_minutes(
     state: DispatchState,
 ) -> None:
     known = replace(SENT, state=state, run_id=1, run_url="https://run/1")
@@ -113,14 +113,14 @@ def test_a_run_that_was_deleted_under_way_is_cancelled_but_not_before_github_can
     assert "deleted" in str(seen.reason)
 
 
-def test_runs_are_told_by_the_id_at_the_head_of_the_title_and_the_newest_counts() -> None:
+def test_the_newest_run_whose_title_begins_with_the_id_counts() -> None:
     other = replace(SENT, id="01J0000000000000000000000B")
     titles = [f"{ID} iris 7", f"about {ID}", "", ID[:-1], f"{ID} iris 7", "push"]
     newest_first = [run(number, title=title) for number, title in reversed(list(enumerate(titles)))]
-    found = by_dispatch(newest_first, [SENT, other])
-    assert {dispatch: each.id for dispatch, each in found.items()} == {ID: 4}
+    by_id = by_dispatch(newest_first, [SENT, other])
+    assert {dispatch: newest.id for dispatch, newest in by_id.items()} == {ID: 4}
 
 
-def test_every_conclusion_that_githubs_own_description_knows_is_mapped() -> None:
+def test_every_conclusion_of_githubs_description_is_mapped() -> None:
     described = {"action_required", "cancelled", "failure", "neutral", "success", "skipped", "stale", "timed_out"}
-    assert described | {"startup_failure"} == set(ENDS)
+    assert described | {"startup_failure"} == set(CONCLUSIONS)

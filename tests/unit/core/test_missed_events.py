@@ -11,7 +11,7 @@ from bridge.core.missed_events import OVERLAP, AliasChange, BookmarkUnreadable, 
 NOW = 1_700_000_000.0
 
 
-def test_a_look_goes_back_behind_the_one_before_last_and_never_behind_the_floor() -> None:
+def test_a_search_overlaps_the_one_before_the_last_but_not_the_floor() -> None:
     first = Watermark.baseline(NOW)
     assert first.begin == NOW
     second = first.after(NOW + 10 * OVERLAP)
@@ -20,7 +20,7 @@ def test_a_look_goes_back_behind_the_one_before_last_and_never_behind_the_floor(
     assert third.begin == NOW + 9 * OVERLAP
 
 
-def test_a_look_that_finds_nothing_newer_takes_nothing_back() -> None:
+def test_a_search_without_newer_versions_moves_nothing_back() -> None:
     seen = Watermark.baseline(NOW).after(NOW + 10 * OVERLAP)
     assert seen.after(NOW) == Watermark(floor=NOW, reached=NOW + 10 * OVERLAP, seen=NOW + 10 * OVERLAP)
 
@@ -31,14 +31,14 @@ def test_a_watermark_is_read_as_it_was_written() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "1", '{"floor": 1, "reached": "x", "seen": 3}'])
-def test_a_watermark_that_cannot_be_read_says_what_to_do(text: str) -> None:
-    with pytest.raises(BookmarkUnreadable, match="delete that row"):
+def test_a_watermark_that_cannot_be_read_is_an_error(text: str) -> None:
+    with pytest.raises(BookmarkUnreadable, match="bookmark"):
         Watermark.read(text)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "1", '{"a": 1}', '{"a": null}'])
-def test_a_map_that_cannot_be_read_says_what_to_do(text: str) -> None:
-    with pytest.raises(BookmarkUnreadable, match="delete that row"):
+def test_a_mapping_that_cannot_be_read_is_an_error(text: str) -> None:
+    with pytest.raises(BookmarkUnreadable, match="bookmark"):
         missed_events.read_aliases(text)
 
 
@@ -47,22 +47,22 @@ maps = st.dictionaries(names, st.dictionaries(names, st.integers(1, 9).map(str),
 
 
 @given(maps)
-def test_a_map_is_read_as_it_was_written(aliases: dict[str, dict[str, str]]) -> None:
+def test_a_mapping_is_read_as_it_was_written(aliases: dict[str, dict[str, str]]) -> None:
     assert missed_events.read_aliases(missed_events.write_aliases(aliases)) == aliases
 
 
 @given(maps, maps)
-def test_moves_that_were_seen_to_are_no_moves_any_more(
+def test_applied_changes_are_no_changes_any_more(
     last: dict[str, dict[str, str]], now: dict[str, dict[str, str]]
 ) -> None:
-    moves = missed_events.changed_aliases(last, now)
-    after = missed_events.with_moves(last, moves)
+    changes = missed_events.changed_aliases(last, now)
+    after = missed_events.apply_changes(last, changes)
     assert missed_events.changed_aliases(after, now) == []
-    assert all(after[move.model][move.alias] == move.version for move in moves)
-    assert {model: dict(each) for model, each in after.items() if each}.keys() >= {m for m in last if last[m]}
+    assert all(after[change.model][change.alias] == change.version for change in changes)
+    assert {model for model, aliases in after.items() if aliases} >= {m for m in last if last[m]}
 
 
-def test_what_points_elsewhere_has_moved_and_what_is_gone_has_not() -> None:
+def test_moved_and_new_aliases_are_changes_and_deleted_ones_are_not() -> None:
     last = {"iris": {"champion": "1", "old": "1", "same": "1"}, "gone": {"a": "1"}}
     now = {"iris": {"champion": "2", "same": "1"}, "new": {"a": "1"}, "none": {}}
     assert missed_events.changed_aliases(last, now) == [
@@ -71,11 +71,11 @@ def test_what_points_elsewhere_has_moved_and_what_is_gone_has_not() -> None:
     ]
 
 
-def test_an_alias_that_comes_back_to_where_it_was_has_not_moved() -> None:
+def test_an_alias_that_returns_to_its_version_is_unchanged() -> None:
     last = {"iris": {"champion": "1"}}
     assert (
         missed_events.changed_aliases(
-            missed_events.with_moves(last, missed_events.changed_aliases(last, {})), {"iris": {"champion": "1"}}
+            missed_events.apply_changes(last, missed_events.changed_aliases(last, {})), {"iris": {"champion": "1"}}
         )
         == []
     )
@@ -91,14 +91,14 @@ def test_events_are_those_that_mlflow_would_have_sent() -> None:
 
 
 @pytest.mark.parametrize(("model", "version"), [("", "1"), ("a\x00b", "1"), ("iris", "0"), ("iris", "latest")])
-def test_what_a_delivery_could_not_say_is_no_event(model: str, version: str) -> None:
+def test_an_event_that_a_delivery_could_not_have_is_refused(model: str, version: str) -> None:
     with pytest.raises(UnsupportedEvent):
         missed_events.version_event(model, version, None, None)
     with pytest.raises(UnsupportedEvent):
         missed_events.alias_event(AliasChange(model, "champion", version))
 
 
-def test_delivery_ids_say_the_same_for_the_same_and_another_for_all_else() -> None:
+def test_equal_events_have_the_same_delivery_id_and_others_another() -> None:
     version = missed_events.version_delivery_id
     ids = [
         version("iris", "1", 1000),
@@ -110,12 +110,12 @@ def test_delivery_ids_say_the_same_for_the_same_and_another_for_all_else() -> No
         missed_events.alias_delivery_id(AliasChange("iris", "a1", "1"), None),
         missed_events.alias_delivery_id(AliasChange("iris", "a", "2"), None),
     ]
-    assert len({UUID(each) for each in ids}) == len(ids)
+    assert len({UUID(delivery_id) for delivery_id in ids}) == len(ids)
     assert version("iris", "1", 1000) == ids[0]
     # What an upgrade must not change: ids are in people's ledgers.
     assert version("iris", "7", 1_700_000_000_000) == "648a659f-216a-5e25-acba-54f26dfd00af"
 
 
-def test_ids_do_not_run_into_each_other() -> None:
+def test_ids_of_ambiguous_names_differ() -> None:
     one = missed_events.alias_delivery_id(AliasChange('a", "b', "c", "1"), None)
     assert one != missed_events.alias_delivery_id(AliasChange("a", 'b", "c', "1"), None)

@@ -13,27 +13,27 @@ TAG = Event(EventKind.TAG_SET, "iris", "1", tag="stage")
 
 
 @pytest.mark.parametrize("event", [VERSION, ALIAS])
-def test_versions_and_aliases_have_a_route(event: Event) -> None:
+def test_versions_and_aliases_match_by_default(event: Event) -> None:
     assert match(event, [ROUTE]) == (ROUTE,)
 
 
-def test_tags_have_no_route_unless_one_says_so() -> None:
+def test_tags_match_only_routes_that_name_them() -> None:
     assert match(TAG, [ROUTE]) == ()
     assert match(TAG, [ROUTE, EVERYTHING]) == (EVERYTHING,)
 
 
 @pytest.mark.parametrize("tag", ["image.uri", "image.status", "image.run_url", "image."])
-def test_the_tags_that_our_runs_write_never_cause_a_run(tag: str) -> None:
+def test_tags_that_our_runs_write_match_no_route(tag: str) -> None:
     assert match(replace(TAG, tag=tag), [EVERYTHING]) == ()
 
 
 @pytest.mark.parametrize("event", [VERSION, ALIAS, TAG])
-def test_test_events_and_other_workspaces_never_cause_a_run(event: Event) -> None:
+def test_test_events_and_other_workspaces_match_no_route(event: Event) -> None:
     assert match(replace(event, is_test=True), [EVERYTHING]) == ()
     assert match(replace(event, workspace="team-a"), [EVERYTHING]) == ()
 
 
-def test_every_route_that_fits_matches_in_their_order() -> None:
+def test_all_matching_routes_are_returned_in_order() -> None:
     assert match(VERSION, [EVERYTHING, ROUTE]) == (EVERYTHING, ROUTE)
     assert match(VERSION, []) == ()
 
@@ -51,11 +51,11 @@ def test_every_route_that_fits_matches_in_their_order() -> None:
         ("*", "()", True),
     ],
 )
-def test_a_model_fits_its_glob_wholly_and_by_case(glob: str, model: str, fits: bool) -> None:
+def test_a_glob_matches_the_whole_name_with_case(glob: str, model: str, fits: bool) -> None:
     assert bool(match(replace(VERSION, model=model), [replace(ROUTE, model=glob)])) == fits
 
 
-def test_an_alias_glob_fits_aliases_and_no_event_without_one() -> None:
+def test_an_alias_glob_matches_only_events_with_an_alias() -> None:
     route = replace(EVERYTHING, alias="champ*")
     assert match(ALIAS, [route]) == (route,)
     assert match(replace(ALIAS, alias="challenger"), [route]) == ()
@@ -63,7 +63,7 @@ def test_an_alias_glob_fits_aliases_and_no_event_without_one() -> None:
     assert match(TAG, [route]) == ()
 
 
-def test_a_tag_glob_fits_tags_keys_and_no_event_without_one() -> None:
+def test_a_tag_glob_matches_only_events_with_a_tag() -> None:
     route = replace(EVERYTHING, tag="st*")
     assert match(TAG, [route]) == (route,)
     assert match(replace(TAG, tag="owner"), [route]) == ()
@@ -76,8 +76,8 @@ def test_every_condition_of_a_route_must_hold() -> None:
     assert not match(ALIAS, [replace(ROUTE, kinds=frozenset({EventKind.VERSION_CREATED}), alias="champion")])
 
 
-def test_it_is_said_why_an_event_is_never_dispatched() -> None:
+def test_an_event_that_is_never_dispatched_has_a_reason() -> None:
     assert unroutable_reason(VERSION) is None
-    assert unroutable_reason(replace(VERSION, is_test=True)) == "it is MLflow's own test event"
+    assert unroutable_reason(replace(VERSION, is_test=True)) == "it is a test event of MLflow"
     assert "workspace" in str(unroutable_reason(replace(VERSION, workspace="team-a")))
     assert "image." in str(unroutable_reason(replace(TAG, tag="image.uri")))

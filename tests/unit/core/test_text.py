@@ -4,16 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.text import LONGEST, clean, read_json
+from bridge.core.limits import MAX_TEXT
+from bridge.core.text import clean, read_json
 
 
-@pytest.mark.parametrize("text", ["", "模型 (EU) é 🚀", "ghcr.io/a/b@sha256:1", "x" * LONGEST])
-def test_harmless_text_stays_as_it_is(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "模型 (EU) é 🚀", "ghcr.io/a/b@sha256:1", "x" * MAX_TEXT])
+def test_harmless_text_is_unchanged(text: str) -> None:
     assert clean(text) == text
 
 
 @pytest.mark.parametrize("bad", ["\0", "\x1b", "\x7f", "\x9b", "\ud800"])
-def test_what_cannot_be_stored_or_shown_is_replaced(bad: str) -> None:
+def test_characters_that_cannot_be_stored_or_shown_are_replaced(bad: str) -> None:
     assert clean(f"a{bad}b") == "a\N{REPLACEMENT CHARACTER}b"
 
 
@@ -22,24 +23,24 @@ def test_text_is_one_line(space: str) -> None:
     assert clean(f"a{space}b") == "a b"
 
 
-def test_long_text_has_an_end() -> None:
-    assert len(clean("x" * 10_000_000)) == LONGEST
+def test_long_text_is_cut() -> None:
+    assert len(clean("x" * 10_000_000)) == MAX_TEXT
 
 
 @given(st.text(st.characters()))
-def test_no_text_becomes_one_of_fewer_characters(text: str) -> None:
+def test_no_character_is_removed(text: str) -> None:
     cleaned = clean(text)
     assert len(cleaned) == len(text)
     cleaned.encode()
 
 
 @pytest.mark.parametrize("deep", [b"[" * 1_000_000, b'{"a":' * 1_000_000, b"", b"<html>", b"[1"])
-def test_what_is_no_json_is_a_value_error(deep: bytes) -> None:
+def test_anything_but_json_is_a_value_error(deep: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         read_json(deep)
 
 
-def test_an_integer_that_no_database_holds_is_none_and_its_neighbours_stay() -> None:
+def test_only_the_integer_that_is_too_large_becomes_none() -> None:
     digits = "9" * 6_000
     assert read_json(f'{{"a": {digits}, "b": -{digits}, "c": 9007199254740993}}') == {
         "a": None,

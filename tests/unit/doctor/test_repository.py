@@ -1,15 +1,15 @@
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from bridge.core.findings import Finding, FindingState
 from bridge.core.routing import DispatchMethod, Route
 from bridge.doctor import repository
 from bridge.doctor.repository import SeenRepository
-from bridge.github.repository import Reply, Silence
+from bridge.github.responses import Answer, NotSent, Unanswered
 
 PATH = ".github/workflows/on-mlflow-event.yml"
 OURS = (Path(__file__).parents[3] / PATH).read_text()
@@ -18,11 +18,13 @@ BY_FILE = replace(ROUTE, dispatch=DispatchMethod.WORKFLOW, workflow="on-mlflow-e
 NOW = 1767268800.0
 
 
-def reply(status: int, body: Any = None, **headers: str) -> Reply:
-    return Reply(status, json.dumps(body), {name.replace("_", "-"): value for name, value in headers.items()})
+def reply(status: int, body: Any = None, **headers: str) -> Answer:
+    return Answer.read(
+        httpx.Response(status, headers={name.replace("_", "-"): value for name, value in headers.items()}, json=body)
+    )
 
 
-def refused(status: int, message: str, **headers: str) -> Reply:
+def refused(status: int, message: str, **headers: str) -> Answer:
     return reply(status, {"message": message}, **headers)
 
 
@@ -60,10 +62,10 @@ def test_a_right_repository_has_nothing_wrong() -> None:
         (refused(301, "Moved Permanently"), "the repository has moved"),
         (refused(403, "Resource not accessible by integration"), "GitHub refuses (403 Resource not accessible"),
         (reply(200, {"default_branch": "main", "archived": True}), "it is archived or disabled"),
-        (Silence("ConnectError"), "GitHub can't be reached (ConnectError)"),
+        (NotSent("ConnectError"), "GitHub can't be reached (ConnectError)"),
     ],
 )
-def test_a_repository_that_cannot_be_used_is_named(about: Reply | Silence, said: str) -> None:
+def test_a_repository_that_cannot_be_used_is_named(about: Answer | NotSent, said: str) -> None:
     finding = judge(about=about)[0]
     assert (finding.check, finding.state, finding.message[: len(said)]) == ("repository", FindingState.FAILED, said)
     assert finding.hint
@@ -92,7 +94,7 @@ def test_what_is_not_known_is_not_called_wrong() -> None:
     findings = judge(
         rights={
             (DispatchMethod.WORKFLOW, "x.yml"): refused(404, "Not Found"),
-            (DispatchMethod.REPOSITORY, ""): Silence("ReadTimeout"),
+            (DispatchMethod.REPOSITORY, ""): Unanswered("ReadTimeout"),
         },
         runs=refused(502, ""),
         actions=refused(403, "Resource not accessible by personal access token"),
@@ -145,4 +147,4 @@ def test_a_credential_that_github_does_not_take_is_named(is_app: bool, hint: str
     finding = repository.token(refused(401, "Bad credentials"), None, NOW, is_app=is_app)
     assert (finding.state, finding.message) == (FindingState.FAILED, "GitHub doesn't take it (401 Bad credentials)")
     assert finding.hint.startswith(hint)
-    assert repository.token(Silence("x"), None, NOW, is_app=is_app).state is FindingState.UNKNOWN
+    assert repository.token(Unanswered("x"), None, NOW, is_app=is_app).state is FindingState.UNKNOWN

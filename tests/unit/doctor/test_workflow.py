@@ -35,7 +35,7 @@ def test_our_own_workflow_is_right_by_either_way(route: Route) -> None:
     "name",
     [
         "${{ github.event.client_payload.dispatch_id }}",
-        "${{ format('{0} of {1}', github.event.client_payload.dispatch_id, github.actor) }}",
+        "${{ github.event.client_payload.dispatch_id }} of ${{ github.actor }}",
         "${{ github.event_name == 'repository_dispatch' && github.event.client_payload.dispatch_id || 'x' }} y",
     ],
 )
@@ -54,7 +54,7 @@ def test_a_run_name_that_begins_otherwise_is_named_with_what_it_needs(route: Rou
 
 
 def test_a_run_name_that_cannot_be_evaluated_here_is_not_judged() -> None:
-    (finding,) = judge(EVENT, named(EVENT, "${{ newfunction(1) }}"))
+    (finding,) = judge(EVENT, named(EVENT, "${{ format('{0}', github.event.client_payload.dispatch_id) }}"))
     assert (finding.state, bool(finding.hint)) == (FindingState.UNKNOWN, True)
 
 

@@ -56,7 +56,7 @@ class GitHub:
         self._clock = clock
         self.installations = {"owner/models": 7, "other/models": 8}
         self.asked = mock.post(url__regex=rf"{URL}/app/installations/\d+/access_tokens").mock(side_effect=self._make)
-        self.found = mock.get(url__regex=rf"{URL}/repos/.*/installation").mock(side_effect=self._find)
+        self.lookup = mock.get(url__regex=rf"{URL}/repos/.*/installation").mock(side_effect=self._find)
 
     def _find(self, request: httpx.Request) -> httpx.Response:
         repository = request.url.path.removeprefix("/api/v3/repos/").removesuffix("/installation")
@@ -79,7 +79,7 @@ def github(respx_mock: respx.MockRouter, clock: Clock) -> GitHub:
 
 async def test_the_jwt_is_what_github_asks_for(app: AppInstallation, github: GitHub, public_key: str) -> None:
     assert await app.header("owner/models") == "Bearer ghs_7_1"
-    for call in (github.found.calls.last, github.asked.calls.last):
+    for call in (github.lookup.calls.last, github.asked.calls.last):
         scheme, token = call.request.headers["authorization"].split()
         claims = jwt.decode(token, public_key, algorithms=["RS256"], options={"verify_exp": False, "verify_iat": False})
         assert (scheme, claims["iss"]) == ("Bearer", "Iv23abc")
@@ -89,7 +89,7 @@ async def test_the_jwt_is_what_github_asks_for(app: AppInstallation, github: Git
         assert call.request.headers["user-agent"].startswith("mlflow-actions-bridge/")
 
 
-async def test_the_token_is_for_that_repository_alone(app: AppInstallation, github: GitHub) -> None:
+async def test_the_token_is_limited_to_its_repository(app: AppInstallation, github: GitHub) -> None:
     await app.header("owner/models")
     assert json.loads(github.asked.calls.last.request.content) == {"repositories": ["models"]}
 
@@ -100,7 +100,7 @@ async def test_each_repository_has_the_token_of_its_own_installation(app: AppIns
     assert await app.header("owner/models") == "Bearer ghs_7_1"
 
 
-async def test_a_token_is_kept_and_made_anew_before_its_hour_is_over(
+async def test_a_token_is_reused_and_renewed_before_it_expires(
     app: AppInstallation, github: GitHub, clock: Clock
 ) -> None:
     await app.header("owner/models")
@@ -111,21 +111,19 @@ async def test_a_token_is_kept_and_made_anew_before_its_hour_is_over(
     assert github.made == 2
 
 
-async def test_tasks_that_ask_at_once_share_one_token(app: AppInstallation, github: GitHub) -> None:
+async def test_concurrent_tasks_share_one_token(app: AppInstallation, github: GitHub) -> None:
     assert set(await asyncio.gather(*(app.header("owner/models") for _ in range(20)))) == {"Bearer ghs_7_1"}
     assert github.made == 1
 
 
-async def test_a_refused_token_is_made_anew(app: AppInstallation, github: GitHub, clock: Clock) -> None:
+async def test_a_refused_token_is_renewed(app: AppInstallation, github: GitHub, clock: Clock) -> None:
     await app.header("owner/models")
     clock.now += 61
     assert await app.refused("owner/models")
     assert await app.header("owner/models") == "Bearer ghs_7_2"
 
 
-async def test_tasks_that_are_refused_at_once_share_the_next_token(
-    app: AppInstallation, github: GitHub, clock: Clock
-) -> None:
+async def test_concurrent_refusals_lead_to_one_new_token(app: AppInstallation, github: GitHub, clock: Clock) -> None:
     async def refused() -> str:
         await app.refused("owner/models")
         return await app.header("owner/models")
@@ -137,7 +135,7 @@ async def test_tasks_that_are_refused_at_once_share_the_next_token(
     assert set(await asyncio.gather(*(refused() for _ in range(20)))) == {first}
 
 
-async def test_a_token_is_given_up_where_the_clock_was_set_back(
+async def test_a_token_is_discarded_if_the_clock_was_set_back(
     app: AppInstallation, github: GitHub, clock: Clock
 ) -> None:
     await app.header("owner/models")
@@ -146,23 +144,23 @@ async def test_a_token_is_given_up_where_the_clock_was_set_back(
     assert await app.header("owner/models") == "Bearer ghs_7_2"
 
 
-async def test_where_the_app_is_not_installed_it_says_so(app: AppInstallation, github: GitHub) -> None:
+async def test_a_repository_without_the_app_is_named(app: AppInstallation, github: GitHub) -> None:
     with pytest.raises(SignInFailed, match="the App is not installed on nobody/models") as failed:
         await app.header("nobody/models")
     assert failed.value.outcome == Answer(404, {}, "the App is not installed on nobody/models")
 
 
-async def test_an_installation_that_lacks_the_repository_is_as_none(app: AppInstallation, github: GitHub) -> None:
+async def test_an_installation_without_the_repository_counts_as_none(app: AppInstallation, github: GitHub) -> None:
     github.asked.side_effect = None
     github.asked.respond(422, json={"message": "There is at least one repository that does not exist"})
     with pytest.raises(SignInFailed) as failed:
         await app.header("owner/models")
-    assert failed.value.outcome == Answer(404, {}, "the App's installation does not reach owner/models")
+    assert failed.value.outcome == Answer(404, {}, "the App's installation has no access to owner/models")
 
 
-async def test_a_wrong_key_or_clock_is_a_401_with_githubs_words(app: AppInstallation, github: GitHub) -> None:
-    github.found.side_effect = None
-    github.found.respond(401, json={"message": "'Expiration time' claim ('exp') is too far in the future"})
+async def test_a_wrong_key_or_clock_is_a_401_with_githubs_message(app: AppInstallation, github: GitHub) -> None:
+    github.lookup.side_effect = None
+    github.lookup.respond(401, json={"message": "'Expiration time' claim ('exp') is too far in the future"})
     with pytest.raises(SignInFailed) as failed:
         await app.header("owner/models")
     outcome = failed.value.outcome
@@ -171,9 +169,7 @@ async def test_a_wrong_key_or_clock_is_a_401_with_githubs_words(app: AppInstalla
     assert "clock is wrong: 'Expiration time' claim" in outcome.message
 
 
-async def test_a_rate_limit_keeps_the_headers_that_tell_of_it_and_no_others(
-    app: AppInstallation, github: GitHub
-) -> None:
+async def test_a_rate_limit_keeps_its_headers(app: AppInstallation, github: GitHub) -> None:
     github.asked.side_effect = None
     limits = {"retry-after": "7", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "1800000100"}
     github.asked.respond(403, json={"message": "slow down"}, headers={**limits, "x-else": "x"})
@@ -183,14 +179,12 @@ async def test_a_rate_limit_keeps_the_headers_that_tell_of_it_and_no_others(
 
 
 @pytest.mark.parametrize("body", ["", "[]", "<html>", '{"token": 7}', '{"token": "ghs_x", "expires_at": "soon"}'])
-async def test_an_answer_that_holds_no_token_is_a_failure_of_githubs(
-    app: AppInstallation, github: GitHub, body: str
-) -> None:
+async def test_an_answer_without_a_token_is_a_502(app: AppInstallation, github: GitHub, body: str) -> None:
     github.asked.side_effect = None
     github.asked.respond(201, text=body)
     with pytest.raises(SignInFailed) as failed:
         await app.header("owner/models")
-    assert failed.value.outcome == Answer(502, message="an answer that holds no sign-in")
+    assert failed.value.outcome == Answer(502, message="the answer holds no sign-in")
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ReadTimeout, httpx.RemoteProtocolError])
@@ -206,7 +200,7 @@ async def test_without_an_answer_nothing_was_sent_and_the_next_request_signs_in_
     assert await app.header("owner/models") == "Bearer ghs_7_1"
 
 
-async def test_a_token_that_cannot_be_renewed_is_not_used_on(
+async def test_an_expiring_token_that_cannot_be_renewed_is_not_used(
     app: AppInstallation, github: GitHub, clock: Clock
 ) -> None:
     await app.header("owner/models")
@@ -233,9 +227,7 @@ async def test_neither_key_nor_token_nor_jwt_is_shown(
 
 
 @pytest.mark.parametrize("token", ["a\nb", "a\r\nX: y", "模", "a b", "\0"])
-async def test_a_token_that_no_header_could_hold_is_no_sign_in(
-    app: AppInstallation, github: GitHub, token: str
-) -> None:
+async def test_a_token_that_no_header_can_hold_is_refused(app: AppInstallation, github: GitHub, token: str) -> None:
     github.asked.side_effect = None
     github.asked.respond(201, json={"token": token, "expires_at": "2030-01-01T00:00:00Z"})
     with pytest.raises(SignInFailed):
@@ -244,10 +236,10 @@ async def test_a_token_that_no_header_could_hold_is_no_sign_in(
 
 @pytest.mark.parametrize("content", [b"[" * 100_000, b'{"message": ' + b"[" * 100_000])
 @pytest.mark.parametrize("status", [200, 403])
-async def test_json_that_python_cannot_take_is_no_sign_in(
+async def test_json_that_python_cannot_parse_is_refused(
     app: AppInstallation, github: GitHub, content: bytes, status: int
 ) -> None:
-    github.found.side_effect = None
-    github.found.respond(status, content=content)
+    github.lookup.side_effect = None
+    github.lookup.respond(status, content=content)
     with pytest.raises(SignInFailed):
         await app.header("owner/models")

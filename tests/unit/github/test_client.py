@@ -5,6 +5,8 @@ import httpx
 import pytest
 import respx
 
+from bridge.core.requests import build
+from bridge.core.routing import DispatchMethod
 from bridge.github.client import ActionsUnreadable, GithubApi, LookFailed, Page, Quota, SignInFailed, StaticToken
 from bridge.github.responses import Answer, NotSent, Outcome, Unanswered
 
@@ -14,6 +16,7 @@ URL = "https://ghes.example/api/v3"
 DISPATCHES = "/api/v3/repos/owner/models/dispatches"
 RUNS = "/api/v3/repos/owner/models/actions/runs"
 ID = "01J0000000000000000000000A"
+DISPATCH = build(DispatchMethod.REPOSITORY, '{"name": "模"}', repository="owner/models", event_type="type")
 
 
 @pytest.fixture
@@ -29,7 +32,7 @@ async def test_a_dispatch_carries_type_payload_token_and_version(github: respx.M
     with github:
         asked = github.post(DISPATCHES).respond(204)
         async with GithubApi(URL, StaticToken("token")) as api:
-            assert await api.dispatch("owner/models", "type", '{"name": "模"}') == Answer(204)
+            assert await api.dispatch(DISPATCH) == Answer(204)
     request = asked.calls.last.request
     assert json.loads(request.content) == {"event_type": "type", "client_payload": {"name": "模"}}
     assert request.headers["authorization"] == "Bearer token"
@@ -38,26 +41,26 @@ async def test_a_dispatch_carries_type_payload_token_and_version(github: respx.M
     assert request.headers["user-agent"].startswith("mlflow-actions-bridge/")
 
 
-async def test_a_refusal_keeps_status_message_and_the_headers_that_count(github: respx.MockRouter) -> None:
+async def test_a_refusal_keeps_its_status_message_and_known_headers(github: respx.MockRouter) -> None:
     with github:
         github.post(DISPATCHES).respond(403, json={"message": "no"}, headers={"Retry-After": "7", "X-Else": "x"})
         async with GithubApi(URL, StaticToken("token")) as api:
-            assert await api.dispatch("owner/models", "type", "{}") == Answer(403, {"retry-after": "7"}, "no")
+            assert await api.dispatch(DISPATCH) == Answer(403, {"retry-after": "7"}, "no")
 
 
 @pytest.mark.parametrize("body", ["<html>", "[]", "", "1"])
-async def test_an_error_page_of_some_proxy_has_no_message(github: respx.MockRouter, body: str) -> None:
+async def test_the_error_page_of_a_proxy_has_no_message(github: respx.MockRouter, body: str) -> None:
     with github:
         github.post(DISPATCHES).respond(502, text=body)
         async with GithubApi(URL, StaticToken("token")) as api:
-            assert await api.dispatch("owner/models", "type", "{}") == Answer(502)
+            assert await api.dispatch(DISPATCH) == Answer(502)
 
 
 async def test_a_redirect_is_not_followed_with_the_token(github: respx.MockRouter) -> None:
     with github:
         github.post(DISPATCHES).respond(307, headers={"Location": "https://elsewhere.example"})
         async with GithubApi(URL, StaticToken("token")) as api:
-            assert await api.dispatch("owner/models", "type", "{}") == Answer(307)
+            assert await api.dispatch(DISPATCH) == Answer(307)
 
 
 @pytest.mark.parametrize("failure", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError])
@@ -65,7 +68,7 @@ async def test_what_never_left_is_not_sent(github: respx.MockRouter, failure: ty
     with github:
         github.post(DISPATCHES).mock(side_effect=failure)
         async with GithubApi(URL, StaticToken("token")) as api:
-            assert await api.dispatch("owner/models", "type", "{}") == NotSent(failure.__name__)
+            assert await api.dispatch(DISPATCH) == NotSent(failure.__name__)
 
 
 @pytest.mark.parametrize(
@@ -76,22 +79,22 @@ async def test_what_may_have_left_is_unanswered(github: respx.MockRouter, failur
     with github:
         github.post(DISPATCHES).mock(side_effect=failure)
         async with GithubApi(URL, StaticToken("token")) as api:
-            assert await api.dispatch("owner/models", "type", "{}") == Unanswered(failure.__name__)
+            assert await api.dispatch(DISPATCH) == Unanswered(failure.__name__)
 
 
-async def test_a_run_is_found_by_the_id_at_the_head_of_its_title(github: respx.MockRouter) -> None:
+async def test_a_run_is_found_by_the_id_at_the_start_of_its_title(github: respx.MockRouter) -> None:
     with github:
         asked = github.get(RUNS).respond(
             json={"workflow_runs": [run(1, f"about {ID}"), run(2, "other"), run(3, f"{ID} iris 7")]}
         )
         async with GithubApi(URL, StaticToken("token")) as api:
-            found = await api.find_run("owner/models", ID)
-    assert found is not None
-    assert (found.id, found.html_url) == (3, "https://ghes.example/3")
+            result = await api.find_run("owner/models", ID)
+    assert result is not None
+    assert (result.id, result.html_url) == (3, "https://ghes.example/3")
     assert "created" not in asked.calls.last.request.url.params
 
 
-async def test_a_run_is_looked_for_on_later_pages_but_not_for_ever(github: respx.MockRouter) -> None:
+async def test_a_run_is_searched_on_at_most_ten_pages(github: respx.MockRouter) -> None:
     with github:
         asked = github.get(RUNS).respond(json={"workflow_runs": [run(1, "other")] * 100})
         async with GithubApi(URL, StaticToken("token")) as api:
@@ -111,18 +114,18 @@ async def test_a_short_page_is_the_last(github: respx.MockRouter) -> None:
     ("answer", "outcome"),
     [
         (httpx.Response(404, json={"message": "Not Found"}), Answer(404, {}, "Not Found")),
-        (httpx.Response(200, text="<html>"), Answer(502, {}, "an answer that is no list of runs")),
-        (httpx.Response(200, json={"workflow_runs": [{}]}), Answer(502, {}, "an answer that is no list of runs")),
+        (httpx.Response(200, text="<html>"), Answer(502, {}, "the answer is not a list of runs")),
+        (httpx.Response(200, json={"workflow_runs": [{}]}), Answer(502, {}, "the answer is not a list of runs")),
         (
             httpx.Response(200, json={"workflow_runs": [run(1, "x")] * 101}),
-            Answer(502, {}, "an answer that is no list of runs"),
+            Answer(502, {}, "the answer is not a list of runs"),
         ),
         (httpx.ReadTimeout, Unanswered("ReadTimeout")),
-        (ssl.SSLError("bad record"), Unanswered("an answer that was cut off (SSLError)")),
+        (ssl.SSLError("bad record"), Unanswered("the answer was cut off: SSLError")),
         (httpx.ConnectError(str(ssl.SSLError("x"))), NotSent("ConnectError")),
     ],
 )
-async def test_where_github_does_not_say_the_look_has_failed(
+async def test_an_answer_that_is_not_a_list_of_runs_is_an_error(
     github: respx.MockRouter, answer: httpx.Response | Exception | type[Exception], outcome: Outcome
 ) -> None:
     with github:
@@ -133,14 +136,8 @@ async def test_where_github_does_not_say_the_look_has_failed(
     assert failed.value.outcome == outcome
 
 
-def told(error: LookFailed) -> str:
-    message = str(error)
-    assert len(message.splitlines()) == 1
-    return message
-
-
 @pytest.mark.parametrize("status", [403, 404])
-async def test_a_token_that_may_not_read_actions_is_told_apart_with_its_mend(
+async def test_a_token_that_may_not_read_actions_is_an_error_of_its_own_with_a_hint(
     github: respx.MockRouter, status: int
 ) -> None:
     with github:
@@ -148,8 +145,8 @@ async def test_a_token_that_may_not_read_actions_is_told_apart_with_its_mend(
         async with GithubApi(URL, StaticToken("token")) as api:
             with pytest.raises(ActionsUnreadable) as failed:
                 await api.find_run("owner/models", ID)
-    assert "owner/models" in told(failed.value)
-    assert "actions=read" in told(failed.value)
+    assert "owner/models" in failed.value.message
+    assert "actions=read" in failed.value.hint
 
 
 @pytest.mark.parametrize(
@@ -161,21 +158,23 @@ async def test_a_token_that_may_not_read_actions_is_told_apart_with_its_mend(
         httpx.Response(502, text="<html>"),
     ],
 )
-async def test_limits_and_failures_are_no_want_of_permission(github: respx.MockRouter, answer: httpx.Response) -> None:
+async def test_limits_and_failures_are_not_missing_permissions(
+    github: respx.MockRouter, answer: httpx.Response
+) -> None:
     with github:
         github.get(RUNS).mock(side_effect=[answer])
         async with GithubApi(URL, StaticToken("token")) as api:
             with pytest.raises(LookFailed) as failed:
                 await api.find_run("owner/models", ID)
     assert type(failed.value) is LookFailed
-    assert str(answer.status_code) in told(failed.value)
+    assert str(answer.status_code) in str(failed.value)
 
 
 async def pages(api: GithubApi, since: float | None = None) -> list[Page]:
     return [page async for page in api.list_runs("owner/models", since=since)]
 
 
-async def test_runs_are_listed_from_a_whole_hour_that_leaves_room_for_another_clock(github: respx.MockRouter) -> None:
+async def test_runs_are_listed_from_a_full_hour_with_room_for_clock_skew(github: respx.MockRouter) -> None:
     noon = 1_700_049_600.0
     with github:
         asked = github.get(RUNS).respond(json={"workflow_runs": []})
@@ -190,7 +189,7 @@ async def test_runs_are_listed_from_a_whole_hour_that_leaves_room_for_another_cl
     ]
 
 
-async def test_a_page_is_asked_for_only_when_it_is_wanted(github: respx.MockRouter) -> None:
+async def test_a_page_is_requested_only_when_it_is_needed(github: respx.MockRouter) -> None:
     with github:
         asked = github.get(RUNS).respond(json={"workflow_runs": [run(1, ID)] * 100})
         async with GithubApi(URL, StaticToken("token")) as api:
@@ -217,7 +216,18 @@ async def test_a_list_that_has_not_changed_is_not_sent_again(github: respx.MockR
     assert sent == [None, 'W/"1"', 'W/"1"', None]
 
 
-async def test_lists_that_are_no_longer_asked_for_are_forgotten(github: respx.MockRouter) -> None:
+@pytest.mark.parametrize("etag", [b"\xc3\xa9", b"x" * 5000])
+async def test_an_etag_that_cannot_be_sent_back_is_not_kept(github: respx.MockRouter, etag: bytes) -> None:
+    with github:
+        answer = httpx.Response(200, json={"workflow_runs": []}, headers=[(b"etag", etag)])
+        asked = github.get(RUNS).mock(return_value=answer)
+        async with GithubApi(URL, StaticToken("token")) as api:
+            await pages(api)
+            await pages(api)
+    assert "if-none-match" not in asked.calls.last.request.headers
+
+
+async def test_lists_that_are_no_longer_requested_are_dropped(github: respx.MockRouter) -> None:
     with github:
         asked = github.get(RUNS).respond(json={"workflow_runs": []}, headers={"ETag": "e"})
         async with GithubApi(URL, StaticToken("token")) as api:
@@ -227,21 +237,21 @@ async def test_lists_that_are_no_longer_asked_for_are_forgotten(github: respx.Mo
     assert "if-none-match" not in asked.calls.last.request.headers
 
 
-async def test_one_run_is_read_and_one_that_was_deleted_is_none(github: respx.MockRouter) -> None:
+async def test_one_run_is_read_and_a_deleted_one_is_none(github: respx.MockRouter) -> None:
     with github:
         github.get(f"{RUNS}/7").respond(json=run(7, ID) | {"status": "completed", "conclusion": "failure"})
         github.get(f"{RUNS}/8").respond(404, json={"message": "Not Found"})
         github.get(f"{RUNS}/9").respond(200, text="<html>")
         async with GithubApi(URL, StaticToken("token")) as api:
-            found = await api.read_run("owner/models", 7)
-            assert found is not None
-            assert (found.id, found.status, found.conclusion) == (7, "completed", "failure")
+            result = await api.read_run("owner/models", 7)
+            assert result is not None
+            assert (result.id, result.status, result.conclusion) == (7, "completed", "failure")
             assert await api.read_run("owner/models", 8) is None
             with pytest.raises(LookFailed):
                 await api.read_run("owner/models", 9)
 
 
-async def test_the_list_that_is_asked_for_all_the_time_is_not_the_one_that_is_forgotten(
+async def test_the_list_that_is_requested_most_is_not_dropped(
     github: respx.MockRouter,
 ) -> None:
     with github:
@@ -263,17 +273,25 @@ async def test_the_list_that_is_asked_for_all_the_time_is_not_the_one_that_is_fo
 
 WORKFLOW = "/api/v3/repos/owner/models/actions/workflows/on-mlflow-event.yml/dispatches"
 PAYLOAD = json.dumps({"dispatch_id": ID, "model": {"name": "模", "version": "7", "alias": None}})
+BY_WORKFLOW = build(
+    DispatchMethod.WORKFLOW,
+    PAYLOAD,
+    repository="owner/models",
+    event_type="type",
+    workflow="on-mlflow-event.yml",
+    ref="main",
+)
 STARTED = {"workflow_run_id": 9, "run_url": "https://api/9", "html_url": "https://ghes.example/9"}
 RUN_DETAILS = "return_run_details"
 
 
-async def test_a_workflow_is_started_with_what_is_known_as_its_inputs_and_names_its_run(
+async def test_a_workflow_dispatch_has_inputs_and_its_answer_names_the_run(
     github: respx.MockRouter,
 ) -> None:
     with github:
         asked = github.post(WORKFLOW).respond(200, json=STARTED)
         async with GithubApi(URL, StaticToken("token")) as api:
-            answer = await api.workflow_dispatch("owner/models", "on-mlflow-event.yml", "main", PAYLOAD)
+            answer = await api.dispatch(BY_WORKFLOW)
     assert answer == Answer(200, run_id=9, run_url="https://ghes.example/9")
     assert json.loads(asked.calls.last.request.content) == {
         "ref": "main",
@@ -283,17 +301,15 @@ async def test_a_workflow_is_started_with_what_is_known_as_its_inputs_and_names_
 
 
 @pytest.mark.parametrize("answer", [httpx.Response(204), httpx.Response(200, json={}), httpx.Response(200, text="ok")])
-async def test_a_workflow_that_was_started_without_telling_its_run_was_started(
-    github: respx.MockRouter, answer: httpx.Response
-) -> None:
+async def test_an_answer_that_names_no_run_is_a_success(github: respx.MockRouter, answer: httpx.Response) -> None:
     with github:
         github.post(WORKFLOW).mock(side_effect=[answer])
         async with GithubApi(URL, StaticToken("token")) as api:
-            given = await api.workflow_dispatch("owner/models", "on-mlflow-event.yml", "main", PAYLOAD)
-    assert given == Answer(answer.status_code)
+            outcome = await api.dispatch(BY_WORKFLOW)
+    assert outcome == Answer(answer.status_code)
 
 
-async def test_a_server_that_refuses_to_be_asked_for_the_run_is_asked_without_from_then_on(
+async def test_a_server_that_refuses_to_name_the_run_is_not_asked_for_it_again(
     github: respx.MockRouter,
 ) -> None:
     with github:
@@ -302,39 +318,39 @@ async def test_a_server_that_refuses_to_be_asked_for_the_run_is_asked_without_fr
         asked.side_effect = [refusal, httpx.Response(204), httpx.Response(204)]
         async with GithubApi(URL, StaticToken("token")) as api:
             for _ in range(2):
-                given = await api.workflow_dispatch("owner/models", "on-mlflow-event.yml", "main", PAYLOAD)
-                assert given == Answer(204)
+                outcome = await api.dispatch(BY_WORKFLOW)
+                assert outcome == Answer(204)
     assert [RUN_DETAILS in json.loads(call.request.content) for call in asked.calls] == [True, False, False]
 
 
-async def test_a_request_that_is_wrong_in_itself_stays_refused(github: respx.MockRouter) -> None:
+async def test_an_invalid_request_stays_refused(github: respx.MockRouter) -> None:
     with github:
         asked = github.post(WORKFLOW).respond(400, json={"message": "Problems parsing JSON"})
         async with GithubApi(URL, StaticToken("token")) as api:
             for _ in range(2):
-                given = await api.workflow_dispatch("owner/models", "on-mlflow-event.yml", "main", PAYLOAD)
-                assert given == Answer(400, {}, "Problems parsing JSON")
+                outcome = await api.dispatch(BY_WORKFLOW)
+                assert outcome == Answer(400, {}, "Problems parsing JSON")
     assert [RUN_DETAILS in json.loads(call.request.content) for call in asked.calls] == [True, False, True, False]
 
 
-async def test_the_newest_api_version_is_not_asked_for_what_it_tells_anyway(github: respx.MockRouter) -> None:
+async def test_the_newest_api_version_names_the_run_without_being_asked(github: respx.MockRouter) -> None:
     with github:
         asked = github.post(WORKFLOW).respond(200, json=STARTED)
         async with GithubApi(URL, StaticToken("token"), api_version="2026-03-10") as api:
-            await api.workflow_dispatch("owner/models", "on-mlflow-event.yml", "main", PAYLOAD)
+            await api.dispatch(BY_WORKFLOW)
     assert asked.calls.last.request.headers["x-github-api-version"] == "2026-03-10"
     assert RUN_DETAILS not in json.loads(asked.calls.last.request.content)
 
 
 @pytest.mark.parametrize("failure", [httpx.ReadTimeout, httpx.ConnectError])
-async def test_a_workflow_dispatch_that_fails_tells_whether_it_left(
+async def test_a_failed_workflow_dispatch_may_have_been_sent_or_not(
     github: respx.MockRouter, failure: type[httpx.HTTPError]
 ) -> None:
     with github:
         asked = github.post(WORKFLOW).mock(side_effect=failure)
         async with GithubApi(URL, StaticToken("token")) as api:
-            given = await api.workflow_dispatch("owner/models", "on-mlflow-event.yml", "main", PAYLOAD)
-    assert isinstance(given, NotSent if failure is httpx.ConnectError else Unanswered)
+            outcome = await api.dispatch(BY_WORKFLOW)
+    assert isinstance(outcome, NotSent if failure is httpx.ConnectError else Unanswered)
     assert asked.call_count == 1
 
 
@@ -361,19 +377,19 @@ async def test_a_refused_token_is_renewed_and_the_request_sent_once_more(github:
         asked.side_effect = [httpx.Response(401), httpx.Response(204)]
         credential = Renewing()
         async with GithubApi(URL, credential) as api:
-            assert await api.dispatch("owner/models", "type", "{}") == Answer(204)
+            assert await api.dispatch(DISPATCH) == Answer(204)
     assert [call.request.headers["authorization"] for call in asked.calls] == ["Bearer old", "Bearer new"]
     assert credential.asked == ["owner/models"] * 2
 
 
 @pytest.mark.parametrize(("renews", "requests"), [(True, 2), (False, 1)])
-async def test_a_token_that_stays_refused_is_no_endless_loop(
+async def test_a_token_that_stays_refused_is_retried_at_most_once(
     github: respx.MockRouter, renews: bool, requests: int
 ) -> None:
     with github:
         asked = github.post(DISPATCHES).respond(401, json={"message": "Bad credentials"})
         async with GithubApi(URL, Renewing(renews=renews)) as api:
-            assert await api.dispatch("owner/models", "type", "{}") == Answer(401, {}, "Bad credentials")
+            assert await api.dispatch(DISPATCH) == Answer(401, {}, "Bad credentials")
     assert asked.call_count == requests
 
 
@@ -399,7 +415,7 @@ async def test_a_request_that_could_not_be_signed_was_not_sent(
     with github:
         asked = github.post(DISPATCHES).respond(204)
         async with GithubApi(URL, Unsigned(outcome)) as api:
-            assert await api.dispatch("owner/models", "type", "{}") == outcome
+            assert await api.dispatch(DISPATCH) == outcome
     assert not asked.called
 
 
@@ -407,7 +423,7 @@ def test_a_token_is_not_shown() -> None:
     assert "sentinel" not in repr(StaticToken("sentinel"))
 
 
-async def test_the_quota_and_the_tokens_end_are_kept_from_the_last_answer(github: respx.MockRouter) -> None:
+async def test_the_quota_and_the_expiry_of_the_token_come_from_the_last_answer(github: respx.MockRouter) -> None:
     quota = {"x-ratelimit-limit": "5000", "x-ratelimit-remaining": "4999", "x-ratelimit-reset": "1700000000"}
     with github:
         asked = github.get(RUNS)
@@ -429,7 +445,7 @@ async def test_the_quota_and_the_tokens_end_are_kept_from_the_last_answer(github
     ("text", "expected"),
     [("2026-01-31 13:00:00 +0100", 1_769_860_800.0), ("soon", None), ("", None), ("9" * 400, None)],
 )
-async def test_the_tokens_end_is_read_in_both_forms(
+async def test_the_expiry_of_the_token_is_read_in_both_forms(
     github: respx.MockRouter, text: str, expected: float | None
 ) -> None:
     with github:
@@ -443,7 +459,7 @@ async def test_the_tokens_end_is_read_in_both_forms(
 NASTY = "a\0b\ud800\x1b[2J"
 
 
-async def test_a_run_that_cannot_be_read_is_left_out_of_its_page_and_no_other(github: respx.MockRouter) -> None:
+async def test_only_the_run_that_cannot_be_read_is_omitted_from_its_page(github: respx.MockRouter) -> None:
     many = "9" * 6_000
     bad = [
         json.dumps(run(1, "x") | {"id": "x"}),
@@ -458,20 +474,20 @@ async def test_a_run_that_cannot_be_read_is_left_out_of_its_page_and_no_other(gi
         github.get(RUNS).respond(content=f'{{"workflow_runs": [{", ".join([*bad, good])}]}}'.encode())
         async with GithubApi(URL, StaticToken("token")) as api:
             (page,) = await pages(api)
-    assert [each.id for each in page.runs] == [7]
+    assert [entry.id for entry in page.runs] == [7]
 
 
 @pytest.mark.parametrize(
     "moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-01-01T00:00:00", "soon", 1e308, [], 7]
 )
-async def test_a_run_of_an_impossible_time_is_a_run(github: respx.MockRouter, moment: object) -> None:
+async def test_a_run_with_an_impossible_time_is_read(github: respx.MockRouter, moment: object) -> None:
     with github:
         github.get(f"{RUNS}/7").respond(json=run(7, ID) | {"run_started_at": moment})
         async with GithubApi(URL, StaticToken("token")) as api:
-            found = await api.read_run("owner/models", 7)
-    assert found is not None
-    if found.run_started_at is not None:
-        assert 0 <= found.run_started_at.timestamp() < 253_402_300_800
+            result = await api.read_run("owner/models", 7)
+    assert result is not None
+    if result.run_started_at is not None:
+        assert 0 <= result.run_started_at.timestamp() < 253_402_300_800
 
 
 async def test_all_texts_of_github_are_cleaned(github: respx.MockRouter) -> None:
@@ -482,14 +498,14 @@ async def test_all_texts_of_github_are_cleaned(github: respx.MockRouter) -> None
         github.post(DISPATCHES).respond(403, content=json.dumps({"message": NASTY}).encode(), headers=odd)
         github.post(WORKFLOW).respond(200, content=json.dumps({"workflow_run_id": 1, "html_url": NASTY}).encode())
         async with GithubApi(URL, StaticToken("token")) as api:
-            found = await api.read_run("owner/models", 7)
-            refused = await api.dispatch("owner/models", "type", "{}")
-            started = await api.workflow_dispatch("owner/models", "on-mlflow-event.yml", "main", PAYLOAD)
-    assert found is not None
+            result = await api.read_run("owner/models", 7)
+            refused = await api.dispatch(DISPATCH)
+            started = await api.dispatch(BY_WORKFLOW)
+    assert result is not None
     assert isinstance(refused, Answer)
     assert isinstance(started, Answer)
-    said = [found.html_url, found.display_title, found.status, found.conclusion, refused.message, started.run_url]
-    assert all(text and text.isprintable() for text in [*said, *refused.headers.values()])
+    shown = [result.html_url, result.display_title, result.status, result.conclusion, refused.message, started.run_url]
+    assert all(text and text.isprintable() for text in [*shown, *refused.headers.values()])
 
 
 @pytest.mark.parametrize("content", [b"[" * 100_000, b'{"message": ' * 100_000, b'{"message": {}}', b"1" * 6_000])
@@ -497,15 +513,15 @@ async def test_no_error_page_raises(github: respx.MockRouter, content: bytes) ->
     with github:
         github.post(DISPATCHES).respond(502, content=content)
         async with GithubApi(URL, StaticToken("token")) as api:
-            assert await api.dispatch("owner/models", "type", "{}") == Answer(502)
+            assert await api.dispatch(DISPATCH) == Answer(502)
 
 
 @pytest.mark.parametrize("value", ["9" * 400, "9" * 6_000, "-1", "nan", "٣", ""])
 @pytest.mark.parametrize("name", ["limit", "remaining", "reset"])
-async def test_a_quota_that_is_none_is_not_kept(github: respx.MockRouter, name: str, value: str) -> None:
-    quota = {f"x-ratelimit-{each}": "1" for each in ("limit", "remaining", "reset")} | {f"x-ratelimit-{name}": value}
+async def test_an_invalid_quota_is_ignored(github: respx.MockRouter, name: str, value: str) -> None:
+    quota = {f"x-ratelimit-{key}": "1" for key in ("limit", "remaining", "reset")} | {f"x-ratelimit-{name}": value}
     with github:
-        encoded = [(each.encode(), text.encode()) for each, text in quota.items()]
+        encoded = [(key.encode(), text.encode()) for key, text in quota.items()]
         github.get(RUNS).mock(side_effect=[httpx.Response(200, json={"workflow_runs": []}, headers=encoded)])
         async with GithubApi(URL, StaticToken("token")) as api:
             assert await pages(api) == [Page((), is_last=True)]

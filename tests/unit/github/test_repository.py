@@ -1,4 +1,4 @@
-"""What is asked of GitHub about a repository: paths, queries, and bodies that start nothing."""
+"""Requests about a repository: paths, queries, and bodies that start no run."""
 
 import json
 
@@ -7,7 +7,8 @@ import pytest
 import respx
 
 from bridge.github.client import GithubApi, StaticToken
-from bridge.github.repository import GithubRepository, Reply, Silence
+from bridge.github.repository import GithubRepository
+from bridge.github.responses import Answer, NotSent
 
 pytestmark = pytest.mark.anyio
 
@@ -20,7 +21,7 @@ def github() -> respx.MockRouter:
     return respx.mock(base_url="https://ghes.example", assert_all_called=False)
 
 
-async def test_a_trial_dispatch_lacks_what_github_requires(github: respx.MockRouter) -> None:
+async def test_a_trial_dispatch_omits_a_required_field(github: respx.MockRouter) -> None:
     with github:
         event = github.post(f"{ROOT}/dispatches").respond(422, json={"message": "Invalid\nrequest."})
         by_file = github.post(f"{ROOT}/actions/workflows/a.yml/dispatches").respond(422, json={"message": "no ref"})
@@ -30,11 +31,11 @@ async def test_a_trial_dispatch_lacks_what_github_requires(github: respx.MockRou
             await repository.try_workflow_dispatch("a.yml")
     assert json.loads(event.calls.last.request.content) == {}
     assert json.loads(by_file.calls.last.request.content) == {}
-    assert isinstance(answer, Reply)
+    assert isinstance(answer, Answer)
     assert (answer.status, answer.message) == (422, "Invalid request.")
 
 
-async def test_everything_is_asked_for_where_github_has_it(github: respx.MockRouter) -> None:
+async def test_each_request_has_the_path_of_githubs_documentation(github: respx.MockRouter) -> None:
     with github:
         asked = github.get(url__startswith=f"https://ghes.example{ROOT}").respond(
             200, text="x", headers={"Date": "now"}
@@ -59,12 +60,12 @@ async def test_everything_is_asked_for_where_github_has_it(github: respx.MockRou
         "/actions/permissions",
     ]
     assert "raw" in asked.calls[2].request.headers["accept"]
-    assert answers[0] == Reply(200, "x", answers[0].headers if isinstance(answers[0], Reply) else {})
-    assert all(isinstance(each, Reply) and each.headers["date"] == "now" and each.json is None for each in answers)
+    assert answers == [Answer(200, {"date": "now"})] * 6
+    assert all(isinstance(answer, Answer) and answer.text == "x" and answer.json is None for answer in answers)
 
 
-async def test_no_answer_is_silence(github: respx.MockRouter) -> None:
+async def test_a_request_that_was_not_sent_has_a_cause(github: respx.MockRouter) -> None:
     with github:
         github.get(ROOT).mock(side_effect=httpx.ConnectTimeout("x"))
         async with GithubApi(URL, StaticToken("token")) as api:
-            assert await GithubRepository(api, "owner/models").about() == Silence("ConnectTimeout")
+            assert await GithubRepository(api, "owner/models").about() == NotSent("ConnectTimeout")

@@ -24,24 +24,24 @@ def workflow(text: str) -> Workflow:
         ("{workflow_dispatch: }", "anything", False),
     ],
 )
-def test_a_workflow_listens_to_the_types_that_it_names_or_to_all(on: str, event_type: str, listens: bool) -> None:
+def test_a_workflow_listens_to_its_types_or_to_all(on: str, event_type: str, listens: bool) -> None:
     assert workflow(f"on: {on}").listens_to(event_type) is listens
 
 
-def test_on_is_read_as_a_word_and_not_as_a_boolean() -> None:
+def test_on_is_not_a_boolean() -> None:
     assert read_yaml("{on: push, yes: true, day: 2026-01-01}") == {"on": "push", "yes": True, "day": "2026-01-01"}
 
 
-def test_a_workflow_tells_the_inputs_of_workflow_dispatch() -> None:
-    found = workflow(
+def test_the_inputs_of_workflow_dispatch_are_read() -> None:
+    parsed = workflow(
         "on: {workflow_dispatch: {inputs: {model: {required: true}, force: {type: boolean, default: false}, "
         "test: {type: choice, options: [off, ping]}}}}"
     )
-    assert found.inputs is not None
-    assert found.inputs["model"].required
-    assert found.inputs["force"].default == "false"
-    assert found.inputs["test"].options == ("off", "ping")
-    assert found.typed({"model": "true", "force": "true"}) == {"model": "true", "force": True}
+    assert parsed.inputs is not None
+    assert parsed.inputs["model"].required
+    assert parsed.inputs["force"].default == "false"
+    assert parsed.inputs["test"].options == ("off", "ping")
+    assert parsed.typed({"model": "true", "force": "true"}) == {"model": "true", "force": True}
     assert workflow("on: push").inputs is None
 
 
@@ -67,12 +67,12 @@ def test_a_runs_group_is_evaluated_and_ignores_case(declared: str, expected: Con
     assert workflow(f"on: push\nconcurrency: {declared}").concurrency({"inputs": {"id": "7"}}) == expected
 
 
-def test_a_changed_file_is_read_again_and_a_broken_one_left_out(tmp_path: Path) -> None:
+def test_a_changed_file_is_read_again_and_an_invalid_one_omitted(tmp_path: Path) -> None:
     folder = tmp_path / ".github/workflows"
     folder.mkdir(parents=True)
     (folder / "a.yml").write_text("name: first")
     (folder / "broken.yaml").write_text("{")
-    assert [each.name for each in read_workflows(tmp_path)] == ["first"]
+    assert [entry.name for entry in read_workflows(tmp_path)] == ["first"]
     (folder / "a.yml").write_text("name: second")
-    assert [(each.path, each.name) for each in read_workflows(tmp_path)] == [(".github/workflows/a.yml", "second")]
+    assert [(entry.path, entry.name) for entry in read_workflows(tmp_path)] == [(".github/workflows/a.yml", "second")]
     assert read_workflows(tmp_path / "nowhere") == []

@@ -1,4 +1,4 @@
-"""What the tests put into ledgers, and how they look at what is in the database then."""
+"""Rows that the tests write into ledgers, and queries that read the database beside the ledger."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from bridge.core.dispatches import Sent
 from bridge.core.events import Event, EventKind
-from bridge.ledger import LANE, LEASE, Delivery, Dispatch, Ledger, Pending
+from bridge.ledger import LANE, LEASE, Delivery, Dispatch, Lane, Ledger, Pending, lanes
 
 NOW = 1_700_000_000.0
 EVENT = Event(EventKind.ALIAS_CREATED, "模型", "7", alias="champion")
@@ -33,12 +33,18 @@ def state(ledger: Ledger, dispatch_id: str = "dispatch-1") -> dict[str, Any]:
         return dict(found.mappings().one())
 
 
+def lane(ledger: Ledger, name: str = LANE) -> Lane:
+    with ledger._database.reading() as connection:
+        query = sa.text("select name, next_at, paused_because, pauses from lanes where name = :name")
+        return Lane(*connection.execute(query, {"name": name}).one())
+
+
 async def hold(ledger: Ledger, holder: str = ME, at: float = NOW) -> None:
-    assert await ledger.take(LANE, holder, now=at, seconds=LEASE)
+    assert await ledger.write(lanes.acquire, LANE, holder, now=at, seconds=LEASE)
 
 
 async def pending(ledger: Ledger) -> Pending:
-    found = await ledger.next_pending(now=NOW)
+    found = await ledger.read(lanes.next_pending, now=NOW)
     assert found is not None
     return found
 
@@ -46,7 +52,7 @@ async def pending(ledger: Ledger) -> Pending:
 async def begin(ledger: Ledger, holder: str = ME, at: float = NOW) -> Pending:
     """Begin to send what is due, as the holder of the lane."""
     await hold(ledger, holder, at)
-    begun = await ledger.begin_sending(await pending(ledger), holder, now=at, settle=120)
+    begun = await ledger.write(lanes.begin_sending, await pending(ledger), holder, now=at, settle=120)
     assert begun is not None
     return begun
 
@@ -56,4 +62,4 @@ async def send(ledger: Ledger, number: int = 1, at: float = NOW, **about: Any) -
     repository = about.pop("repository", "owner/models")
     await ledger.accept(delivery(number, at, **about), [dispatch(number, repository)])
     begun = await begin(ledger, at=at)
-    assert await ledger.settle(begun, Sent(), ME, now=at, lane_next_at=at)
+    assert await ledger.write(lanes.settle, begun, Sent(), ME, now=at, lane_next_at=at)

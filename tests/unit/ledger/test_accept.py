@@ -7,7 +7,8 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from bridge.core.events import LONGEST_NAME, Event, EventKind
+from bridge.core.events import Event, EventKind
+from bridge.core.limits import MAX_NAME
 from bridge.core.routing import DispatchMethod
 from bridge.ledger import Accepted, Delivery, Dispatch, Duplicate, Ledger, LedgerUnavailable, Unstorable
 from tests.unit.ledger.rows import NOW, delivery, dispatch, pending, rows, state
@@ -42,7 +43,7 @@ async def test_what_is_accepted_is_in_the_database_with_its_dispatches(ledger: L
 
 
 async def test_the_longest_names_are_taken_whatever_they_hold(ledger: Ledger) -> None:
-    model, alias = (secrets.token_hex(LONGEST_NAME // 2) for _ in range(2))
+    model, alias = (secrets.token_hex(MAX_NAME // 2) for _ in range(2))
     event = Event(EventKind.ALIAS_CREATED, model, "1" * 18, alias=alias)
     assert await ledger.accept(Delivery("delivery-1", event, NOW), [dispatch(1)]) == Accepted()
     assert rows(ledger, "select model, alias from deliveries") == [(model, alias)]
@@ -55,7 +56,7 @@ async def test_the_way_to_a_workflow_is_kept(ledger: Ledger) -> None:
     assert (found.way, found.workflow, found.ref) == (DispatchMethod.WORKFLOW, "build.yml", "main")
 
 
-async def test_nobody_is_told_before_the_commit_is_done(ledger: Ledger) -> None:
+async def test_nobody_gets_an_answer_before_the_commit_is_done(ledger: Ledger) -> None:
     commits = Commits(ledger)
     commits.open.clear()
     accepting = asyncio.create_task(ledger.accept(delivery(), [dispatch()]))

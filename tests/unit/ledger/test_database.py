@@ -29,10 +29,13 @@ from bridge.ledger import (
     LedgerUnavailable,
     RunObservation,
     Unstorable,
+    lanes,
+    queries,
+    runs,
 )
 from bridge.ledger.database import _MIGRATION_LOCK, _MIGRATIONS, HEAD
 from tests.postgres import Postgres
-from tests.unit.ledger.rows import ME, NOW, YOU, begin, delivery, dispatch, rows, send
+from tests.unit.ledger.rows import ME, NOW, YOU, begin, delivery, dispatch, lane, rows, send
 from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
@@ -52,7 +55,7 @@ def config() -> Config:
     return config
 
 
-def test_the_newest_migration_is_the_one_that_a_start_looks_for() -> None:
+def test_the_newest_migration_is_the_one_that_a_start_expects() -> None:
     assert ScriptDirectory.from_config(config()).get_current_head() == HEAD
 
 
@@ -71,20 +74,20 @@ async def test_a_ledger_of_the_first_release_keeps_what_it_has(opened: Ledger) -
             "next_at, created_at) values ('1', 'd', 'github', 'r', 'o/r', 't', '{}', 'pending', 3, 1, 1)"
         )
     await opened.start()
-    found = await opened.next_pending(now=NOW)
+    found = await opened.read(lanes.next_pending, now=NOW)
     assert found is not None
     assert (found.id, found.attempts, found.way, found.workflow) == ("1", 3, "repository_dispatch", None)
-    assert (await opened.lane()).next_at == 7.0
-    told = await opened.story("d")
+    assert lane(opened).next_at == 7.0
+    told = await opened.read(queries.find_delivery, "d")
     assert told is not None
     assert [one.id for one in told.sent] == ["1"]
 
 
 async def test_a_second_start_changes_nothing(ledger: Ledger, other: Ledger) -> None:
     await ledger.accept(delivery(), [dispatch()])
-    await ledger.settle(await begin(ledger), Pause(NOW + 60, "429"), ME, now=NOW, lane_next_at=NOW)
+    await ledger.write(lanes.settle, await begin(ledger), Pause(NOW + 60, "429"), ME, now=NOW, lane_next_at=NOW)
     await other.start()
-    assert (await other.lane()).paused_because == "429"
+    assert lane(other).paused_because == "429"
     assert rows(other, "select name from lanes") == [(LANE,)]
 
 
@@ -163,13 +166,13 @@ class TestSqlite:
                 used.add(connection.connection.dbapi_connection)
         assert len(used) == 1
 
-    async def test_a_look_waits_for_no_writer(self, sqlite: Ledger) -> None:
+    async def test_a_read_waits_for_no_writer(self, sqlite: Ledger) -> None:
         await sqlite.accept(delivery(), [dispatch()])
         with sqlite._database.writing():
-            assert await sqlite.next_pending(now=NOW)
-            assert (await sqlite.figures(now=NOW)).oldest_pending == 0
+            assert await sqlite.read(lanes.next_pending, now=NOW)
+            assert (await sqlite.read(queries.figures, now=NOW)).oldest_pending == 0
 
-    async def test_no_look_reads_a_whole_table(self, sqlite: Ledger) -> None:
+    async def test_no_query_reads_a_whole_table(self, sqlite: Ledger) -> None:
         """As SQLite plans it for a ledger that is full of what succeeded long ago."""
         for number in range(300):
             await sqlite.accept(delivery(number), [dispatch(number)])
@@ -186,12 +189,12 @@ class TestSqlite:
         sa.event.listen(sqlite._database._engine, "before_cursor_execute", ask)
         await send(sqlite, 500)
         await send(sqlite, 501)
-        await sqlite.settle_run("dispatch-500", RunObservation(DispatchState.CANCELLED, 7, None, None, NOW))
-        await sqlite.open_dispatches(now=NOW)
-        await sqlite.figures(now=NOW)
+        await sqlite.write(runs.settle_run, "dispatch-500", RunObservation(DispatchState.CANCELLED, 7, None, None, NOW))
+        await sqlite.read(runs.open_dispatches, now=NOW)
+        await sqlite.read(queries.figures, now=NOW)
         event = delivery(7).event
-        assert await sqlite.version(event.model, event.version)
-        await sqlite.last_told(EventKind.VERSION_CREATED, event.model, version=event.version)
+        assert await sqlite.read(queries.find_version, event.model, event.version)
+        await sqlite.read(queries.last_delivery, EventKind.VERSION_CREATED, event.model, version=event.version)
         sa.event.remove(sqlite._database._engine, "before_cursor_execute", ask)
         with sqlite._database.reading() as connection:
             plans = [
@@ -231,7 +234,7 @@ class TestSqlite:
             with pytest.raises(LedgerUnavailable, match="locked"):
                 await sqlite.accept(delivery(), [dispatch()])
             with pytest.raises(LedgerUnavailable, match="locked"):
-                await sqlite.lane()
+                await sqlite.write(lanes.release, LANE, ME)
         assert await sqlite.accept(delivery(), [dispatch()]) == Accepted()
 
 
@@ -256,7 +259,7 @@ async def test_closing_waits_for_what_is_under_way_and_leaves_no_connection(open
         may_end.wait(60)
         return "done"
 
-    writing = asyncio.create_task(opened._write(slowly))
+    writing = asyncio.create_task(opened.write(slowly))
     await asyncio.to_thread(began.wait, 60)
     closing = asyncio.create_task(opened.close())
     await asyncio.wait([closing], timeout=0.2)
@@ -292,7 +295,7 @@ class TestPostgres:
         await ledger.start()
         told = replace(delivery(), event=replace(delivery().event, model="模型"))
         assert await ledger.accept(told, [dispatch()]) == Accepted()
-        story = await ledger.story(told.id)
+        story = await ledger.read(queries.find_delivery, told.id)
         assert story is not None
         assert story.delivery == told
         await ledger.close()
@@ -311,9 +314,9 @@ class TestPostgres:
 
     async def test_a_restart_of_the_server_is_not_noticed_after(self, ledger: Ledger, postgres: Postgres) -> None:
         assert await ledger.accept(delivery(1), [dispatch(1)]) == Accepted()
-        assert await ledger.next_pending(now=NOW)
+        assert await ledger.read(lanes.next_pending, now=NOW)
         postgres.restart()
-        assert await ledger.next_pending(now=NOW)
+        assert await ledger.read(lanes.next_pending, now=NOW)
         assert await ledger.accept(delivery(2), [dispatch(2)]) == Accepted()
 
     async def test_a_server_that_is_gone_is_unavailable_until_it_is_back(
@@ -321,9 +324,14 @@ class TestPostgres:
     ) -> None:
         postgres.kill()
         try:
-            for work in (ledger.accept(delivery(), [dispatch()]), ledger.lane(), ledger.next_pending(now=NOW)):
-                with pytest.raises(LedgerUnavailable, match="PostgreSQL server that DATABASE_URL names") as failed:
+            for work in (
+                ledger.accept(delivery(), [dispatch()]),
+                ledger.write(lanes.release, LANE, ME),
+                ledger.read(lanes.next_pending, now=NOW),
+            ):
+                with pytest.raises(LedgerUnavailable) as failed:
                     await work
+                assert "PostgreSQL server" in failed.value.hint
                 assert str(sa.make_url(postgres_url).password) not in str(failed.value)
         finally:
             postgres.start()
@@ -335,7 +343,7 @@ class TestPostgres:
         await ledger.accept(delivery(), [dispatch()])
         postgres.kill()
         postgres.start()
-        assert await ledger.next_pending(now=NOW)
+        assert await ledger.read(lanes.next_pending, now=NOW)
 
     async def test_a_frozen_replica_holds_nobody_up_for_long(self, ledger: Ledger, postgres_url: str) -> None:
         """It is frozen in the middle of a transaction that holds the lane and has written the same delivery."""
@@ -344,7 +352,7 @@ class TestPostgres:
             frozen.execute("select * from lanes for update")
             frozen.execute("insert into deliveries values ('delivery-1', 'k', 'm', '1', null, null, null, null, 1)")
             taken, accepted = await asyncio.gather(
-                ledger.take(LANE, YOU, now=NOW, seconds=5), ledger.accept(delivery(1), [dispatch(1)])
+                ledger.write(lanes.acquire, LANE, YOU, now=NOW, seconds=5), ledger.accept(delivery(1), [dispatch(1)])
             )
             assert taken
             assert accepted == Accepted()
@@ -365,7 +373,7 @@ class TestPostgres:
         with pytest.raises(LedgerUnavailable, match="read-only"):
             await ledger.accept(delivery(), [dispatch()])
         with pytest.raises(LedgerUnavailable, match="read-only"):
-            await ledger.lane()
+            await ledger.write(lanes.release, LANE, ME)
 
     async def test_text_that_it_cannot_keep_fails_alone(self, ledger: Ledger) -> None:
         bad = dispatch(1).__class__("dispatch-1", "a\0b", "o/r", "type", "{}")

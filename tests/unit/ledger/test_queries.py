@@ -1,9 +1,10 @@
-"""What people look at: the lists keep up with the loops, whatever order things happen in."""
+"""The lists that people read are up to date, in whatever order the loops write."""
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -20,8 +21,12 @@ from bridge.ledger import (
     LedgerUnavailable,
     RunObservation,
     VersionSummary,
+    lanes,
     queries,
+    runs,
+    versions,
 )
+from bridge.ledger.accept import replay
 from bridge.ledger.schema import deliveries, dispatches
 from tests.unit.ledger.rows import ME, NOW, begin, rows
 from tests.unit.ledger.test_database import config
@@ -38,28 +43,28 @@ def dispatch(number: int, route: str = "environment") -> Dispatch:
 
 
 async def accept(ledger: Ledger, number: int, what: Event | None = None, *more: int) -> None:
-    """Take in delivery `number` with a dispatch of that number, and of any more."""
+    """Accept delivery `number` with a dispatch of that number, and of any more."""
     sent = [dispatch(each) for each in (number, *more)]
     await ledger.accept(Delivery(f"delivery-{number}", what or event(), NOW + number), sent)
 
 
 async def settle(ledger: Ledger, decision: Decision, at: float = NOW) -> None:
     """Settle what is due first."""
-    assert await ledger.settle(await begin(ledger, at=at), decision, ME, now=at, lane_next_at=at)
+    assert await ledger.write(lanes.settle, await begin(ledger, at=at), decision, ME, now=at, lane_next_at=at)
 
 
 async def run(ledger: Ledger, number: int, state: DispatchState, at: float = NOW, reason: str | None = None) -> None:
-    assert await ledger.settle_run(
-        f"{number:026}", RunObservation(state, 70 + number, "https://run", reason, at, at - 5)
+    assert await ledger.write(
+        runs.settle_run, f"{number:026}", RunObservation(state, 70 + number, "https://run", reason, at, at - 5)
     )
 
 
 async def names(ledger: Ledger, wanted: Filter | None = None) -> list[str]:
-    return [f"{row.model} {row.version}" for row in (await ledger.listed(wanted or Filter())).rows]
+    return [f"{row.model} {row.version}" for row in (await ledger.read(queries.list_versions, wanted or Filter())).rows]
 
 
 async def only(ledger: Ledger) -> VersionSummary:
-    (row,) = (await ledger.listed(Filter())).rows
+    (row,) = (await ledger.read(queries.list_versions, Filter())).rows
     return row
 
 
@@ -67,7 +72,7 @@ async def all_pages(ledger: Ledger, wanted: Filter) -> list[str]:
     """Read the list part by part to its end."""
     found: list[str] = []
     while True:
-        part = await ledger.listed(wanted)
+        part = await ledger.read(queries.list_versions, wanted)
         found += [f"{row.model} {row.version}" for row in part.rows]
         if part.next is None:
             return found
@@ -110,7 +115,7 @@ class TestState:
         assert await names(ledger) == ["other 1", "iris 1"]
         await accept(ledger, 3, event(alias="champion"))
         assert await names(ledger) == ["iris 1", "other 1"]
-        assert [row.state for row in (await ledger.listed(Filter())).rows] == [
+        assert [row.state for row in (await ledger.read(queries.list_versions, Filter())).rows] == [
             DispatchState.PENDING,
             DispatchState.PENDING,
         ]
@@ -126,7 +131,7 @@ class TestState:
     @pytest.mark.parametrize(
         "ends", [(DispatchState.FAILED, DispatchState.SUCCEEDED), (DispatchState.SUCCEEDED, DispatchState.FAILED)]
     )
-    async def test_of_several_routes_the_one_worth_a_look_decides(
+    async def test_of_several_routes_the_one_that_needs_attention_decides(
         self, ledger: Ledger, ends: Sequence[DispatchState]
     ) -> None:
         await accept(ledger, 1, event(), 2)
@@ -149,16 +154,16 @@ class TestState:
 
     async def test_an_image_shows_and_leaves_the_state_alone(self, ledger: Ledger) -> None:
         await accept(ledger, 1)
-        await ledger.write_image("iris", "1", "ghcr.io/x:1@sha256:1", "pushed", now=NOW)
+        await ledger.write(versions.write_image, "iris", "1", "ghcr.io/x:1@sha256:1", "pushed", now=NOW)
         row = await only(ledger)
         assert (row.image_uri, row.image_status, row.state) == ("ghcr.io/x:1@sha256:1", "pushed", DispatchState.PENDING)
         await accept(ledger, 2)
         assert (await only(ledger)).image_status == "pushed"
 
-    async def test_an_image_of_a_version_that_nothing_told_of_is_not_listed(self, ledger: Ledger) -> None:
-        await ledger.write_image("iris", "1", None, None, now=NOW)
+    async def test_an_image_of_a_version_that_nothing_reported_is_not_listed(self, ledger: Ledger) -> None:
+        await ledger.write(versions.write_image, "iris", "1", None, None, now=NOW)
         assert await names(ledger) == []
-        assert await ledger.version("iris", "1") is None
+        assert await ledger.read(queries.find_version, "iris", "1") is None
 
     async def test_a_delivery_that_can_not_be_listed_is_not_accepted_either(self, ledger: Ledger) -> None:
         """So no crash can come between the two."""
@@ -169,19 +174,21 @@ class TestState:
         assert rows(ledger, "select count(*) from deliveries") == [(0,)]
 
     async def test_rows_are_written_in_one_order_whatever_that_of_the_deliveries(self, ledger: Ledger) -> None:
-        """Else two replicas that take in the same versions could wait for each other."""
-        written: list[list[object]] = []
+        """Otherwise two replicas that accept the same versions could wait for each other."""
+        written: list[list[tuple[object, ...]]] = []
 
-        def see(_c: object, _cursor: object, statement: str, values: Sequence[object], *_: object) -> None:
+        def see(_c: object, _cursor: object, statement: str, values: list[Any], *_: object) -> None:
             if statement.startswith("INSERT INTO versions"):
-                written.append([*zip(values[::5], values[1::5], strict=True)])
+                is_named = isinstance(values[0], dict)
+                written.append([(row["model"], row["version"]) if is_named else row[:2] for row in values])
 
         sa.event.listen(ledger._database._engine, "before_cursor_execute", see)
         about = {number: event("ab"[number % 2], str(number % 7)) for number in range(90, 0, -1)}
         await asyncio.gather(*(accept(ledger, number, what) for number, what in about.items()))
         assert written
+        assert max(map(len, written)) > 1
         assert all(keys == sorted(set(keys), key=repr) for keys in written)
-        newest = {row.latest_id for row in (await ledger.listed(Filter())).rows}
+        newest = {row.latest_id for row in (await ledger.read(queries.list_versions, Filter())).rows}
         assert newest == {f"{number:026}" for number in range(77, 91)}
 
 
@@ -207,7 +214,7 @@ class TestList:
     async def test_a_part_of_the_name_in_any_case(self, full: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
         """Whichever way the search goes: by each name, or through the list."""
         for names_looked_at in (1000, 0):
-            monkeypatch.setattr(queries, "_NAMES", names_looked_at)
+            monkeypatch.setattr(queries, "_MAX_NAMES", names_looked_at)
             for limit in (1, 3):
                 found = await all_pages(full, Filter(search="IRIS", limit=limit))
                 assert [int(each.split()[-1]) for each in found] == [n for n in range(30, 0, -1) if n % 3 != 1]
@@ -229,7 +236,7 @@ class TestList:
 
     async def test_a_version_of_any_model(self, full: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
         for names_looked_at in (1000, 0):
-            monkeypatch.setattr(queries, "_NAMES", names_looked_at)
+            monkeypatch.setattr(queries, "_MAX_NAMES", names_looked_at)
             for wanted in (
                 Filter(version="4"),
                 Filter(search="chu", version="4"),
@@ -239,14 +246,14 @@ class TestList:
             assert await names(full, Filter(search="iris", version="4")) == []
 
     async def test_deliveries_newest_first_part_by_part(self, full: Ledger) -> None:
-        part = await full.told(Filter(limit=20))
-        rest = await full.told(Filter(limit=20, before=part.next))
+        part = await full.read(queries.list_deliveries, Filter(limit=20))
+        rest = await full.read(queries.list_deliveries, Filter(limit=20, before=part.next))
         found = [story.delivery.id for story in part.rows + rest.rows]
         assert found == [f"delivery-{number}" for number in range(30, 0, -1)]
         assert rest.next is None
 
     async def test_deliveries_of_a_state_and_a_name(self, full: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Whichever way the look goes: by the few that there are, or through the list."""
+        """Whether few deliveries match and are sorted, or many and the list of all is read."""
         for few in (2000, 0):
             monkeypatch.setattr(queries, "_FEW", few)
             for wanted, numbers in (
@@ -256,10 +263,10 @@ class TestList:
                 (Filter(model="churn", limit=2), [28, 25]),
                 (Filter(model="churn", before=f"{6:026}"), [4, 1]),
             ):
-                found = [story.delivery.id for story in (await full.told(wanted)).rows]
+                found = [story.delivery.id for story in (await full.read(queries.list_deliveries, wanted)).rows]
                 assert found == [f"delivery-{number}" for number in numbers], (few, wanted)
 
-    async def test_no_look_reads_a_whole_table(self, tmp_path: Path) -> None:
+    async def test_no_query_reads_a_whole_table(self, tmp_path: Path) -> None:
         ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
         await ledger.start()
         await accept(ledger, 1)
@@ -275,9 +282,9 @@ class TestList:
             Filter(search="iris"),
             Filter(DispatchState.PENDING, "iris", before="9"),
         ):
-            await ledger.listed(wanted)
-            await ledger.told(wanted)
-        await ledger.version("iris", "1")
+            await ledger.read(queries.list_versions, wanted)
+            await ledger.read(queries.list_deliveries, wanted)
+        await ledger.read(queries.find_version, "iris", "1")
         sa.event.remove(ledger._database._engine, "before_cursor_execute", ask)
         with ledger._database.reading() as connection:
             plans = [
@@ -293,24 +300,24 @@ class TestList:
 
 
 class TestStory:
-    async def test_every_delivery_dispatch_and_attempt_is_told(self, ledger: Ledger) -> None:
+    async def test_every_delivery_dispatch_and_attempt_is_returned(self, ledger: Ledger) -> None:
         await accept(ledger, 1)
         await settle(ledger, Retry(NOW + 1, "502"), NOW)
         await settle(ledger, Sent(7), NOW + 1)
         await run(ledger, 1, DispatchState.RUNNING, NOW + 9)
         await run(ledger, 1, DispatchState.SUCCEEDED, NOW + 20)
         await accept(ledger, 2, event(alias="champion"))
-        found = await ledger.version("iris", "1")
+        found = await ledger.read(queries.find_version, "iris", "1")
         assert found is not None
         alias, version = found[1]
         assert (alias.delivery.event.alias, version.delivery.event.kind) == ("champion", EventKind.VERSION_CREATED)
         (sent,) = version.sent
         assert [(one.first_at, one.outcome, one.answer) for one in sent.answers] == [
             (NOW, "failed", "502"),
-            (NOW + 1, "taken", "GitHub took it, and it is run 7"),
+            (NOW + 1, "accepted", "GitHub accepted it and started run 7"),
         ]
         assert (sent.sent_at, sent.started_at, sent.ended_at) == (NOW + 1, NOW + 15, NOW + 20)
-        assert await ledger.story("delivery-1") == version
+        assert await ledger.read(queries.find_delivery, "delivery-1") == version
 
     async def test_the_same_answer_again_is_counted_and_fills_no_table(self, ledger: Ledger) -> None:
         await accept(ledger, 1)
@@ -318,25 +325,25 @@ class TestStory:
             await settle(ledger, Pause(NOW, "401"), NOW + number)
         await settle(ledger, Retry(NOW, "502"), NOW + 4)
         await settle(ledger, Retry(NOW, "503"), NOW + 4)
-        story = await ledger.story("delivery-1")
+        story = await ledger.read(queries.find_delivery, "delivery-1")
         assert story is not None
         told = [(one.outcome, one.answer, one.times, one.last_at) for one in story.sent[0].answers]
         assert told[0] == ("paused", "401", 5, NOW + 4)
         assert [each[1] for each in told] == ["401", "502", "503"]
 
     async def test_there_is_no_story_of_what_is_not_there(self, ledger: Ledger) -> None:
-        assert await ledger.story("delivery-1") is None
+        assert await ledger.read(queries.find_delivery, "delivery-1") is None
 
     async def test_a_replay_is_a_new_dispatch_of_the_same_delivery(self, ledger: Ledger) -> None:
         await accept(ledger, 1)
         await settle(ledger, Reject("no"))
-        await ledger.replay("delivery-1", [dispatch(9)], now=NOW + 50)
+        await ledger.write(replay, "delivery-1", [dispatch(9)], now=NOW + 50)
         row = await only(ledger)
         assert (row.state, row.dispatch_id, row.told_at) == (DispatchState.PENDING, f"{9:026}", NOW + 50)
-        story = await ledger.story("delivery-1")
+        story = await ledger.read(queries.find_delivery, "delivery-1")
         assert story is not None
         assert [sent.state for sent in story.sent] == [DispatchState.PENDING, DispatchState.REJECTED]
-        due = await ledger.next_pending(now=NOW)
+        due = await ledger.read(lanes.next_pending, now=NOW)
         assert due is not None
         assert (due.id, due.attempts, due.created_at) == (f"{9:026}", 0, NOW + 50)
 
@@ -345,7 +352,7 @@ class TestStory:
         await accept(ledger, 3, event(version="3"))
         await settle(ledger, Sent())
         await settle(ledger, Pause(NOW + 60, "moved", repository_only=True))
-        await ledger.replay("delivery-1", [dispatch(9)], now=NOW + 50)
+        await ledger.write(replay, "delivery-1", [dispatch(9)], now=NOW + 50)
         query = "select id, state, reason, ended_at from dispatches order by id"
         assert rows(ledger, query) == [
             (f"{1:026}", "sent", None, None),
@@ -358,7 +365,7 @@ class TestStory:
         await accept(ledger, 1, event(), 2)
         await settle(ledger, Reject("no"))
         await settle(ledger, Sent())
-        await ledger.replay("delivery-1", [dispatch(9)], now=NOW + 50)
+        await ledger.write(replay, "delivery-1", [dispatch(9)], now=NOW + 50)
         await settle(ledger, Sent(), NOW + 60)
         await run(ledger, 9, DispatchState.SUCCEEDED, NOW + 70)
         assert (await only(ledger)).state == DispatchState.SUCCEEDED
@@ -386,7 +393,7 @@ async def test_an_existing_ledger_is_listed_by_its_migration_as_the_loops_would_
             connection.execute(dispatches.insert(), [dict(zip(sent, row, strict=True)) | same for row in DISPATCHES])
             connection.exec_driver_sql("insert into versions values ('iris', '1', 'uri', 'pushed', 7)")
         await old.start()
-        found = (await old.listed(Filter())).rows
+        found = (await old.read(queries.list_versions, Filter())).rows
         assert [(row.model, row.version, row.state, row.dispatch_id, row.latest_id, row.told_at) for row in found] == [
             ("ÉNERGIE", "3", "pending", "5", "6", 40.0),
             ("iris", "1", "failed", "3", "4", 20.0),

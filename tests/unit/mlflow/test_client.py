@@ -1,4 +1,4 @@
-"""What a real server can't be made to answer; the rest is in tests/integration/test_mlflow_api.py."""
+"""Answers that a real server doesn't give on request; the rest is in tests/integration/test_mlflow_api.py."""
 
 import base64
 import json
@@ -9,7 +9,7 @@ import httpx
 import pytest
 import respx
 
-from bridge.core.http_answers import LARGEST
+from bridge.core.limits import MAX_ANSWER
 from bridge.mlflow.client import (
     MlflowAnswerTooLarge,
     MlflowAnswerUnreadable,
@@ -50,7 +50,7 @@ def test_a_prefix_in_the_address_is_kept_and_names_are_encoded(server: respx.Moc
         ({"username": "u", "token": "t"}, "Bearer t"),
     ],
 )
-def test_credentials_are_sent_as_mlflows_own_client_does(
+def test_credentials_are_sent_like_by_mlflows_own_client(
     server: respx.MockRouter, credentials: dict[str, str], header: str | None
 ) -> None:
     with server, MlflowApi(URI, **credentials) as api:
@@ -73,7 +73,7 @@ def test_credentials_in_the_address_are_used_and_never_shown(
 
 
 @pytest.mark.parametrize("failure", [httpx.ConnectError, httpx.ReadTimeout, httpx.RemoteProtocolError])
-def test_no_answer_is_unreachable_and_says_that_hosted_runners_cannot(
+def test_without_an_answer_mlflow_is_unreachable_and_the_hint_names_hosted_runners(
     server: respx.MockRouter, failure: type[httpx.HTTPError]
 ) -> None:
     server.get(VERSION).mock(side_effect=failure)
@@ -83,7 +83,7 @@ def test_no_answer_is_unreachable_and_says_that_hosted_runners_cannot(
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "kind", "said"),
+    ("status", "body", "kind", "part"),
     [
         (401, "", MlflowRefused, "MLFLOW_TRACKING_TOKEN"),
         (403, '{"error_code": "PERMISSION_DENIED", "message": "no"}', MlflowRefused, "permissions"),
@@ -97,18 +97,18 @@ def test_no_answer_is_unreachable_and_says_that_hosted_runners_cannot(
         (200, '{"model_version": {"name": 1}}', MlflowAnswerUnreadable, "sign-in"),
     ],
 )
-def test_every_foreign_answer_becomes_an_error_of_ours_in_one_line(
-    server: respx.MockRouter, status: int, body: str, kind: type[MlflowError], said: str
+def test_every_failed_answer_is_an_error_of_ours_in_one_line(
+    server: respx.MockRouter, status: int, body: str, kind: type[MlflowError], part: str
 ) -> None:
     server.get(VERSION).respond(status, text=body)
     with server, MlflowApi(URI) as api, pytest.raises(MlflowError) as refused:
         api.version("a\nb", "1")
     assert type(refused.value) is kind
-    assert said in str(refused.value)
+    assert part in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
 
 
-def test_a_name_that_is_no_unicode_is_not_found() -> None:
+def test_a_name_that_is_not_unicode_is_not_found() -> None:
     with MlflowApi(URI) as api, pytest.raises(MlflowNotFound, match="Unicode"):
         api.version("\ud800", "1")
     with MlflowApi(URI) as api, pytest.raises(MlflowNotFound, match="Unicode"):
@@ -116,8 +116,8 @@ def test_a_name_that_is_no_unicode_is_not_found() -> None:
 
 
 @pytest.mark.parametrize("uri", ["", "databricks", "mlflow.example:5000", "file:///mlruns", "http://", "\x00"])
-def test_what_is_no_servers_address_is_refused_without_showing_it(uri: str) -> None:
-    with pytest.raises(MlflowError, match=r"^MLFLOW_TRACKING_URI is no address"):
+def test_an_invalid_address_is_refused_without_showing_it(uri: str) -> None:
+    with pytest.raises(MlflowError, match=r"^MLFLOW_TRACKING_URI is not"):
         MlflowApi(uri)
 
 
@@ -126,7 +126,7 @@ def test_certificates_that_cannot_be_read_are_named() -> None:
         MlflowApi(URI, cert_path="/nowhere/ca.pem")
 
 
-def test_a_webhook_is_made_with_the_apis_names_of_events(server: respx.MockRouter) -> None:
+def test_a_webhook_is_created_with_the_event_names_of_the_api(server: respx.MockRouter) -> None:
     with server, MlflowApi(URI) as api:
         asked = server.post("/prefix/api/2.0/mlflow/webhooks").respond(json={"webhook": {"webhook_id": "w1"}})
         assert api.create_webhook("hook", "https://b", ["model_version_alias.created"], "s") == "w1"
@@ -134,7 +134,7 @@ def test_a_webhook_is_made_with_the_apis_names_of_events(server: respx.MockRoute
     assert sent["events"] == [{"entity": "MODEL_VERSION_ALIAS", "action": "CREATED"}]
 
 
-def test_a_source_that_only_looks_like_a_logged_model_is_left_alone(server: respx.MockRouter) -> None:
+def test_a_source_that_only_looks_like_a_logged_model_is_returned_unchanged(server: respx.MockRouter) -> None:
     uri = "models:/m-1/../../x"
     with server, MlflowApi(URI) as api:
         server.get("/prefix/api/2.0/mlflow/model-versions/get-download-uri").respond(json={"artifact_uri": uri})
@@ -160,7 +160,7 @@ def test_all_webhooks_are_listed_over_pages_with_events_as_words(server: respx.M
     assert asked.calls.last.request.url.params["page_token"] == "next"
 
 
-def test_an_update_sends_what_is_to_change_alone(server: respx.MockRouter) -> None:
+def test_an_update_sends_only_the_changes(server: respx.MockRouter) -> None:
     with server, MlflowApi(URI) as api:
         webhook = {"webhook": {"webhook_id": "1", "name": "a", "url": "u"}}
         asked = server.patch(f"{WEBHOOKS}/1").respond(json=webhook, headers={"Date": "today"})
@@ -174,7 +174,7 @@ def test_an_update_sends_what_is_to_change_alone(server: respx.MockRouter) -> No
     ]
 
 
-def test_secrets_that_mlflow_cannot_read_any_more_are_named_with_the_mend(server: respx.MockRouter) -> None:
+def test_secrets_that_mlflow_cannot_read_are_named_with_a_hint(server: respx.MockRouter) -> None:
     with server, MlflowApi(URI) as api:
         server.get(WEBHOOKS).respond(500, json={"error_code": "INTERNAL_ERROR", "message": ""})
         with pytest.raises(MlflowError, match="MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"):
@@ -205,7 +205,7 @@ class Registry:
         begin = json.loads(base64.b64decode(query["page_token"]))["offset"] if "page_token" in query else 0
         end = min(begin + int(query["max_results"]), self.count)
         if self.large & set(range(begin, end)):
-            return httpx.Response(200, content=b" " * (LARGEST + 1))
+            return httpx.Response(200, content=b" " * (MAX_ANSWER + 1))
         page: dict[str, object] = {"model_versions": [listed(number) for number in range(begin, end)]}
         if end < self.count:
             page["next_page_token"] = base64.b64encode(json.dumps({"offset": end}).encode()).decode()
@@ -213,16 +213,16 @@ class Registry:
 
 
 @pytest.mark.parametrize("large", [set[int](), {0}, {250}, {250, 251}, {449}, {0, 449}])
-def test_a_version_that_is_too_large_is_passed_over_and_no_other(server: respx.MockRouter, large: set[int]) -> None:
+def test_only_the_version_that_is_too_large_is_skipped(server: respx.MockRouter, large: set[int]) -> None:
     registry = Registry(450, large)
     with server, MlflowApi(URI) as api:
         server.get(VERSIONS).mock(side_effect=registry)
-        found = names(api.recent_versions(0))
-    assert found == [None if number in large else f"m{number}" for number in range(450)]
+        read = names(api.recent_versions(0))
+    assert read == [None if number in large else f"m{number}" for number in range(450)]
     assert registry.asked < 60
 
 
-def test_a_list_of_nothing_but_too_large_answers_has_an_end(server: respx.MockRouter) -> None:
+def test_a_list_of_only_oversized_answers_ends(server: respx.MockRouter) -> None:
     registry = Registry(10**9, set(range(10**5)))
     with server, MlflowApi(URI) as api:
         server.get(VERSIONS).mock(side_effect=registry)
@@ -231,8 +231,8 @@ def test_a_list_of_nothing_but_too_large_answers_has_an_end(server: respx.MockRo
     assert registry.asked < 200
 
 
-def test_a_list_without_an_end_has_one(server: respx.MockRouter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.mlflow.client._PAGES", 5)
+def test_an_endless_list_ends_with_an_error(server: respx.MockRouter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.mlflow.client.MAX_MLFLOW_PAGES", 5)
     with server, MlflowApi(URI) as api:
         tokens = (httpx.Response(200, json={"next_page_token": str(number)}) for number in count())
         asked = server.get(MODELS).mock(side_effect=tokens)
@@ -258,14 +258,14 @@ def test_a_list_without_an_end_has_one(server: respx.MockRouter, monkeypatch: py
         "[]",
     ],
 )
-def test_a_version_that_cannot_be_read_is_skipped_and_no_other(server: respx.MockRouter, bad: str) -> None:
+def test_only_the_version_that_cannot_be_read_is_skipped(server: respx.MockRouter, bad: str) -> None:
     first, last = json.dumps(listed(1)), json.dumps(listed(2))
     with server, MlflowApi(URI) as api:
         server.get(VERSIONS).respond(content=f'{{"model_versions": [{first}, {bad}, {last}]}}'.encode())
         assert names(api.recent_versions(0)) == ["m1", None, "m2"]
 
 
-def test_a_name_too_long_to_keep_is_skipped_and_no_other(server: respx.MockRouter) -> None:
+def test_only_the_entry_whose_name_is_too_long_is_skipped(server: respx.MockRouter) -> None:
     long = "x" * 100_000
     with server, MlflowApi(URI) as api:
         server.get(VERSIONS).respond(json={"model_versions": [listed(1), listed(2, name=long), listed(3)]})
@@ -277,7 +277,7 @@ def test_a_name_too_long_to_keep_is_skipped_and_no_other(server: respx.MockRoute
     assert model == RegisteredModel(name="iris")
 
 
-def test_a_page_that_names_itself_as_the_next_is_the_last(server: respx.MockRouter) -> None:
+def test_a_page_that_names_itself_as_the_next_ends_the_list(server: respx.MockRouter) -> None:
     with server, MlflowApi(URI) as api:
         asked = server.get(MODELS).respond(json={"registered_models": [{"name": "a"}], "next_page_token": "again"})
         with pytest.raises(MlflowError):
@@ -285,7 +285,7 @@ def test_a_page_that_names_itself_as_the_next_is_the_last(server: respx.MockRout
         assert asked.call_count == 2
 
 
-def test_names_are_given_as_they_are_and_other_texts_are_cleaned(server: respx.MockRouter) -> None:
+def test_names_are_unchanged_and_other_texts_are_cleaned(server: respx.MockRouter) -> None:
     with server, MlflowApi(URI) as api:
         content = json.dumps({"model_versions": [listed(1, name="a\0\ud800", source="a\0\ud800", run_id="\x1b")]})
         server.get(VERSIONS).respond(content=content.encode())
@@ -306,7 +306,7 @@ def test_names_are_given_as_they_are_and_other_texts_are_cleaned(server: respx.M
     "content", [b"[" * 100_000, b'{"model_version": ' + b"[" * 100_000, b'{"model_version": 1' + b"0" * 6_000 + b"}"]
 )
 @pytest.mark.parametrize("status", [200, 500])
-def test_json_that_python_cannot_take_is_an_error_of_ours(
+def test_json_that_python_cannot_parse_is_an_error_of_ours(
     server: respx.MockRouter, content: bytes, status: int
 ) -> None:
     with server, MlflowApi(URI) as api:
@@ -315,7 +315,7 @@ def test_json_that_python_cannot_take_is_an_error_of_ours(
             api.version("a", "1")
 
 
-def test_a_tag_without_a_text_for_a_key_is_an_error_of_ours(server: respx.MockRouter) -> None:
+def test_a_tag_with_an_invalid_key_is_an_error_of_ours(server: respx.MockRouter) -> None:
     with server, MlflowApi(URI) as api:
         server.get(VERSION).respond(json={"model_version": {"name": "a", "version": "1", "tags": [{"key": [1]}]}})
         with pytest.raises(MlflowError):

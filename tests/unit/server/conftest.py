@@ -18,7 +18,6 @@ from pydantic import SecretStr
 from bridge.mlflow.signature import sign
 from bridge.server.app import create_app
 from bridge.server.state import AppState
-from bridge.server.webhook import WebhookFirst
 from bridge.settings import Settings
 from bridge.workers.loop import Loop
 
@@ -26,22 +25,22 @@ SECRET, PREVIOUS, TOKEN = "sentinel-secret", "sentinel-previous", "ghp_sentinel"
 
 
 class Bridge:
-    """A bridge in this process, and MLflow's way to call it."""
+    """A bridge in this process, called as MLflow calls it."""
 
     def __init__(self, portal: BlockingPortal, client: httpx.AsyncClient, database: Path, app: FastAPI) -> None:
         self.database = database
-        self._app = app
+        self.app = app
         self.portal = portal
-        self._client = client
+        self.client = client
 
     def get(self, path: str, **sent: Any) -> httpx.Response:
-        """Ask for it, with headers or a password where they are given."""
-        return self.portal.call(lambda: self._client.get(path, **sent))
+        """GET the path; `sent` are arguments of httpx, such as headers."""
+        return self.portal.call(lambda: self.client.get(path, **sent))
 
     @property
     def state(self) -> AppState:
         """The parts of the bridge."""
-        state: AppState = self._app.state.bridge
+        state: AppState = self.app.state.bridge
         return state
 
     def stop(self, loop: Loop) -> None:
@@ -56,15 +55,15 @@ class Bridge:
         headers: Sequence[tuple[bytes, bytes]] | Mapping[str, str] | None = None,
         path: str = "/webhook",
     ) -> httpx.Response:
-        """Post to the webhook just so."""
+        """POST exactly that."""
 
         async def post() -> httpx.Response:
-            return await self._client.post(path, content=content, headers=headers)
+            return await self.client.post(path, content=content, headers=headers)
 
         return self.portal.call(post)
 
     def post(self, body: bytes, **headers: str | None) -> httpx.Response:
-        """Post a body that is signed as it should be, but for the headers that are given."""
+        """POST a signed body; `headers` replace those of a valid delivery, None leaves one out."""
         delivery_id = headers.get("delivery_id") or str(uuid4())
         timestamp = headers.get("timestamp") or str(int(time.time()))
         moment = int(timestamp) if timestamp.isdecimal() else 0
@@ -105,7 +104,7 @@ def opened(portal: BlockingPortal, chosen: Settings, database: Path) -> Iterator
     with (
         portal.wrap_async_context_manager(app.router.lifespan_context(app)),
         portal.wrap_async_context_manager(
-            httpx.AsyncClient(transport=httpx.ASGITransport(WebhookFirst(app)), base_url="http://bridge")
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bridge")
         ) as client,
     ):
         yield Bridge(portal, client, database, app)

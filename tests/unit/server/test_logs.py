@@ -1,4 +1,4 @@
-"""The log of a process of its own: pytest has its hands in this one's."""
+"""The log of a separate process, because pytest changes this one's."""
 
 import json
 import subprocess
@@ -17,21 +17,21 @@ log = structlog.get_logger("bridge.x")
 
 
 def logged(code: str, form: str = "json") -> list[str]:
-    """Give the lines that a process logs which configures its log and runs the code."""
+    """Return the lines that a process logs that configures its log and runs the code."""
     command = [sys.executable, "-c", CONFIGURED.format(form=form) + code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == ""
     return done.stderr.splitlines()
 
 
-def one(code: str) -> dict[str, Any]:
+def logged_line(code: str) -> dict[str, Any]:
     (line,) = logged(code)
     read: dict[str, Any] = json.loads(line)
     return read
 
 
 def test_a_line_is_one_json_object_with_time_level_logger_and_what_is_bound() -> None:
-    line = one("log.bind(dispatch_id='01J').info('dispatched', delivery_id='8f', model='a\\nb')")
+    line = logged_line("log.bind(dispatch_id='01J').info('dispatched', delivery_id='8f', model='a\\nb')")
     assert line.pop("timestamp").endswith("Z")
     assert line == {
         "event": "dispatched",
@@ -43,19 +43,19 @@ def test_a_line_is_one_json_object_with_time_level_logger_and_what_is_bound() ->
     }
 
 
-def test_libraries_are_told_in_the_same_form() -> None:
-    line = one("logging.getLogger('uvicorn.error').warning('%s of\\n%s', 1, 2)")
+def test_libraries_log_in_the_same_form() -> None:
+    line = logged_line("logging.getLogger('uvicorn.error').warning('%s of\\n%s', 1, 2)")
     assert (line["event"], line["logger"], line["level"]) == ("1 of\n2", "uvicorn.error", "warning")
 
 
-def test_pythons_warnings_are_told_in_the_same_form() -> None:
-    line = one("warnings.warn('old')")
+def test_pythons_warnings_are_logged_in_the_same_form() -> None:
+    line = logged_line("warnings.warn('old')")
     assert (line["logger"], line["level"]) == ("py.warnings", "warning")
     assert "UserWarning: old" in line["event"]
 
 
-def test_an_exception_is_one_line_too_without_the_values_that_it_met() -> None:
-    line = one(
+def test_an_exception_is_one_line_without_the_values_of_variables() -> None:
+    line = logged_line(
         "def call(token):\n  raise ValueError('no')\n"
         "try:\n  call('ghp_' + 'sentinel')\nexcept ValueError:\n  log.exception('failed', loop='dispatcher')"
     )
@@ -65,7 +65,7 @@ def test_an_exception_is_one_line_too_without_the_values_that_it_met() -> None:
 
 
 @pytest.mark.parametrize("name", ["httpx", "httpcore.connection", "alembic.runtime.migration"])
-def test_what_libraries_tell_of_every_step_is_left_out(name: str) -> None:
+def test_every_step_of_libraries_is_left_out(name: str) -> None:
     assert logged(f"logging.getLogger({name!r}).info('GET https://user:password@mlflow.example.com')") == []
 
 

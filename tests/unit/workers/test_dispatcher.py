@@ -1,20 +1,23 @@
-"""The dispatcher on a real ledger, with a GitHub that answers as told and a clock that is set by hand."""
+"""The dispatcher on a real ledger, with a GitHub that answers as the test decides and a clock that is set by hand."""
 
 import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
 from bridge.core.dispatches import DispatchState
 from bridge.core.events import Event, EventKind
+from bridge.core.requests import DispatchRequest
 from bridge.core.routing import DispatchMethod
 from bridge.github.client import ActionsUnreadable, GithubApi, LookFailed, Run
 from bridge.github.responses import Answer, NotSent, Outcome, Unanswered
-from bridge.ledger import LANE, LEASE, Delivery, Dispatch, Ledger, LedgerUnavailable, Pending
+from bridge.ledger import LANE, LEASE, Delivery, Dispatch, Ledger, LedgerUnavailable, Pending, lanes, queries, runs
 from bridge.workers.dispatcher import Dispatcher
+from tests.unit.ledger.rows import lane
 from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
@@ -22,6 +25,7 @@ pytestmark = pytest.mark.anyio
 NOW = 1_700_000_000.0
 SETTLE = 120.0
 RUN = Run(id=7, html_url="https://run")
+PAYLOAD = json.dumps({"model": {"name": "iris", "version": "1", "alias": None}})
 RATE_LIMIT = Answer(403, {"retry-after": "7"})
 
 
@@ -34,15 +38,14 @@ class FakeGithub(GithubApi):
     asked: list[str] = field(default_factory=list)
     during: Callable[[], Awaitable[None]] | None = None
 
-    async def dispatch(self, repository: str, event_type: str, payload: str) -> Outcome:
-        self.asked.append(f"dispatch {payload}")
+    async def dispatch(self, request: DispatchRequest) -> Outcome:
+        if request.dispatch is DispatchMethod.WORKFLOW:
+            self.asked.append(f"run {request.path} on {request.body['ref']}")
+        else:
+            self.asked.append(f"dispatch {request.body['client_payload']}")
         if self.during:
             await self.during()
         return self.answers.pop(0) if self.answers else Answer(204)
-
-    async def workflow_dispatch(self, repository: str, workflow: str, ref: str, payload: str) -> Outcome:
-        self.asked.append(f"run {workflow} on {ref}")
-        return self.answers.pop(0)
 
     async def find_run(self, repository: str, dispatch_id: str, *, since: float | None = None) -> Run | None:
         self.asked.append(f"find {dispatch_id}")
@@ -55,7 +58,7 @@ class FakeGithub(GithubApi):
 
 
 class Clock:
-    """Seconds that pass only when told."""
+    """A clock that only the test moves."""
 
     now = NOW
 
@@ -98,12 +101,12 @@ async def accept(ledger: Ledger, number: int = 1, at: float = NOW, repository: s
 
 async def killed_while_sending(ledger: Ledger, at: float = NOW) -> None:
     """Leave behind what a process does that is killed after it has asked GitHub, or before."""
-    assert await ledger.take(LANE, "killed", now=at, seconds=LEASE)
-    assert await ledger.begin_sending(await waiting(ledger), "killed", now=at, settle=SETTLE)
+    assert await ledger.write(lanes.acquire, LANE, "killed", now=at, seconds=LEASE)
+    assert await ledger.write(lanes.begin_sending, await waiting(ledger), "killed", now=at, settle=SETTLE)
 
 
 async def waiting(ledger: Ledger) -> Pending:
-    pending = await ledger.next_pending(now=0.0)
+    pending = await ledger.read(lanes.next_pending, now=0.0)
     assert pending is not None
     return pending
 
@@ -112,7 +115,7 @@ async def test_what_is_due_is_sent_at_once(dispatcher: Dispatcher, ledger: Ledge
     await accept(ledger)
     await dispatcher.step()
     assert github.asked == ["dispatch 1"]
-    assert await ledger.next_pending(now=0.0) is None
+    assert await ledger.read(lanes.next_pending, now=0.0) is None
 
 
 async def test_requests_are_sent_one_interval_apart_in_their_order(
@@ -144,7 +147,7 @@ async def test_before_a_request_leaves_the_ledger_says_so(
     assert seen == [NOW]
 
 
-async def test_a_process_killed_while_sending_looks_for_the_run_before_it_sends_again(
+async def test_a_process_killed_while_sending_searches_for_the_run_before_it_sends_again(
     dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub, clock: Clock
 ) -> None:
     await accept(ledger)
@@ -156,7 +159,7 @@ async def test_a_process_killed_while_sending_looks_for_the_run_before_it_sends_
     github.finds = [RUN]
     await dispatcher.step()
     assert github.asked == ["find d1"]
-    assert await ledger.next_pending(now=0.0) is None
+    assert await ledger.read(lanes.next_pending, now=0.0) is None
 
 
 async def test_an_uncertain_send_without_a_run_is_sent_again(
@@ -171,7 +174,7 @@ async def test_an_uncertain_send_without_a_run_is_sent_again(
     clock.now += 1
     await dispatcher.step()
     assert github.asked == ["dispatch 1", "find d1", "dispatch 1"]
-    assert await ledger.next_pending(now=0.0) is None
+    assert await ledger.read(lanes.next_pending, now=0.0) is None
 
 
 async def test_an_uncertain_dispatch_holds_up_no_other(
@@ -187,7 +190,7 @@ async def test_an_uncertain_dispatch_holds_up_no_other(
 
 
 @pytest.mark.parametrize("outcome", [Answer(403, {}, "Resource not accessible"), Answer(404, {}, "Not Found")])
-async def test_a_token_that_may_not_look_sends_again_rather_than_never(
+async def test_a_token_that_may_not_search_sends_again_rather_than_never(
     dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub, clock: Clock, outcome: Outcome
 ) -> None:
     await accept(ledger)
@@ -198,19 +201,19 @@ async def test_a_token_that_may_not_look_sends_again_rather_than_never(
 
 
 @pytest.mark.parametrize("outcome", [RATE_LIMIT, Answer(401, {}, "Bad credentials")])
-async def test_a_look_that_is_limited_pauses_the_lane_and_the_dispatch_stays_uncertain(
+async def test_a_search_that_is_limited_pauses_the_lane_and_the_dispatch_stays_uncertain(
     dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub, outcome: Outcome
 ) -> None:
     await accept(ledger)
     await killed_while_sending(ledger, NOW - SETTLE)
     github.finds = [outcome]
     await dispatcher.step()
-    assert (await ledger.lane()).paused_because
+    assert lane(ledger).paused_because
     assert (await waiting(ledger)).sending_since is not None
 
 
 @pytest.mark.parametrize("outcome", [Answer(502), Unanswered("ReadTimeout"), NotSent("ConnectError")])
-async def test_a_look_that_fails_is_tried_again_and_nothing_is_sent_meanwhile(
+async def test_a_search_that_fails_is_repeated_and_nothing_is_sent_meanwhile(
     dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub, outcome: Outcome
 ) -> None:
     await accept(ledger)
@@ -240,7 +243,7 @@ async def test_a_paused_lane_sends_nothing_and_goes_on_in_order_counting_no_atte
     clock.now += 1
     await dispatcher.step()
     assert github.asked == ["dispatch 1", "dispatch 1", "dispatch 2"]
-    assert (await ledger.lane()).paused_because is None
+    assert lane(ledger).paused_because is None
 
 
 async def test_what_a_repository_refuses_each_time_holds_up_nothing_else_that_it_would_take(
@@ -264,7 +267,7 @@ async def test_what_a_repository_refuses_each_time_holds_up_nothing_else_that_it
 
 
 @pytest.mark.parametrize("status", [301, 403, 404])
-async def test_a_repository_that_refuses_holds_nobody_else_up_and_goes_on_once_it_is_mended(
+async def test_a_repository_that_refuses_holds_nobody_else_up_and_goes_on_once_it_is_fixed(
     dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub, clock: Clock, status: int
 ) -> None:
     github.answers = [Answer(status, {}, "No"), Answer(204), Answer(204), Answer(status, {}, "No"), Answer(204)]
@@ -276,14 +279,14 @@ async def test_a_repository_that_refuses_holds_nobody_else_up_and_goes_on_once_i
         await dispatcher.step()
         clock.now += 1
     assert github.asked == ["dispatch 1", "dispatch 3", "dispatch 4"]
-    assert (await ledger.lane()).paused_because is None
-    assert f"GitHub refuses ({status} No)" in (await ledger.paused())["owner/closed"]
+    assert lane(ledger).paused_because is None
+    assert f"GitHub refused the request ({status} No)" in (await ledger.read(lanes.pause_reasons))["owner/closed"]
     for seconds in (56, 59, 1, 1):
         clock.now += seconds
         await dispatcher.step()
     assert github.asked[3:] == ["dispatch 2", "dispatch 1", "dispatch 2"]
-    assert await ledger.paused() == {}
-    assert await ledger.next_pending(now=0.0) is None
+    assert await ledger.read(lanes.pause_reasons) == {}
+    assert await ledger.read(lanes.next_pending, now=0.0) is None
 
 
 async def test_failures_of_github_delay_the_dispatch_and_no_other(
@@ -304,7 +307,7 @@ async def test_what_github_rejects_is_not_sent_again(
     github.answers = [Answer(422, {}, "Invalid request.")]
     await accept(ledger)
     await dispatcher.step()
-    assert await ledger.next_pending(now=0.0) is None
+    assert await ledger.read(lanes.next_pending, now=0.0) is None
 
 
 async def test_the_loop_wakes_at_once_for_what_was_accepted(ledger: Ledger, github: FakeGithub) -> None:
@@ -336,7 +339,7 @@ async def test_a_stop_lets_the_request_under_way_end(ledger: Ledger, github: Fak
     assert not dispatcher.running
     await asyncio.wait_for(dispatcher.run(), PATIENCE)
     assert not dispatcher.running
-    assert await ledger.next_pending(now=0.0) is None
+    assert await ledger.read(lanes.next_pending, now=0.0) is None
 
 
 @pytest.mark.parametrize("failure", [LedgerUnavailable("the disk is full"), ZeroDivisionError()])
@@ -354,7 +357,7 @@ async def test_no_failure_ends_the_loop(
     dispatcher = Dispatcher(ledger, github, interval=0.0, settle=0.0)
     await accept(ledger)
     task = asyncio.create_task(dispatcher.run())
-    while await ledger.next_pending(now=0.0):
+    while await ledger.read(lanes.next_pending, now=0.0):
         await asyncio.sleep(0.01)
     dispatcher.stop()
     await asyncio.wait_for(task, PATIENCE)
@@ -364,12 +367,12 @@ async def test_no_failure_ends_the_loop(
 async def test_a_way_to_a_workflow_starts_it_and_keeps_its_run(
     dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub
 ) -> None:
-    dispatch = Dispatch("d1", "r", "o/r", "t", "1", way=DispatchMethod.WORKFLOW, workflow="build.yml", ref="main")
+    dispatch = Dispatch("d1", "r", "o/r", "t", PAYLOAD, way=DispatchMethod.WORKFLOW, workflow="build.yml", ref="main")
     await ledger.accept(Delivery("delivery", Event(EventKind.VERSION_CREATED, "iris", "1"), NOW), [dispatch])
     github.answers = [Answer(200, run_id=7, run_url="https://run")]
     await dispatcher.step()
-    assert github.asked == ["run build.yml on main"]
-    (sent,) = await ledger.open_dispatches(now=NOW)
+    assert github.asked == ["run actions/workflows/build.yml/dispatches on main"]
+    (sent,) = await ledger.read(runs.open_dispatches, now=NOW)
     assert (sent.run_id, sent.run_url) == (7, "https://run")
 
 
@@ -417,14 +420,14 @@ async def test_a_dead_replicas_lane_is_taken_over_within_seconds(
     assert LEASE <= 10
 
 
-async def test_a_stopped_replica_gives_its_lane_back(
+async def test_a_stopped_replica_releases_its_lane(
     dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub, clock: Clock
 ) -> None:
     await accept(ledger, 1)
     await dispatcher.step()
     dispatcher.stop()
     await dispatcher.run()
-    assert await ledger.take(LANE, "another", now=NOW, seconds=LEASE)
+    assert await ledger.write(lanes.acquire, LANE, "another", now=NOW, seconds=LEASE)
 
 
 async def test_the_lane_is_held_as_long_as_a_request_takes(
@@ -436,17 +439,17 @@ async def test_the_lane_is_held_as_long_as_a_request_takes(
         for _ in range(20):
             await asyncio.sleep(0.02)
             clock.now += 0.02
-            assert await ledger.take(LANE, "another", now=clock.now, seconds=LEASE) is None
+            assert await ledger.write(lanes.acquire, LANE, "another", now=clock.now, seconds=LEASE) is None
 
     github.during = take_long
     await accept(ledger)
-    monkeypatch.setattr("bridge.ledger.ledger.LEASE", 0.03)
+    monkeypatch.setattr("bridge.ledger.lanes.LEASE", 0.03)
     await replica(ledger, github, clock).step()
-    assert await ledger.next_pending(now=0.0) is None
+    assert await ledger.read(lanes.next_pending, now=0.0) is None
 
 
 @pytest.mark.parametrize("run", [RUN, None])
-async def test_a_frozen_replicas_answer_comes_too_late_and_its_run_is_looked_for(
+async def test_a_frozen_replicas_answer_comes_too_late_and_its_run_is_searched_for(
     dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub, clock: Clock, run: Run | None
 ) -> None:
     other = replica(ledger, github, clock)
@@ -462,7 +465,7 @@ async def test_a_frozen_replicas_answer_comes_too_late_and_its_run_is_looked_for
     await dispatcher.step()
     expected = ["dispatch 1", "find d1"] if run else ["dispatch 1", "find d1", "dispatch 1"]
     assert github.asked == expected
-    (sent,) = await ledger.open_dispatches(now=clock.now)
+    (sent,) = await ledger.read(runs.open_dispatches, now=clock.now)
     assert (sent.run_id, sent.sent_at) == (run.id if run else None, NOW + SETTLE)
 
 
@@ -470,15 +473,16 @@ async def test_a_replica_that_froze_before_it_sent_does_not_send(
     ledger: Ledger, github: FakeGithub, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frozen, other = replica(ledger, github, clock), replica(ledger, github, clock)
-    begin = Ledger.begin_sending
+    write = Ledger.write
 
-    async def freeze(self: Ledger, seen: Pending, holder: str, **times: float) -> Pending | None:
-        monkeypatch.setattr(Ledger, "begin_sending", begin)
-        clock.now += LEASE
-        await other.step()
-        return await begin(self, seen, holder, **times)
+    async def freeze(self: Ledger, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if work is lanes.begin_sending:
+            monkeypatch.setattr(Ledger, "write", write)
+            clock.now += LEASE
+            await other.step()
+        return await write(self, work, *args, **kwargs)
 
-    monkeypatch.setattr(Ledger, "begin_sending", freeze)
+    monkeypatch.setattr(Ledger, "write", freeze)
     await accept(ledger)
     await frozen.step()
     assert github.asked == ["dispatch 1"]
@@ -510,20 +514,16 @@ async def test_a_closed_lane_is_not_asked_about_at_every_delivery(
 async def test_a_dispatch_that_cannot_be_read_is_rejected_and_the_next_one_is_sent(
     dispatcher: Dispatcher, ledger: Ledger, github: FakeGithub, clock: Clock
 ) -> None:
-    await accept(ledger, 1, NOW - 2)
+    event = Event(EventKind.VERSION_CREATED, "iris", "1")
+    unreadable = Dispatch("d1", "environment", "owner/models", "type", "{")
+    await ledger.accept(Delivery("delivery-1", event, NOW - 2), [unreadable])
     await accept(ledger, 2, NOW - 1)
-
-    async def fail() -> None:
-        github.during = None
-        raise json.JSONDecodeError("no payload", "", 0)
-
-    github.during = fail
     await dispatcher.step()
     clock.now += 1
     await dispatcher.step()
-    assert github.asked == ["dispatch 1", "dispatch 2"]
-    assert (await ledger.figures(now=NOW)).dispatches[DispatchState.REJECTED] == 1
-    assert await ledger.next_pending(now=0.0) is None
+    assert github.asked == ["dispatch 2"]
+    assert (await ledger.read(queries.figures, now=NOW)).dispatches[DispatchState.REJECTED] == 1
+    assert await ledger.read(lanes.next_pending, now=0.0) is None
 
 
 async def test_an_answer_that_cannot_be_stored_ends_its_dispatch_alone(
@@ -535,7 +535,7 @@ async def test_an_answer_that_cannot_be_stored_ends_its_dispatch_alone(
     await dispatcher.step()
     clock.now += 1
     await dispatcher.step()
-    figures = await ledger.figures(now=NOW)
+    figures = await ledger.read(queries.figures, now=NOW)
     assert (figures.dispatches[DispatchState.REJECTED], figures.dispatches[DispatchState.SENT]) == (1, 1)
 
 

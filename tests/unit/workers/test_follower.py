@@ -1,4 +1,4 @@
-"""The follower on a real ledger, with a GitHub and an MLflow that answer as told and a clock that is set by hand."""
+"""The follower on a real ledger, with a GitHub and an MLflow that answer as the test decides."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from bridge.core.dispatches import UNSEEN_AFTER, DispatchState, Run, Sent
 from bridge.core.events import Event, EventKind
 from bridge.github.client import ActionsUnreadable, GithubApi, LookFailed, Page
 from bridge.github.responses import Answer, NotSent
-from bridge.ledger import FOLLOWER, LANE, Delivery, Dispatch, Ledger
+from bridge.ledger import FOLLOWER, LANE, Delivery, Dispatch, Ledger, lanes
 from bridge.mlflow.client import (
     MlflowAnswerTooLarge,
     MlflowAnswerUnreadable,
@@ -21,7 +21,8 @@ from bridge.mlflow.client import (
     MlflowUnreachable,
     ModelVersion,
 )
-from bridge.workers.follower import LOOK_AGAIN, Follower
+from bridge.workers.follower import Follower
+from bridge.workers.waits import WAITS
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +33,7 @@ MODELS = "owner/models"
 
 
 class Clock:
-    """Seconds that pass only when told."""
+    """A clock that only the test moves."""
 
     now = NOW
 
@@ -68,7 +69,7 @@ class FakeGithub(GithubApi):
 
 
 class FakeMlflow(MlflowApi):
-    """Gives `tags` for every version but those of `refused` models, or fails with `failure`."""
+    """Every version has `tags`; `refused` models may not be read; fails with `failure`."""
 
     def __init__(self) -> None:
         self.tags = {"image.uri": "ghcr.io/a/iris@sha256:1", "image.status": "pushed", "else": "x"}
@@ -108,17 +109,17 @@ class Bench:
         )
 
     async def send(self, dispatch_id: str, run_id: int | None = None, repository: str = MODELS, at: float = 0) -> None:
-        """Write down a dispatch as it is once GitHub has taken it."""
+        """Store a dispatch that GitHub has accepted."""
         event = Event(EventKind.VERSION_CREATED, f"model-{dispatch_id}", "7")
         dispatch = Dispatch(dispatch_id, "environment", repository, "type", "{}")
         now = at or self.clock.now
         await self.ledger.accept(Delivery(f"delivery-{dispatch_id}", event, now), [dispatch])
-        await self.ledger.take(LANE, "test", now=now, seconds=60)
-        pending = await self.ledger.next_pending(now=0.0)
+        await self.ledger.write(lanes.acquire, LANE, "test", now=now, seconds=60)
+        pending = await self.ledger.read(lanes.next_pending, now=0.0)
         assert pending is not None
-        sending = await self.ledger.begin_sending(pending, "test", now=now, settle=120)
+        sending = await self.ledger.write(lanes.begin_sending, pending, "test", now=now, settle=120)
         assert sending is not None
-        assert await self.ledger.settle(sending, Sent(run_id), "test", now=now, lane_next_at=0)
+        assert await self.ledger.write(lanes.settle, sending, Sent(run_id), "test", now=now, lane_next_at=0)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with self.ledger._database.reading() as connection:
@@ -160,7 +161,7 @@ async def test_a_run_is_found_and_followed_to_its_end(bench: Bench) -> None:
     await bench.step(POLL)
     assert bench.state("d1") == ("succeeded", 2, "https://run/2")
     bench.github.asked.clear()
-    await bench.step(LOOK_AGAIN)
+    await bench.step(WAITS.rerun_check)
     assert bench.github.asked == []
 
 
@@ -208,7 +209,7 @@ async def test_no_run_within_ten_minutes_is_unseen_and_a_late_run_shows_all_the_
     ((reason,),) = bench.rows("select reason from dispatches")
     assert "default branch" in reason
     bench.github.runs[MODELS] = [running(2, "d1 x")]
-    await bench.step(LOOK_AGAIN)
+    await bench.step(WAITS.rerun_check)
     assert bench.state("d1") == ("running", 2, "https://run/2")
 
 
@@ -220,12 +221,12 @@ async def test_a_list_that_does_not_reach_back_makes_nothing_unseen(bench: Bench
 
 
 @pytest.mark.parametrize("conclusion", ["failure", "cancelled"])
-async def test_what_ended_badly_is_looked_at_again_for_seven_days(bench: Bench, conclusion: str) -> None:
+async def test_what_ended_badly_is_checked_again_for_seven_days(bench: Bench, conclusion: str) -> None:
     await bench.send("d1")
     bench.github.runs[MODELS] = [run(1, "d1 x", conclusion=conclusion)]
     await bench.step()
     bench.github.runs[MODELS] = [running(1, "d1 x")]
-    await bench.step(LOOK_AGAIN - 1)
+    await bench.step(WAITS.rerun_check - 1)
     assert bench.state("d1")[0] in ("failed", "cancelled")
     await bench.step(1)
     assert bench.state("d1")[0] == "running"
@@ -250,12 +251,12 @@ async def test_a_cancelled_run_made_way_where_a_newer_dispatch_for_the_model_was
         event = Event(EventKind.ALIAS_CREATED, "iris", str(number), alias="champion")
         dispatch = Dispatch(f"d{number}", "environment", MODELS, "type", "{}")
         await bench.ledger.accept(Delivery(f"e{number}", event, NOW), [dispatch])
-        await bench.ledger.take(LANE, "test", now=NOW, seconds=60)
-        pending = await bench.ledger.next_pending(now=0.0)
+        await bench.ledger.write(lanes.acquire, LANE, "test", now=NOW, seconds=60)
+        pending = await bench.ledger.read(lanes.next_pending, now=0.0)
         assert pending is not None
-        sending = await bench.ledger.begin_sending(pending, "test", now=NOW + number, settle=120)
+        sending = await bench.ledger.write(lanes.begin_sending, pending, "test", now=NOW + number, settle=120)
         assert sending is not None
-        await bench.ledger.settle(sending, Sent(), "test", now=NOW + number, lane_next_at=0)
+        await bench.ledger.write(lanes.settle, sending, Sent(), "test", now=NOW + number, lane_next_at=0)
     bench.github.runs[MODELS] = [run(1, "d1 x", conclusion="cancelled"), run(2, "d2 x", conclusion="cancelled")]
     await bench.step(10)
     assert (bench.state("d1")[0], bench.state("d2")[0]) == ("superseded", "cancelled")
@@ -367,7 +368,7 @@ async def test_of_two_followers_one_asks_github_until_it_is_gone(bench: Bench) -
     await bench.follower.end()
     await other.step()
     assert len(bench.github.asked) == 2
-    assert await bench.ledger.take(FOLLOWER, "third", now=NOW, seconds=POLL + 60) is None
+    assert await bench.ledger.write(lanes.acquire, FOLLOWER, "third", now=NOW, seconds=POLL + 60) is None
     bench.clock.now += 3600
     await bench.step()
     assert len(bench.github.asked) == 3
@@ -383,15 +384,15 @@ async def test_what_another_follower_took_over_is_no_problem_here_any_more(bench
     assert bench.follower.problems == {}
 
 
-async def test_the_first_end_of_a_run_is_told_with_the_seconds_since_the_delivery(bench: Bench) -> None:
+async def test_the_first_end_of_a_run_is_reported_with_the_seconds_since_the_delivery(bench: Bench) -> None:
     await bench.send("d1")
     bench.github.runs[MODELS] = [run(1, "d1 x", conclusion="failure")]
     for _ in range(3):
-        await bench.step(LOOK_AGAIN)
+        await bench.step(WAITS.rerun_check)
     bench.github.runs[MODELS] = [run(1, "d1 x")]
-    await bench.step(LOOK_AGAIN)
+    await bench.step(WAITS.rerun_check)
     assert bench.state("d1")[0] == DispatchState.SUCCEEDED
-    assert bench.ended == [("failed", LOOK_AGAIN)]
+    assert bench.ended == [("failed", WAITS.rerun_check)]
 
 
 @pytest.fixture
@@ -472,7 +473,7 @@ async def test_a_repository_that_cannot_be_asked_at_all_holds_up_no_other(bench:
     assert bench.github.asked.count("list owner/bad 1") == 1
     del bench.github.failure["owner/bad"]
     bench.github.runs["owner/bad"] = [running(1, "d1 x")]
-    await bench.step(LOOK_AGAIN)
+    await bench.step(WAITS.rerun_check)
     assert (bench.state("d1")[0], bench.follower.problems) == ("running", {})
 
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Counting(Loop):
-    """Counts its steps, and does in each what the test says."""
+    """Counts its steps, and does in each of them what the test decides."""
 
     name = "counting"
 

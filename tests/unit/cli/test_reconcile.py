@@ -2,23 +2,24 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from bridge import clients
-from bridge.cli import ledger_access, reconciling
-from bridge.cli.reconciling import Found, NoMlflow
+from bridge.cli.reconcile import NoMlflow, import_missed
 from bridge.core import missed_events
 from bridge.core.events import Event, EventKind
 from bridge.core.routing import Route
-from bridge.ledger import Filter, Ledger, LedgerUnavailable
+from bridge.ledger import Filter, Ledger, bookmarks, queries
+from bridge.ledger.inspection import opened
 from bridge.mlflow.client import MlflowApi, RecentVersion, RegisteredModel
 from bridge.settings import Settings
 from bridge.workers import intake
-from bridge.workers.reconciler import ALIASES
+from bridge.workers.reconciler import ALIASES, MissedEvent
+from bridge.workers.waits import WAITS
 
 DAY = 24 * 3600.0
 
@@ -58,7 +59,7 @@ class Scene:
             mlflow_tracking_uri="https://mlflow.example.com",
         )
         self._patch = monkeypatch
-        self.skipped: list[str] = []
+        self.skipped: Mapping[str, str] = {}
         self.now = asyncio.run(self._start())
 
     async def _start(self) -> float:
@@ -72,32 +73,30 @@ class Scene:
         played = Played(self.now, versions, aliases)
         self._patch.setattr(clients, "mlflow", lambda _: played)
 
-    def run(self, *, dry_run: bool = False, age: float = DAY) -> list[Found]:
-        return asyncio.run(reconciling.reconcile(self.settings, self.now - age, dry_run=dry_run, skip=self._skip))
+    def run(self, *, dry_run: bool = False, age: float = DAY) -> list[MissedEvent]:
+        missed, self.skipped = asyncio.run(import_missed(self.settings, self.now - age, WAITS, dry_run=dry_run))
+        return missed
 
-    def _skip(self, entry: str, fault: str) -> None:
-        self.skipped.append(entry)
+    def deliver(self, event: Event, age: float = 0.0) -> None:
+        async def accept() -> None:
+            async with opened(self.settings.database_url) as ledger:
+                await intake.accept(ledger, event, f"told-{event.alias}", self.settings.routes, now=self.now - age)
 
-    def tell(self, event: Event, age: float = 0.0) -> None:
-        async def tell() -> None:
-            async with ledger_access.opened(self.settings.database_url) as ledger:
-                await intake.take(ledger, event, f"told-{event.alias}", self.settings.routes, now=self.now - age)
+        asyncio.run(accept())
 
-        asyncio.run(tell())
-
-    def look_back(self, **aliases: dict[str, str]) -> None:
-        """Let the bridge's own last look have seen these aliases."""
+    def last_compared(self, **aliases: dict[str, str]) -> None:
+        """Write the aliases as the bridge's own last comparison saw them."""
 
         async def write() -> None:
-            async with ledger_access.opened(self.settings.database_url) as ledger:
-                await ledger.write_bookmark(ALIASES, json.dumps(aliases))
+            async with opened(self.settings.database_url) as ledger:
+                await ledger.write(bookmarks.write_bookmark, ALIASES, json.dumps(aliases))
 
         asyncio.run(write())
 
     def ledger(self) -> list[str]:
         async def read() -> list[str]:
-            async with ledger_access.opened(self.settings.database_url) as ledger:
-                return [story.delivery.id for story in (await ledger.told(Filter())).rows]
+            async with opened(self.settings.database_url) as ledger:
+                return [story.delivery.id for story in (await ledger.read(queries.list_deliveries, Filter())).rows]
 
         return asyncio.run(read())
 
@@ -107,7 +106,7 @@ def scene(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Scene:
     return Scene(database_url, monkeypatch)
 
 
-def about(found: list[Found]) -> list[tuple[Any, ...]]:
+def about(found: list[MissedEvent]) -> list[tuple[Any, ...]]:
     return [(each.event.kind, each.event.model, each.event.version, each.event.alias) for each in found]
 
 
@@ -115,9 +114,9 @@ def version(name: str, number: str) -> tuple[Any, ...]:
     return (EventKind.VERSION_CREATED, name, number, None)
 
 
-def test_versions_of_that_time_that_nobody_told_of_are_found_oldest_first(scene: Scene) -> None:
+def test_versions_of_that_time_that_no_delivery_reported_are_found_oldest_first(scene: Scene) -> None:
     scene.hold([("iris", "1", 2 * DAY), ("iris", "2", 300), ("iris", "3", 200), ("iris", "4", 10), ("wine", "1", 250)])
-    scene.tell(Event(EventKind.VERSION_CREATED, "wine", "1"))
+    scene.deliver(Event(EventKind.VERSION_CREATED, "wine", "1"))
     assert about(scene.run(dry_run=True)) == [version("iris", "2"), version("iris", "3")]
     assert len(scene.ledger()) == 1
     taken = scene.run()
@@ -127,7 +126,7 @@ def test_versions_of_that_time_that_nobody_told_of_are_found_oldest_first(scene:
 
 def test_a_version_that_was_made_again_is_another(scene: Scene) -> None:
     scene.hold([("iris", "1", 300)])
-    scene.tell(Event(EventKind.VERSION_CREATED, "iris", "1"), age=300 + missed_events.CLOCKS + 60)
+    scene.deliver(Event(EventKind.VERSION_CREATED, "iris", "1"), age=300 + missed_events.CLOCKS + 60)
     assert about(scene.run()) == [version("iris", "1")]
 
 
@@ -136,50 +135,39 @@ def test_what_the_reconciler_itself_finds_has_the_same_id(scene: Scene) -> None:
     (found,) = scene.run(dry_run=True)
     created = int((scene.now - 300) * 1000 // 1)
     assert found.delivery_id == missed_events.version_delivery_id("iris", "1", created)
-    assert found.as_dict()["routes"] == ["environment"]
+    assert found.routes == ("environment",)
 
 
-def test_aliases_that_moved_since_the_last_look_are_found_unless_told_or_covered(scene: Scene) -> None:
-    scene.look_back(iris={"same": "1"})
+def test_aliases_that_moved_since_the_last_check_are_found_unless_reported_or_covered(scene: Scene) -> None:
+    scene.last_compared(iris={"same": "1"})
     scene.hold([("iris", "2", 300)], iris={"same": "1", "moved": "1", "told": "1", "covered": "2"})
-    scene.tell(Event(EventKind.ALIAS_CREATED, "iris", "1", alias="told"))
+    scene.deliver(Event(EventKind.ALIAS_CREATED, "iris", "1", alias="told"))
     assert about(scene.run()) == [version("iris", "2"), (EventKind.ALIAS_CREATED, "iris", "1", "moved")]
     assert scene.run() == []
 
 
 def test_an_alias_that_is_taken_back_from_a_version_that_covered_it_is_found(scene: Scene) -> None:
-    scene.tell(Event(EventKind.ALIAS_CREATED, "iris", "1", alias="champion"), age=900)
-    scene.tell(Event(EventKind.VERSION_CREATED, "iris", "2"), age=600)
-    scene.look_back(iris={"champion": "2"})
+    scene.deliver(Event(EventKind.ALIAS_CREATED, "iris", "1", alias="champion"), age=900)
+    scene.deliver(Event(EventKind.VERSION_CREATED, "iris", "2"), age=600)
+    scene.last_compared(iris={"champion": "2"})
     scene.hold([("iris", "2", 700)], iris={"champion": "1"})
     assert about(scene.run()) == [(EventKind.ALIAS_CREATED, "iris", "1", "champion")]
     assert scene.run() == []
 
 
-def test_without_a_last_look_no_alias_is_known_to_have_moved(scene: Scene) -> None:
+def test_without_a_last_check_no_alias_is_known_to_have_moved(scene: Scene) -> None:
     scene.hold([], iris={"champion": "1"})
     assert scene.run() == []
 
 
-def test_without_an_mlflow_there_is_nothing_to_look_through(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_mlflow_there_is_nothing_to_compare(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clients, "mlflow", lambda _: None)
-    with pytest.raises(NoMlflow, match="MLFLOW_TRACKING_URI is not set"):
+    with pytest.raises(NoMlflow):
         scene.run()
 
 
-def test_a_ledger_that_is_not_there_or_empty_is_not_made(database_url: str) -> None:
-    async def look() -> None:
-        async with ledger_access.opened(database_url):
-            pass
-
-    with pytest.raises(
-        LedgerUnavailable, match="the ledger is empty: start this release's `mlflow-bridge serve` first"
-    ):
-        asyncio.run(look())
-
-
 def test_what_cannot_be_dispatched_is_reported_and_stops_no_other(scene: Scene) -> None:
-    scene.look_back(iris={"a": "1"})
+    scene.last_compared(iris={"a": "1"})
     scene.hold([("a\0b", "1", 300), ("iris", "2", 300)], iris={"a": "1", "\0": "1"})
     assert about(scene.run()) == [version("iris", "2")]
     assert len(scene.skipped) == 2
