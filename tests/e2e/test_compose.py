@@ -261,7 +261,7 @@ def test_every_build_argument_of_the_tracking_servers_image_may_be_given(compose
 
 def test_a_model_gets_its_run_with_the_ledger_in_a_volume(stack: Stack) -> None:
     register_and_follow(stack, 1)
-    assert "webhook bridge was made" in stack.run("logs", "--no-log-prefix", "webhook")
+    assert "created: mlflow-bridge" in stack.run("logs", "--no-log-prefix", "webhook")
     assert stack.running() == {"tracking", "bridge", "github", "rustfs"}
 
 
@@ -279,7 +279,7 @@ def test_a_model_gets_its_run_with_the_ledger_in_postgresql(stack: Stack) -> Non
     stack.run("rm", "--stop", "--force", "bridge")  # its port and its name in the network are the other's now
     stack.run("--profile", "postgresql", "up", "--detach", "--no-build", "bridge-postgresql")
     register_and_follow(stack, 2)
-    assert "webhook bridge was set anew" in stack.run("logs", "--no-log-prefix", "webhook")
+    assert "updated: mlflow-bridge" in stack.run("logs", "--no-log-prefix", "webhook")
     ask = ("psql", "--username", "bridge", "--host", "postgres", "--tuples-only", "--command")
     count = "select count(*) from deliveries"
     assert int(stack.run("exec", "--env", f"PGPASSWORD={SECRETS['POSTGRES_PASSWORD']}", "postgres", *ask, count)) > 0
