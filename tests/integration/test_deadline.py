@@ -1,4 +1,4 @@
-"""How long a request may take to arrive: over real connections, with a deadline of one second."""
+"""How long a request may take to arrive, over real connections with a deadline of one second."""
 
 import asyncio
 import socket
@@ -91,7 +91,7 @@ def asked(connection: socket.socket, request: bytes) -> str:
 
 
 def is_cut(connection: socket.socket, drip: bytes = b"") -> bool:
-    """Send a byte now and then, and return whether the server ends the connection."""
+    """Send a byte now and then; return whether the server closes the connection."""
     connection.settimeout(0.05)
     end, drops = time.monotonic() + PATIENCE, iter(drip)
     while time.monotonic() < end:

@@ -76,7 +76,7 @@ def page(context: Callable[..., BrowserContext]) -> Page:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BridgeServer]:
-    """A bridge whose ledger contains the sample; nothing in it changes while the tests run."""
+    """A bridge whose ledger is the sample; nothing in it changes while the tests run."""
     folder = tmp_path_factory.mktemp("sample-ledger")
     ledger = Ledger(f"sqlite:///{folder}/mlflow-bridge.db")
 

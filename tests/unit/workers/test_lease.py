@@ -30,7 +30,7 @@ async def test_while_it_is_kept_nobody_else_gets_it_and_afterwards_it_ends(ledge
     ours, theirs = lease(ledger), lease(ledger)
     assert await ours.acquire()
     async with ours.renewing():
-        for _ in range(3):
+        for _ in range(6):
             await asyncio.sleep(SECONDS / 2)
             assert await theirs.acquire() is None
     await asyncio.sleep(SECONDS)
