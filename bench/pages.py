@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from statistics import median
 
-import httpx
+import httpx2
 
 from bench.accept import FOREVER, TOKEN, filled, machine, settings
 from tests.loopback.github.server import LoopbackGitHub
@@ -59,7 +59,7 @@ def addresses(database: Path) -> dict[str, str]:
     }
 
 
-def measure(empty: httpx.Client, full: httpx.Client, paths: Mapping[str, str], rounds: int) -> dict[str, float]:
+def measure(empty: httpx2.Client, full: httpx2.Client, paths: Mapping[str, str], rounds: int) -> dict[str, float]:
     """Return each page's median in milliseconds, the empty one's first."""
     seconds: dict[str, list[float]] = {name: [] for name in (EMPTY, *paths)}
     for number in range(rounds + 1):
@@ -86,8 +86,8 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _client(server: BridgeServer) -> httpx.Client:
-    return httpx.Client(base_url=server.url, auth=("admin", PASSWORD), trust_env=False, timeout=60)
+def _client(server: BridgeServer) -> httpx2.Client:
+    return httpx2.Client(base_url=server.url, auth=("admin", PASSWORD), trust_env=False, timeout=60)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
-import httpx
+import httpx2
 
 from tests.loopback.servers import MlflowServer
 from tests.scripted_server import ScriptedServer
@@ -39,7 +39,7 @@ class AnyMlflow(MlflowServer):
             self._command[:3] = [str(uvx), "--quiet", "--from", f"mlflow=={release}", "mlflow"]
 
     def create(self, path: str, **body: object) -> dict[str, Any]:
-        answer = httpx.post(f"{self.url}/api/2.0/mlflow/{path}", json=body, trust_env=False, timeout=60)
+        answer = httpx2.post(f"{self.url}/api/2.0/mlflow/{path}", json=body, trust_env=False, timeout=60)
         answer.raise_for_status()
         created: dict[str, Any] = answer.json()
         return created
@@ -60,7 +60,7 @@ class AnyMlflow(MlflowServer):
                 version |= {"model_id": model["model_id"]}
         for path, content in files.items():
             url = f"{self.url}/api/2.0/mlflow-artifacts/artifacts{urlsplit(uri).path}/{quote(path)}"
-            httpx.put(url, content=content, trust_env=False, timeout=60).raise_for_status()
+            httpx2.put(url, content=content, trust_env=False, timeout=60).raise_for_status()
         self.create("model-versions/create", name=name, **version)
         return name
 

@@ -12,8 +12,8 @@ from contextlib import suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 
-import httpx
-from httpcore import NetworkStream
+import httpx2
+from httpcore2 import NetworkStream
 
 from bridge.core.errors import BridgeError
 from bridge.core.limits import MAX_ANSWER
@@ -40,9 +40,9 @@ class AnswerTooSlow(AnswerUnreadable):
 
 
 async def ask(
-    client: httpx.AsyncClient, request: httpx.Request, *, seconds: float = SECONDS, max_bytes: int = MAX_ANSWER
-) -> httpx.Response:
-    """Send the request and return the whole answer; raises `AnswerUnreadable` and `httpx.HTTPError`."""
+    client: httpx2.AsyncClient, request: httpx2.Request, *, seconds: float = SECONDS, max_bytes: int = MAX_ANSWER
+) -> httpx2.Response:
+    """Send the request and return the whole answer; raises `AnswerUnreadable` and `httpx2.HTTPError`."""
     request.headers["Accept-Encoding"] = "gzip"
     try:
         async with asyncio.timeout(seconds):
@@ -55,14 +55,14 @@ async def ask(
                 await response.aclose()
     except TimeoutError as error:
         raise _too_slow(seconds) from error
-    except OSError as error:  # httpx doesn't wrap a TLS error in the middle of an answer
+    except OSError as error:  # httpx2 doesn't wrap a TLS error in the middle of an answer
         raise AnswerUnreadable(f"the answer was cut off: {type(error).__name__}") from error
     return content.whole()
 
 
 def ask_blocking(
-    client: httpx.Client, request: httpx.Request, *, seconds: float = SECONDS, max_bytes: int = MAX_ANSWER
-) -> httpx.Response:
+    client: httpx2.Client, request: httpx2.Request, *, seconds: float = SECONDS, max_bytes: int = MAX_ANSWER
+) -> httpx2.Response:
     """Do the same as `ask` in the caller's thread. The client must not keep connections alive: see `_Connection`."""
     request.headers["Accept-Encoding"] = "gzip"
     connection = _Connection()
@@ -78,7 +78,7 @@ def ask_blocking(
                 content.add(part)
         finally:
             response.close()
-    except httpx.HTTPError as error:
+    except httpx2.HTTPError as error:
         if connection.is_cut:
             raise _too_slow(seconds) from error
         raise
@@ -90,9 +90,9 @@ def ask_blocking(
 
 
 class _Connection:
-    """The connection of one request, which another thread can cut: httpx's own timeouts restart with every byte.
+    """The connection of one request, which another thread can cut: httpx2's own timeouts restart with every byte.
 
-    It comes from httpx's extension `trace`, which only reports new connections.
+    It comes from httpx2's extension `trace`, which only reports new connections.
     """
 
     def __init__(self) -> None:
@@ -118,7 +118,7 @@ class _Connection:
 class _Content:
     """The body of an answer, as far as it has arrived."""
 
-    def __init__(self, response: httpx.Response, max_bytes: int) -> None:
+    def __init__(self, response: httpx2.Response, max_bytes: int) -> None:
         self._response = response
         self._max_bytes = max_bytes
         self._packed = 0
@@ -140,13 +140,13 @@ class _Content:
         if max(self._packed, len(self._bytes)) > self._max_bytes:
             raise AnswerTooLarge(f"the answer is larger than {self._max_bytes:,} bytes")
 
-    def whole(self) -> httpx.Response:
+    def whole(self) -> httpx2.Response:
         """Return the answer with its body decompressed."""
         if self._gzip and self._packed and not self._gzip.eof:
             raise AnswerUnreadable("the answer can't be decompressed")
         answer = self._response
         headers = [(name, value) for name, value in answer.headers.raw if name.lower() not in _TRANSPORT_HEADERS]
-        return httpx.Response(answer.status_code, headers=headers, content=bytes(self._bytes), request=answer.request)
+        return httpx2.Response(answer.status_code, headers=headers, content=bytes(self._bytes), request=answer.request)
 
 
 _TRANSPORT_HEADERS: Final = (b"content-encoding", b"content-length", b"transfer-encoding")

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-import httpx
+import httpx2
 
 from bridge import clients
 from bridge.core import http_answers
@@ -72,10 +72,10 @@ async def _check_bridge(settings: Settings) -> Finding:
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104  compared, not bound
     url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
     try:
-        async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
+        async with httpx2.AsyncClient(trust_env=False, timeout=5.0) as client:
             answer = await http_answers.ask(client, client.build_request("GET", f"{url}/ready"))
         degraded = read_json(answer.content)["degraded"]
-    except (httpx.HTTPError, httpx.InvalidURL, AnswerUnreadable, ValueError, KeyError, TypeError):
+    except (httpx2.HTTPError, httpx2.InvalidURL, AnswerUnreadable, ValueError, KeyError, TypeError):
         return unknown("bridge", url, "no bridge answers on this machine", "start it here with `mlflow-bridge serve`")
     if degraded:
         hint = "sign in to its status page or to /ready as admin, which show each reason with its fix"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, Final, TypeVar
 
-import httpx
+import httpx2
 import jwt
 import structlog
 from pydantic import AwareDatetime, BaseModel, StringConstraints, ValidationError
@@ -22,7 +22,7 @@ from bridge.core.http_answers import AnswerUnreadable
 from bridge.github.client import API_VERSION, SignInFailed
 from bridge.github.responses import Answer, NotSent, summary
 
-_TIMEOUT: Final = httpx.Timeout(15.0, connect=10.0)
+_TIMEOUT: Final = httpx2.Timeout(15.0, connect=10.0)
 """Seconds without a byte. GitHub itself ends a request after 10 s."""
 
 _BACKDATED: Final = 60
@@ -104,7 +104,7 @@ class AppInstallation:
         return True
 
     async def _create(self, repository: str) -> _Token:
-        async with httpx.AsyncClient(base_url=self._url, headers=self._headers, timeout=_TIMEOUT) as client:
+        async with httpx2.AsyncClient(base_url=self._url, headers=self._headers, timeout=_TIMEOUT) as client:
             path = f"repos/{repository}/installation"
             installation = await self._ask(client, "GET", path, repository, _Installation)
             path = f"app/installations/{installation.id}/access_tokens"
@@ -115,7 +115,7 @@ class AppInstallation:
 
     async def _ask(
         self,
-        client: httpx.AsyncClient,
+        client: httpx2.AsyncClient,
         method: str,
         path: str,
         repository: str,
@@ -129,7 +129,7 @@ class AppInstallation:
         # A token that was created but lost does no harm: the request that needs it was not sent.
         except AnswerUnreadable as error:
             raise _failed(NotSent(str(error))) from error
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise _failed(NotSent(type(error).__name__)) from error
         if not answer.is_success:
             raise _failed(_refusal(answer, repository))

@@ -1,4 +1,4 @@
-"""GitHub's REST API over httpx: dispatch, and find and read the runs that dispatches cause.
+"""GitHub's REST API over httpx2: dispatch, and find and read the runs that dispatches cause.
 
 Sources: GitHub's REST API, "Create a repository dispatch event", "Create a workflow dispatch event", "List workflow
 runs for a repository", "Get a workflow run". GitHub Enterprise Server is the same except where noted.
@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Annotated, Any, Final, Protocol, Self
 
-import httpx
+import httpx2
 from pydantic import BaseModel, Field, ValidationError
 
 from bridge import __version__
@@ -37,15 +37,15 @@ _HEADERS: Final = {
     "Accept": "application/vnd.github+json",
     "User-Agent": f"mlflow-actions-bridge/{__version__}",
 }
-_TIMEOUT: Final = httpx.Timeout(15.0, connect=10.0)
+_TIMEOUT: Final = httpx2.Timeout(15.0, connect=10.0)
 """Seconds without a byte. GitHub itself ends a request after 10 s; `http_answers` limits the whole call."""
 
 _NOT_SENT_ERRORS: Final = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.ProxyError,
+    httpx2.UnsupportedProtocol,
 )
 
 _CLOCK_SKEW: Final = 7200.0
@@ -140,7 +140,7 @@ class GithubApi:
         self._credential = credential
         self._asks_for_run = api_version < _NAMES_RUNS_SINCE
         self._pages: OrderedDict[str, tuple[str, Page]] = OrderedDict()
-        self._client = httpx.AsyncClient(
+        self._client = httpx2.AsyncClient(
             base_url=f"{url.rstrip('/')}/",
             headers={**_HEADERS, "X-GitHub-Api-Version": api_version},
             cookies=http_answers.no_cookies(),
@@ -236,14 +236,14 @@ class GithubApi:
             return NotSent(type(error).__name__)
         except AnswerUnreadable as error:
             return Unanswered(str(error))
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             return Unanswered(type(error).__name__)
         answer = Answer.read(response)
         if answer.is_success or answer.status == 304:
             self._note_limits(answer.headers)
         return answer
 
-    async def _signed(self, request: httpx.Request, repository: str) -> httpx.Response:
+    async def _signed(self, request: httpx2.Request, repository: str) -> httpx2.Response:
         request.headers["Authorization"] = await self._credential.header(repository)
         return await http_answers.ask(self._client, request)
 
@@ -287,7 +287,7 @@ class GithubApi:
             raise LookFailed(Answer(502, message="the answer is not a list of runs"))
 
         etag = answer.headers.get("etag", "")
-        if etag and etag.isascii():  # httpx can send no other
+        if etag and etag.isascii():  # httpx2 can send no other
             self._pages[key] = (etag, page)
             self._pages.move_to_end(key)
             if len(self._pages) > MAX_CACHED_RUN_PAGES:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-import httpx
+import httpx2
 
 from bridge.core.dispatches import ACCESS_DELAY, Decision, Pause, Reject, Retry, Sent, VerifyThenRetry
 from bridge.core.limits import MAX_ERROR_MESSAGE, MAX_HEADER_DIGITS
@@ -50,7 +50,7 @@ class Answer:
     """The body."""
 
     @classmethod
-    def read(cls, response: httpx.Response) -> Self:
+    def read(cls, response: httpx2.Response) -> Self:
         """Take over what is used of a response."""
         headers = {name: clean(response.headers[name]) for name in _HEADERS if name in response.headers}
         answer = cls(response.status_code, headers, text=response.content.decode("utf-8-sig", "replace"))

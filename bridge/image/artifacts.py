@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
-import httpx
+import httpx2
 
 from bridge.core import limits
 from bridge.image.builders.layered.requirements import DESCRIPTION
@@ -123,11 +123,11 @@ def _path_below_the_proxy(uri: str, server: str) -> str:
         )
     try:
         parts = urlsplit(uri)
-        host = httpx.URL(f"{httpx.URL(server).scheme}://{parts.netloc}") if parts.netloc else httpx.URL(server)
+        host = httpx2.URL(f"{httpx2.URL(server).scheme}://{parts.netloc}") if parts.netloc else httpx2.URL(server)
         path = parts.path
         while (decoded := unquote(path, errors="strict")) != path:  # as MLflow does with a requested path
             path = decoded
-    except (ValueError, httpx.InvalidURL) as error:
+    except (ValueError, httpx2.InvalidURL) as error:
         raise DirectArtifacts(
             f"the model's artifacts are at {uri[:80]!r}, which is not a valid address", "log the model again"
         ) from error
@@ -137,7 +137,7 @@ def _path_below_the_proxy(uri: str, server: str) -> str:
             "start MLflow with --artifacts-destination, so that new models go through its proxy, and log the model "
             "again",
         )
-    if host != httpx.URL(server):
+    if host != httpx2.URL(server):
         raise DirectArtifacts(
             f"the model's artifacts are on the host {parts.netloc.rpartition('@')[2][:80]!r}, but MLflow's credentials "
             f"are only sent to {server}",

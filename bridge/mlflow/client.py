@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Annotated, Any, Final, Self, TypeVar
 from urllib.parse import quote
 
-import httpx
+import httpx2
 from pydantic import (
     AliasChoices,
     AliasPath,
@@ -46,7 +46,7 @@ from bridge.core.limits import (
 from bridge.core.text import Text, clean, read_json
 
 _LOGGED_MODEL: Final = re.compile(r"models:/(m-[0-9A-Za-z]+)")
-_TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
+_TIMEOUT: Final = httpx2.Timeout(30.0, connect=10.0)
 """Seconds without a byte."""
 
 _CALL_SECONDS: Final = 60.0
@@ -240,20 +240,20 @@ class MlflowApi:
     ) -> None:
         url = _url(uri)
         self.date: str | None = None
-        self.server = str(httpx.URL(scheme=url.scheme, host=url.host, port=url.port))
+        self.server = str(httpx2.URL(scheme=url.scheme, host=url.host, port=url.port))
         auth = (username, password) if username and password else (url.username, url.password)
         headers = {"User-Agent": f"mlflow-actions-bridge/{__version__}"}
         if token and not all(auth):
             headers["Authorization"] = f"Bearer {token}"
         root = f"{str(url.copy_with(userinfo=b'')).rstrip('/')}/api/2.0"
         self._artifacts = f"{root}/mlflow-artifacts/artifacts"
-        self._client = httpx.Client(
+        self._client = httpx2.Client(
             base_url=f"{root}/mlflow/",
             auth=auth if all(auth) else None,
             headers=headers,
             cookies=http_answers.no_cookies(),
             timeout=_TIMEOUT,
-            limits=httpx.Limits(max_keepalive_connections=0),  # `ask_blocking` must see each call open its connection
+            limits=httpx2.Limits(max_keepalive_connections=0),  # `ask_blocking` must see each call open its connection
             verify=_trusted_certificates(cert_path),
         )
 
@@ -334,7 +334,7 @@ class MlflowApi:
             with closing(self._client.send(request, stream=True)) as answer:
                 if not answer.is_success:
                     beginning = next(answer.iter_raw(MAX_ERROR_BODY), b"")
-                    raise self._error(httpx.Response(answer.status_code, content=beginning), subject)
+                    raise self._error(httpx2.Response(answer.status_code, content=beginning), subject)
                 # A compressed answer could expand without limit.
                 if answer.headers.get("content-encoding", "identity").lower() != "identity":
                     raise MlflowError(
@@ -347,7 +347,7 @@ class MlflowApi:
                         if received > size:
                             break
                         file.write(chunk)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise MlflowUnreachable(
                 f"MLflow at {self.server} did not send {subject} ({type(error).__name__})",
                 "run the job again, and check that this machine can reach MLflow",
@@ -464,7 +464,7 @@ class MlflowApi:
             raise MlflowAnswerTooLarge(
                 f"MLflow at {self.server} sent too much for {subject} ({error})", "make it smaller in MLflow"
             ) from error
-        except (AnswerUnreadable, httpx.HTTPError) as error:
+        except (AnswerUnreadable, httpx2.HTTPError) as error:
             cause = error if isinstance(error, AnswerUnreadable) else type(error).__name__
             raise MlflowUnreachable(
                 f"MLflow at {self.server} can't be reached ({cause})",
@@ -482,7 +482,7 @@ class MlflowApi:
                 "check that MLFLOW_TRACKING_URI is MLflow's own address, not that of a sign-in page",
             ) from error
 
-    def _error(self, answer: httpx.Response, subject: str) -> MlflowError:
+    def _error(self, answer: httpx2.Response, subject: str) -> MlflowError:
         """Return the error that MLflow's answer means."""
         status = answer.status_code
         try:
@@ -522,11 +522,11 @@ class MlflowApi:
         )
 
 
-def _url(uri: str) -> httpx.URL:
+def _url(uri: str) -> httpx2.URL:
     """Parse the address. It may hold a password, so no message shows it."""
     try:
-        url = httpx.URL(uri)
-    except httpx.InvalidURL as error:
+        url = httpx2.URL(uri)
+    except httpx2.InvalidURL as error:
         raise MlflowError(
             "MLFLOW_TRACKING_URI is not a URL", "set it to one like https://mlflow.example.com"
         ) from error

@@ -8,7 +8,7 @@ import structlog
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor
 
-_QUIET = ("httpx", "httpcore", "alembic")
+_QUIET = ("httpx2", "httpcore2", "alembic")
 """They log every request and step; the bridge logs what matters of them."""
 
 

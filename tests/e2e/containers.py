@@ -10,7 +10,7 @@ from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from tests.loopback.stage import base_image, missing_for_images
@@ -115,8 +115,8 @@ def wait_until_answers(url: str) -> None:
     """Wait until a server answers there, with any status."""
 
     def answers() -> bool:
-        with suppress(httpx.HTTPError):
-            httpx.get(url, timeout=5, trust_env=False)
+        with suppress(httpx2.HTTPError):
+            httpx2.get(url, timeout=5, trust_env=False)
             return True
         return False
 

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from tests.e2e.containers import ROOT, Container, Images, container, docker, size, volume
@@ -36,7 +36,7 @@ def bridge(images: Images, env_file: str) -> Iterator[Container]:
 
 def test_an_env_file_and_a_published_port_are_all_it_takes(bridge: Container) -> None:
     url = bridge.url(8000)
-    assert httpx.get(f"{url}/ready", trust_env=False).status_code == 200
+    assert httpx2.get(f"{url}/ready", trust_env=False).status_code == 200
     assert post(url, VALID[0]).status_code == 202
 
 
@@ -64,7 +64,7 @@ def test_the_ledger_outlives_the_container(images: Images, env_file: str) -> Non
             ) as bridge:
                 bridge.wait_until_healthy()
                 url = f"{bridge.url(8000)}/webhook"
-                said.append(httpx.post(url, content=VALID[0], headers=headers, trust_env=False).json()["status"])
+                said.append(httpx2.post(url, content=VALID[0], headers=headers, trust_env=False).json()["status"])
     assert said == ["submitted", "duplicate"]
 
 

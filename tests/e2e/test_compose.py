@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
@@ -101,10 +101,12 @@ class Stack:
         assert (done.returncode, done.stderr) == (0, "")
         return json.loads(done.stdout)["services"]
 
-    def get(self, path: str) -> httpx.Response:
+    def get(self, path: str) -> httpx2.Response:
         """Get a page of the bridge."""
         url = f"http://127.0.0.1:{self.ports['BRIDGE_PORT']}{path}"
-        return httpx.get(url, auth=("admin", SECRETS["ADMIN_PASSWORD"]), trust_env=False, timeout=10).raise_for_status()
+        return httpx2.get(
+            url, auth=("admin", SECRETS["ADMIN_PASSWORD"]), trust_env=False, timeout=10
+        ).raise_for_status()
 
     def running(self) -> set[str]:
         return set(self.run("--profile", "*", "ps", "--services", "--status", "running").split())
@@ -143,7 +145,7 @@ def wait(stack: Stack, condition: Callable[[], bool]) -> None:
     """Wait until the condition holds; a bridge that doesn't answer yet is waited for, too."""
 
     def holds() -> bool:
-        with suppress(httpx.HTTPError):
+        with suppress(httpx2.HTTPError):
             return condition()
         return False
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from bridge.image.labels import MODEL
@@ -65,7 +65,7 @@ def held(workflows: WorkflowStage) -> dict[str, dict[str, str]]:
     """Give the tags of every repository in the registry, with their digests."""
     registry = workflows.registry
     login = (registry.user, registry.password)
-    said = httpx.get(f"{registry.url}/v2/_catalog?n=1000", auth=login, trust_env=False).json()
+    said = httpx2.get(f"{registry.url}/v2/_catalog?n=1000", auth=login, trust_env=False).json()
     return {name: registry.tags(name) for name in said["repositories"]}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import httpx
+import httpx2
 import mlflow
 import psycopg
 import pytest
@@ -120,7 +120,7 @@ def test_data_and_webhooks_outlive_the_container_and_artifacts_are_in_the_bucket
                 name="bridge", url="http://bridge:8000/webhook", secret=SECRET, events=["model_version.created"]
             ).webhook_id
             assert client.test_webhook(webhook).response_status == 200
-            offered = httpx.get(f"{server.url(5000)}/api/3.0/mlflow/server-info", trust_env=False).json()
+            offered = httpx2.get(f"{server.url(5000)}/api/3.0/mlflow/server-info", trust_env=False).json()
             assert offered["multipart_downloads_enabled"] is offered["multipart_uploads_enabled"] is False
             assert server.run("id", "-u").strip() == server.run("id", "-g").strip() == "1000"
             assert server.run("sh", "-c", "echo $HOME").strip() == "/home/mlflow"
@@ -169,7 +169,7 @@ def test_every_other_setting_counts_under_any_user(
         assert server.run("id", "-u").strip() == "4711"
         url = f"http://127.0.0.1:{port}/models/api/2.0/mlflow/experiments/get?experiment_id=0"
         named, admin = {"Host": f"mlflow.example.com:{port}"}, ("admin", PASSWORD)
-        with httpx.Client(trust_env=False, timeout=30) as client:
+        with httpx2.Client(trust_env=False, timeout=30) as client:
             assert client.get(url, headers=named, auth=admin).status_code == 200
             assert client.get(url, headers=named).status_code == 401
             assert client.get(url, headers=named, auth=("admin", "another-password")).status_code == 401

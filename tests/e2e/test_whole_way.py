@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import mlflow
 import pytest
 
@@ -133,7 +133,7 @@ def test_a_new_version_with_an_alias_gets_one_build_and_two_tags_and_answers(
     assert tags["image.run_url"].endswith(f"/actions/runs/{runs[0].id}")
     with serving(registry, tags["image.uri"], tmp_path) as url:
         rows = {"columns": _IRIS, "data": [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]]}
-        answer = httpx.post(f"{url}/invocations", json={"dataframe_split": rows}, timeout=60.0)
+        answer = httpx2.post(f"{url}/invocations", json={"dataframe_split": rows}, timeout=60.0)
     assert answer.json() == {"predictions": [0, 2]}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 
 from bridge.mlflow.client import MlflowApi
@@ -38,7 +38,7 @@ def create(mlflow_server: MlflowServer) -> Create:
     """Creates models and versions, and sets aliases."""
 
     def post(path: str, **body: object) -> dict[str, Any]:
-        answer = httpx.post(f"{mlflow_server.url}/api/2.0/mlflow/{path}", json=body, trust_env=False, timeout=30)
+        answer = httpx2.post(f"{mlflow_server.url}/api/2.0/mlflow/{path}", json=body, trust_env=False, timeout=30)
         answer.raise_for_status()
         content: dict[str, Any] = answer.json()
         return content

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import sqlalchemy as sa
 
 from bridge.mlflow.signature import sign
@@ -50,8 +50,8 @@ def signed(sent: bytes, delivery_id: str | None = None) -> dict[str, str]:
     }
 
 
-def post(url: str, sent: bytes) -> httpx.Response:
-    return httpx.post(f"{url}/webhook", content=sent, headers=signed(sent), trust_env=False, timeout=30)
+def post(url: str, sent: bytes) -> httpx2.Response:
+    return httpx2.post(f"{url}/webhook", content=sent, headers=signed(sent), trust_env=False, timeout=30)
 
 
 def hostile(chance: random.Random) -> tuple[bytes, dict[str, str]]:

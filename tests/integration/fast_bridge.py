@@ -5,7 +5,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from tests.loopback.github.runs import Assignment, Conclusion, Report
 from tests.loopback.servers import BridgeServer
@@ -36,7 +36,7 @@ class QuickBridge(BridgeServer):
 
     def degraded(self) -> list[str]:
         """Return the reasons that `/ready` shows to the administrator."""
-        answer = httpx.get(f"{self.url}/ready", auth=("admin", _PASSWORD), trust_env=False, timeout=30)
+        answer = httpx2.get(f"{self.url}/ready", auth=("admin", _PASSWORD), trust_env=False, timeout=30)
         return list(answer.json()["degraded"])
 
     def wait_for(self, text: str) -> None:

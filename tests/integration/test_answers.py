@@ -8,9 +8,9 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
-from httpcore._backends.sync import SyncStream
+from httpcore2._backends.sync import SyncStream
 
 from bridge.core import http_answers
 from bridge.core.http_answers import AnswerTooLarge, AnswerTooSlow, AnswerUnreadable
@@ -64,12 +64,12 @@ def measured() -> Iterator[None]:
 async def ask_both(url: str) -> list[BaseException]:
     """Ask with both clients; return what they raise."""
     raised: list[BaseException] = []
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx2.AsyncClient(trust_env=False) as client:
         try:
             await http_answers.ask(client, client.build_request("GET", url))
         except AnswerUnreadable as error:
             raised.append(error)
-    with httpx.Client(trust_env=False) as blocking:
+    with httpx2.Client(trust_env=False) as blocking:
         try:
             await run_in_daemon_thread(http_answers.ask_blocking, blocking, blocking.build_request("GET", url))
         except AnswerUnreadable as error:
@@ -107,7 +107,7 @@ async def test_a_compressed_answer_is_decoded_and_a_truncated_one_is_an_error(cu
         raised = await ask_both(server.url)
         assert [type(error) for error in raised] == ([AnswerUnreadable] * 2 if cut else [])
         if not cut:
-            async with httpx.AsyncClient(trust_env=False) as client:
+            async with httpx2.AsyncClient(trust_env=False) as client:
                 answer = await http_answers.ask(client, client.build_request("GET", server.url))
             assert (answer.content, answer.headers.get("content-encoding")) == (b'{"a": 1}', None)
 

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Self
 
-import httpx
+import httpx2
 import pytest
 from mlflow.entities.webhook import WebhookEvent
 from mlflow.webhooks.types import EVENT_TO_PAYLOAD_CLASS
@@ -63,7 +63,7 @@ def webhook(mlflow_server: MlflowServer, mlflow_api: MlflowApi, bridge: BridgeSe
     """MLflow's webhook to this bridge, for all kinds that MLflow has."""
     webhook_id = mlflow_api.create_webhook(f"bridge-{bridge.pid}", f"{bridge.url}/webhook", ALL_KINDS, SECRET)
     yield webhook_id
-    httpx.delete(f"{mlflow_server.url}/api/2.0/mlflow/webhooks/{webhook_id}", trust_env=False).raise_for_status()
+    httpx2.delete(f"{mlflow_server.url}/api/2.0/mlflow/webhooks/{webhook_id}", trust_env=False).raise_for_status()
 
 
 def test_a_registered_version_is_dispatched_with_its_name_and_source(
@@ -162,7 +162,7 @@ def test_a_bridge_killed_while_sending_sends_again_only_where_no_run_is_found(
     if github_acted:
         headers = {"Authorization": f"Bearer {TOKEN}"}
         url = f"{github.url}/repos/owner/models/dispatches"
-        assert httpx.post(url, content=request, headers=headers, trust_env=False).status_code == 204
+        assert httpx2.post(url, content=request, headers=headers, trust_env=False).status_code == 204
     with BridgeServer(quick, folder):
         until(lambda: rows(folder, _NOT_OUT) == [(0,)])
     assert len(github.dispatches) == 1
@@ -172,7 +172,7 @@ def test_a_bridge_killed_while_sending_sends_again_only_where_no_run_is_found(
 def test_the_log_is_one_object_a_line_and_holds_no_secret(bridge: BridgeServer, github: LoopbackGitHub) -> None:
     post(bridge.url, VALID[0])
     post(bridge.url, b"{}")
-    httpx.post(f"{bridge.url}/webhook", content=b"x", trust_env=False)
+    httpx2.post(f"{bridge.url}/webhook", content=b"x", trust_env=False)
     until(lambda: len(github.dispatches) == 1)
     until(lambda: '"dispatched"' in bridge.log.read_text())
     lines = [json.loads(line) for line in bridge.log.read_text().splitlines()]
@@ -189,6 +189,6 @@ def test_a_ledger_that_another_process_holds_asks_mlflow_to_come_again(bridge: B
     with closing(sqlite3.connect(bridge.folder / "mlflow-bridge.db")) as other:
         other.execute("BEGIN IMMEDIATE")
         refused = post(bridge.url, VALID[0])
-        assert httpx.get(f"{bridge.url}/ready", trust_env=False, timeout=30).status_code == 503
+        assert httpx2.get(f"{bridge.url}/ready", trust_env=False, timeout=30).status_code == 503
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
     assert post(bridge.url, VALID[0]).status_code == 202

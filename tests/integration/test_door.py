@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 
 from tests.integration.deliveries import VALID, post, rows, signed
@@ -67,11 +67,11 @@ async def hold(port: int, sent: bytes, rest: bytes, go_on: asyncio.Event) -> byt
     return b""
 
 
-async def deliver(url: str, number: int) -> list[httpx.Response]:
+async def deliver(url: str, number: int) -> list[httpx2.Response]:
     """Deliver as MLflow does: retry what is answered 503 after `Retry-After`, at most three times."""
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+    async with httpx2.AsyncClient(trust_env=False, timeout=30) as client:
 
-        async def send(body: bytes) -> httpx.Response:
+        async def send(body: bytes) -> httpx2.Response:
             headers = signed(body, str(uuid4()))
             for _ in range(4):
                 answer = await client.post(f"{url}/webhook", content=body, headers=headers)
@@ -93,7 +93,7 @@ def test_unfinished_bodies_of_a_thousand_strangers_cost_little_and_keep_no_deliv
     sent = start + (b"%x\r\n" % BODY if "Transfer_Encoding" in length else b"") + body
     port = int(bridge.url.rpartition(":")[2])
 
-    async def attack() -> list[httpx.Response]:
+    async def attack() -> list[httpx2.Response]:
         go_on = asyncio.Event()
         flood = [asyncio.create_task(hold(port, sent, b"", go_on)) for _ in range(SENDERS)]
         await asyncio.sleep(3)
@@ -182,7 +182,7 @@ def test_heads_of_very_many_headers_cost_little(bridge: BridgeServer) -> None:
     asyncio.run(attack())
     print(f"peak: {peak(bridge)} KiB")
     assert peak(bridge) < LIMIT
-    assert httpx.get(f"{bridge.url}/health", trust_env=False, timeout=30).status_code == 200
+    assert httpx2.get(f"{bridge.url}/health", trust_env=False, timeout=30).status_code == 200
 
 
 def test_strangers_learn_no_repository_no_word_of_githubs_and_no_interface(
@@ -191,9 +191,9 @@ def test_strangers_learn_no_repository_no_word_of_githubs_and_no_interface(
     with BridgeServer(settings | {"GITHUB_REPOSITORY": "owner/sentinel"}, folder) as bridge:
         assert post(bridge.url, VALID[0]).status_code == 202
 
-        def get(path: str, password: str = "") -> httpx.Response:
+        def get(path: str, password: str = "") -> httpx2.Response:
             auth = ("admin", password) if password else None
-            return httpx.get(f"{bridge.url}{path}", auth=auth, trust_env=False, timeout=30)
+            return httpx2.get(f"{bridge.url}{path}", auth=auth, trust_env=False, timeout=30)
 
         until(lambda: get("/ready").json()["degraded"] != [])
         assert get("/ready").json() == {"degraded": ["repository-paused"]}

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -40,18 +40,18 @@ class Sender:
         self.accepted: set[str] = set()
         self._bridge = bridge
 
-    def send(self, delivery_id: str | None = None) -> httpx.Response:
+    def send(self, delivery_id: str | None = None) -> httpx2.Response:
         """Send a version's delivery once; a new one, or that one again."""
         delivery_id = delivery_id or str(uuid4())
         headers = signed(VALID[0], delivery_id)
-        answer = httpx.post(
+        answer = httpx2.post(
             f"{self._bridge.url}/webhook", content=VALID[0], headers=headers, trust_env=False, timeout=30
         )
         if answer.status_code == 202:
             self.accepted.add(delivery_id)
         return answer
 
-    def refused(self) -> httpx.Response:
+    def refused(self) -> httpx2.Response:
         """Send until the bridge can't take any more, and give that answer."""
         for _ in range(200):
             if (answer := self.send()).status_code != 202:
@@ -62,8 +62,8 @@ class Sender:
         return self.send().status_code == 202
 
 
-def get(bridge: BridgeServer, path: str) -> httpx.Response:
-    return httpx.get(f"{bridge.url}{path}", trust_env=False, timeout=30)
+def get(bridge: BridgeServer, path: str) -> httpx2.Response:
+    return httpx2.get(f"{bridge.url}{path}", trust_env=False, timeout=30)
 
 
 def dispatched(github: LoopbackGitHub) -> list[str]:
@@ -77,7 +77,7 @@ def said(bridge: BridgeServer) -> list[str]:
     return [str(line.get("reason")) for line in lines if line["level"] in ("warning", "error", "critical")]
 
 
-def is_told_to_come_again(answer: httpx.Response) -> bool:
+def is_told_to_come_again(answer: httpx2.Response) -> bool:
     return answer.status_code == 503 and int(answer.headers["Retry-After"]) <= 5
 
 
@@ -209,7 +209,7 @@ def test_a_delivery_by_a_clock_an_hour_off_is_refused_with_a_word_on_the_clocks(
         "X-MLflow-Timestamp": str(then),
         "X-MLflow-Signature": sign(SECRET, delivery_id, then, VALID[0]),
     }
-    answer = httpx.post(f"{bridge.url}/webhook", content=VALID[0], headers=headers, trust_env=False)
+    answer = httpx2.post(f"{bridge.url}/webhook", content=VALID[0], headers=headers, trust_env=False)
     assert answer.status_code == 400
     assert "check both clocks" in answer.json()["detail"]
     assert any("check both clocks" in reason for reason in said(bridge))
@@ -247,7 +247,7 @@ def test_what_was_accepted_by_a_wrong_clock_goes_out_soon_after_it_is_set_right(
             "X-MLflow-Timestamp": str(then),
             "X-MLflow-Signature": sign(SECRET, delivery_id, then, VALID[0]),
         }
-        answer = httpx.post(f"{bridge.url}/webhook", content=VALID[0], headers=headers, trust_env=False)
+        answer = httpx2.post(f"{bridge.url}/webhook", content=VALID[0], headers=headers, trust_env=False)
         assert answer.status_code == 202
         until(lambda: any("can't be reached" in reason for reason in said(bridge)))
     with BridgeServer(quick, folder) as bridge:
@@ -262,9 +262,9 @@ def test_a_body_of_10_mb_is_refused_and_is_not_kept_in_memory(bridge: BridgeServ
     for _ in range(5):
         parts = body if announced else (body[at : at + 65_536] for at in range(0, len(body), 65_536))
         try:
-            answer = httpx.post(f"{bridge.url}/webhook", content=parts, headers=signed(body), trust_env=False)
+            answer = httpx2.post(f"{bridge.url}/webhook", content=parts, headers=signed(body), trust_env=False)
             assert answer.status_code == 413
-        except (httpx.WriteError, httpx.ReadError):
+        except (httpx2.WriteError, httpx2.ReadError):
             continue  # the bridge has hung up on us while we were still sending
     assert any("longer than" in reason for reason in said(bridge))
     assert memory(bridge) - before < 10 * 1024

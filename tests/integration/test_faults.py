@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from tests.loopback.github.faults import Fault, Faults
@@ -21,10 +21,10 @@ def test_a_cut_connection_leaves_no_answer_and_the_next_request_is_served(
         LoopbackGitHub(
             repository="octo/models", tree=tmp_path, token="t", folder=tmp_path, faults=Faults(shares={fault: 1})
         ) as github,
-        httpx.Client(base_url=github.url, headers=headers, trust_env=False) as client,
+        httpx2.Client(base_url=github.url, headers=headers, trust_env=False) as client,
     ):
         for _ in range(3):
-            with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):  # while it reads, or still sends
+            with pytest.raises((httpx2.ReadError, httpx2.RemoteProtocolError)):  # while it reads, or still sends
                 client.post("/repos/octo/models/dispatches", json=DISPATCH)
         assert len(github.dispatches) == taken * 3
         assert client.get("/rate_limit").status_code == 200
@@ -36,12 +36,12 @@ def test_a_request_that_has_arrived_is_processed_although_its_sender_is_gone(tmp
         repository="octo/models", tree=tmp_path, token="t", folder=tmp_path, faults=Faults(slow=0.5)
     ) as github:
         for _ in range(3):
-            with pytest.raises(httpx.ReadTimeout):
-                httpx.post(
+            with pytest.raises(httpx2.ReadTimeout):
+                httpx2.post(
                     f"{github.url}/repos/octo/models/dispatches",
                     json=DISPATCH,
                     headers={"Authorization": "Bearer t"},
-                    timeout=httpx.Timeout(5, read=0.01),
+                    timeout=httpx2.Timeout(5, read=0.01),
                     trust_env=False,
                 )
         until(lambda: len(github.dispatches) == 3)

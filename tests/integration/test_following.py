@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from bridge.mlflow.client import MlflowApi
@@ -145,7 +145,7 @@ def test_many_dispatches_cost_few_requests(bridge: QuickBridge, github: Loopback
     headers = {"Authorization": f"Bearer {TOKEN}", "User-Agent": "test"}
 
     def used() -> int:
-        answer = httpx.get(f"{github.url}/rate_limit", headers=headers, trust_env=False)
+        answer = httpx2.get(f"{github.url}/rate_limit", headers=headers, trust_env=False)
         return int(answer.json()["rate"]["used"])
 
     until(lambda: states(bridge) == ["running"] * 120)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -157,9 +157,9 @@ def test_what_is_no_jwt_of_the_apps_key_is_refused(github: LoopbackGitHub, sent:
 
 def installation(github: LoopbackGitHub, authorization: str) -> int:
     url = f"{github.url}/repos/{REPOSITORY}/installation"
-    return httpx.get(url, headers={"Authorization": authorization}, trust_env=False).status_code
+    return httpx2.get(url, headers={"Authorization": authorization}, trust_env=False).status_code
 
 
 def test_the_jwt_itself_opens_nothing_else(github: LoopbackGitHub) -> None:
     url, headers = f"{github.url}/repos/{REPOSITORY}/actions/runs", {"Authorization": f"Bearer {token()}"}
-    assert httpx.get(url, headers=headers, trust_env=False).status_code == 401
+    assert httpx2.get(url, headers=headers, trust_env=False).status_code == 401

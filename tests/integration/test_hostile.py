@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
-import httpx
+import httpx2
 
 from tests.integration.deliveries import VALID, hostile, is_to_be_dispatched, mutated, post, rows, signed
 from tests.loopback.github.server import LoopbackGitHub
@@ -26,7 +26,7 @@ def memory(bridge: BridgeServer) -> int:
 
 def test_hostile_requests_without_a_signature_are_all_refused(bridge: BridgeServer, github: LoopbackGitHub) -> None:
     chance, answered = random.Random(1), Counter[int]()  # noqa: S311  it has to be repeatable
-    with httpx.Client(base_url=bridge.url, trust_env=False) as client:
+    with httpx2.Client(base_url=bridge.url, trust_env=False) as client:
         for _ in range(ROUNDS):
             sent, headers = hostile(chance)
             answered[client.post("/webhook", content=sent, headers=headers).status_code] += 1
@@ -39,7 +39,7 @@ def test_hostile_requests_without_a_signature_are_all_refused(bridge: BridgeServ
 
 def test_signed_mutations_dispatch_only_what_is_a_valid_event(bridge: BridgeServer, github: LoopbackGitHub) -> None:
     chance, answered, accepted = random.Random(2), Counter[int](), set[str]()  # noqa: S311  likewise
-    with httpx.Client(base_url=bridge.url, trust_env=False) as client:
+    with httpx2.Client(base_url=bridge.url, trust_env=False) as client:
         for _ in range(ROUNDS):
             sent, delivery_id = mutated(chance), str(uuid4())
             answer = client.post("/webhook", content=sent, headers=signed(sent, delivery_id))
@@ -66,7 +66,7 @@ def test_a_body_without_an_end_is_refused_before_it_ends(bridge: BridgeServer) -
             sent += 65_536
             yield b"x" * 65_536
 
-    answer = httpx.post(f"{bridge.url}/webhook", content=endless(), headers=signed(b"x"), trust_env=False)
+    answer = httpx2.post(f"{bridge.url}/webhook", content=endless(), headers=signed(b"x"), trust_env=False)
     assert answer.status_code == 413
     assert sent < 16 * 1024 * 1024
     assert memory(bridge) < LIMIT
@@ -82,7 +82,7 @@ def test_a_sender_that_goes_away_leaves_the_bridge_as_it_was(bridge: BridgeServe
 
     for _ in range(5):
         try:
-            httpx.post(f"{bridge.url}/webhook", content=broken(), headers=signed(b"x"), trust_env=False)
+            httpx2.post(f"{bridge.url}/webhook", content=broken(), headers=signed(b"x"), trust_env=False)
         except Gone:
             continue
     until(lambda: bridge.log.read_text().count("BodyCutOff") == 5)

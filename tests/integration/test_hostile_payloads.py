@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from bridge.core.errors import BridgeError
@@ -88,12 +88,12 @@ def models(create: Create) -> dict[str, str]:
     """Register the tricks that MLflow accepts as models and as aliases; return the models by slug."""
     registered = {}
     for name in ["iris", *TRICKS, *(f"iris{trick}" for trick in TRICKS)]:
-        with suppress(httpx.HTTPStatusError):  # MLflow refuses some
+        with suppress(httpx2.HTTPStatusError):  # MLflow refuses some
             create("registered-models/create", name=name)
             create("model-versions/create", name=name, source="s3://bucket/m")
             registered[slug(name)] = name
     for trick in TRICKS:
-        with suppress(httpx.HTTPStatusError):
+        with suppress(httpx2.HTTPStatusError):
             create("registered-models/alias", name="iris", alias=trick, version="1")
     return registered
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from tests.loopback.github.runs import Run
@@ -35,8 +35,8 @@ def github(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback
 
 
 @pytest.fixture
-def client(github: LoopbackGitHub) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=github.url, headers={"Authorization": "Bearer t0ken"}) as client:
+def client(github: LoopbackGitHub) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=github.url, headers={"Authorization": "Bearer t0ken"}) as client:
         yield client
 
 
@@ -44,7 +44,7 @@ Dispatch = Callable[[str], Run]
 
 
 @pytest.fixture
-def dispatch(github: LoopbackGitHub, client: httpx.Client) -> Dispatch:
+def dispatch(github: LoopbackGitHub, client: httpx2.Client) -> Dispatch:
     def dispatch(model: str) -> Run:
         payload = {"dispatch_id": f"01J {model}", "model": {"name": model}}
         answer = client.post("/repos/octo/models/dispatches", json={"event_type": "model", "client_payload": payload})
@@ -128,7 +128,7 @@ def test_a_step_that_fails_fails_the_run_and_skips_what_comes_behind_it(finished
     assert f"===== {run.jobs[1].name}: {run.jobs[1].steps[1].name}\n" in run.failure
 
 
-def test_a_workflow_runs_by_hand_and_its_page_shows_its_steps(github: LoopbackGitHub, client: httpx.Client) -> None:
+def test_a_workflow_runs_by_hand_and_its_page_shows_its_steps(github: LoopbackGitHub, client: httpx2.Client) -> None:
     started = client.post(
         "/repos/octo/models/actions/workflows/caller.yml/dispatches",
         json={"ref": "main", "inputs": {"model": "iris"}},

@@ -2,7 +2,7 @@
 
 import time
 
-import httpx
+import httpx2
 import pytest
 
 from bridge.mlflow.client import (
@@ -93,7 +93,7 @@ def test_a_test_that_reaches_nobody_tells_why(mlflow_api: MlflowApi) -> None:
 
 
 def test_a_host_name_that_mlflow_refuses_is_named_with_the_mend(mlflow_server: MlflowServer) -> None:
-    port = httpx.URL(mlflow_server.url).port
+    port = httpx2.URL(mlflow_server.url).port
     with MlflowApi(f"http://127.0.0.2:{port}") as api, pytest.raises(MlflowUnreachable):
         api.version("iris", "1")
     with MlflowApi(mlflow_server.url) as api:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 import schemathesis
 from hypothesis import settings
@@ -43,8 +43,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BridgeServer]:
 
 
 @pytest.fixture(scope="module")
-def mlflow(running: BridgeServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=running.url, trust_env=False) as client:
+def mlflow(running: BridgeServer) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=running.url, trust_env=False) as client:
         yield client
 
 
@@ -77,7 +77,7 @@ def test_every_answer_fits_the_description(case: Case[Any], running: BridgeServe
 @api.include(path="/webhook").parametrize()
 @settings(max_examples=150, deadline=None)
 def test_signed_deliveries_are_accepted_or_refused_and_never_answered_5xx(
-    case: Case[Any], mlflow: httpx.Client, answered: Counter[int]
+    case: Case[Any], mlflow: httpx2.Client, answered: Counter[int]
 ) -> None:
     sent = case.as_transport_kwargs()
     body = json.dumps(sent["json"]).encode() if "json" in sent else sent.get("data", b"")

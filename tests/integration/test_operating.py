@@ -11,7 +11,7 @@ import tomllib
 from contextlib import closing
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from typer.testing import CliRunner
 
@@ -91,7 +91,7 @@ def test_during_a_rotation_both_secrets_are_accepted_and_afterwards_only_the_new
 def test_every_metric_of_the_page_exists(settings: dict[str, str], folder: Path) -> None:
     names = set(re.findall(r"`(mlflow_bridge_[a-z_]+)", PAGE))
     with BridgeServer(settings, folder) as bridge:
-        text = httpx.get(f"{bridge.url}/metrics", trust_env=False).text
+        text = httpx2.get(f"{bridge.url}/metrics", trust_env=False).text
     assert names
     assert {name for name in names if f"# TYPE {name} " not in text} == set()
 

@@ -8,7 +8,7 @@ import time
 import zipfile
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from tests.integration.conftest import REPOSITORY, SECRET, TOKEN
@@ -96,6 +96,6 @@ def test_the_command_of_the_wheel_prints_its_help(programs: Path, tmp_path: Path
 
 def test_the_bridge_of_the_wheel_serves_its_pages(programs: Path, tmp_path: Path) -> None:
     with InstalledBridge(programs, tmp_path) as bridge:
-        page = httpx.get(bridge.url, auth=("admin", PASSWORD), follow_redirects=True, trust_env=False, timeout=30)
+        page = httpx2.get(bridge.url, auth=("admin", PASSWORD), follow_redirects=True, trust_env=False, timeout=30)
     assert page.status_code == 200, page.text
     assert "text/html" in page.headers["content-type"]

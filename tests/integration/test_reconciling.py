@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 
 from bridge.mlflow.client import MlflowApi
@@ -67,7 +67,7 @@ def test_it_works_alone_for_an_mlflow_without_webhooks_and_says_so(
     until(lambda: sent(github)[model_name, "1", "champion"] == 1)
     time.sleep(3)
     assert sent(github) == {(model_name, "1", None): 1, (model_name, "1", "champion"): 1}
-    refused = httpx.post(f"{alone.url}/webhook", content=b"{}", trust_env=False)
+    refused = httpx2.post(f"{alone.url}/webhook", content=b"{}", trust_env=False)
     assert refused.status_code in (400, 401)
 
 
@@ -169,7 +169,7 @@ def test_after_a_days_outage_everything_is_dispatched_once(
             time.sleep(20)  # another grace: whatever is to come twice comes now
             assert sent(github) == Counter(expected)
         assert len(expected) == 270
-    httpx.delete(f"{mlflow_server.url}/api/2.0/mlflow/webhooks/{webhook}", trust_env=False).raise_for_status()
+    httpx2.delete(f"{mlflow_server.url}/api/2.0/mlflow/webhooks/{webhook}", trust_env=False).raise_for_status()
     if replicas == 1:
         told = rows(folder / "0", "select count(*) from deliveries")
         assert told == [(270,)]
@@ -200,7 +200,7 @@ def test_a_model_whose_name_cannot_be_stored_is_reported_and_the_others_are_disp
         until(lambda: sent(github)[model_name, "1", "champion"] == 1)
         assert "Traceback" not in bridge.log.read_text()
     assert set(rows_of(database, "select model from deliveries")) == {(model_name,)}
-    answer = httpx.request(
+    answer = httpx2.request(
         "DELETE",
         f"{mlflow_api.server}/api/2.0/mlflow/registered-models/delete",
         json={"name": unstorable},

@@ -12,7 +12,7 @@ from threading import Thread
 from typing import Self
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -110,7 +110,7 @@ class Outside:
     def __init__(self, bridge: BridgeServer) -> None:
         self.told: list[str] = []
         self.signatures: set[str] = set()
-        self._client = httpx.Client(base_url=bridge.url, trust_env=False, timeout=30)
+        self._client = httpx2.Client(base_url=bridge.url, trust_env=False, timeout=30)
 
     def __enter__(self) -> Self:
         return self
@@ -126,7 +126,7 @@ class Outside:
         for path in PATHS:
             self._keep(self._client.get(path, headers={"Authorization": f"Bearer {TOKEN}"}))
 
-    def _keep(self, answer: httpx.Response) -> int:
+    def _keep(self, answer: httpx2.Response) -> int:
         self.told.append(f"{answer.headers}\n{answer.text}")
         return answer.status_code
 

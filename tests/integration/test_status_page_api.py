@@ -4,7 +4,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from hypothesis import settings
 from schemathesis import Case
@@ -45,12 +45,12 @@ def test_every_answer_fits_the_description(case: Case[Any], running: BridgeServe
 
 
 def test_only_the_administrator_gets_the_description(running: BridgeServer) -> None:
-    assert httpx.get(f"{running.url}/openapi.json", trust_env=False).status_code == 401
-    assert httpx.get(f"{running.url}/openapi.json", headers=SIGNED_IN, trust_env=False).json() == description()
+    assert httpx2.get(f"{running.url}/openapi.json", trust_env=False).status_code == 401
+    assert httpx2.get(f"{running.url}/openapi.json", headers=SIGNED_IN, trust_env=False).json() == description()
 
 
 def test_deliveries_are_listed_and_replayed(running: BridgeServer) -> None:
-    with httpx.Client(base_url=running.url, headers=SIGNED_IN, trust_env=False) as client:
+    with httpx2.Client(base_url=running.url, headers=SIGNED_IN, trust_env=False) as client:
         deliveries = client.get("/api/deliveries").json()["deliveries"]
         assert {delivery["event"] for delivery in deliveries} == {
             "model_version.created",

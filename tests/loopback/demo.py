@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-import httpx
+import httpx2
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -148,7 +148,7 @@ def _show_image(console: Console, parts: Stage, registry: Registry, table: Table
         _step(console, "Pull the image from the registry, run it, ask it for predictions"),
         serving(registry, reference, parts.folder / "docker") as url,
     ):
-        answer = httpx.post(f"{url}/invocations", json=_EXAMPLE, timeout=60.0, trust_env=False)
+        answer = httpx2.post(f"{url}/invocations", json=_EXAMPLE, timeout=60.0, trust_env=False)
     if answer.status_code != 200 or answer.json() != _SPECIES:
         raise DemoFailed(f"/invocations returned {answer.status_code} {answer.text[:200]}, not {_SPECIES}")
     repository = reference.partition("@")[0]

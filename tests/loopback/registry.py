@@ -5,7 +5,7 @@ import secrets
 import shutil
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from tests.loopback.servers import Server, free_port
 
@@ -50,7 +50,7 @@ class Registry(Server):
     def tags(self, repository: str) -> dict[str, str]:
         """Return the digest of each tag of a repository, sorted by tag; empty if there is no such repository."""
         name = repository.removeprefix(f"{self.host}/")
-        with httpx.Client(
+        with httpx2.Client(
             base_url=f"{self.url}/v2/{name}/", auth=(self.user, self.password), trust_env=False
         ) as client:
             tags = client.get("tags/list").json().get("tags") or []

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import httpx
+import httpx2
 
 from bridge.core.errors import BridgeError
 
@@ -114,11 +114,11 @@ class Server:
         self._process = None
 
     def _wait_until_healthy(self, process: subprocess.Popen[bytes], deadline: float) -> None:
-        with httpx.Client(trust_env=False, timeout=2.0) as client:
+        with httpx2.Client(trust_env=False, timeout=2.0) as client:
             while time.monotonic() < deadline:
                 if process.poll() is not None:
                     raise ProcessFailed(f"{self.title} ended with status {process.returncode}{self._end_of_log()}")
-                with suppress(httpx.HTTPError):
+                with suppress(httpx2.HTTPError):
                     if client.get(f"{self.url}{self.health}").status_code < 500:
                         return
                 time.sleep(0.05)

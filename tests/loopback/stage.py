@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from bridge.core.errors import BridgeError
 from bridge.mlflow.client import MlflowApi
@@ -185,8 +185,8 @@ def _engine() -> dict[str, str]:
 def _answers_ping(url: str) -> bool:
     deadline = time.monotonic() + _PING_SECONDS
     while time.monotonic() < deadline:
-        with suppress(httpx.HTTPError):
-            if httpx.get(f"{url}/ping", timeout=5.0, trust_env=False).status_code == 200:
+        with suppress(httpx2.HTTPError):
+            if httpx2.get(f"{url}/ping", timeout=5.0, trust_env=False).status_code == 200:
                 return True
         time.sleep(0.2)
     return False

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from uuid import UUID
 
-import httpx
+import httpx2
 
 from tests.integration.deliveries import body, signed
 
@@ -52,7 +52,7 @@ class Mlflow:
         self._chance = chance
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(THREADS, "mlflow")
-        self._client = httpx.Client(trust_env=False, timeout=_TIMEOUT)
+        self._client = httpx2.Client(trust_env=False, timeout=_TIMEOUT)
         self._futures: list[Future[None]] = []
         self._versions = 0
 
@@ -88,7 +88,7 @@ class Mlflow:
             url = self._urls[(first + number) % len(self._urls)]
             try:
                 answer = self._client.post(f"{url}/webhook", content=event.content, headers=headers)
-            except httpx.HTTPError:
+            except httpx2.HTTPError:
                 continue
             if answer.status_code == 202:
                 with self._lock:

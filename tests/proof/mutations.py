@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-import httpx
+import httpx2
 
 from bridge.mlflow.signature import sign
 from tests.integration.conftest import REPOSITORY, SECRET, TOKEN
@@ -73,7 +73,7 @@ def prove(count: int, folder: Path, database: str, *, seed: int = 1) -> Findings
         }
         with BridgeServer(environment, folder / "bridge") as bridge:
             began = time.monotonic()
-            port = httpx.URL(bridge.url).port or 0
+            port = httpx2.URL(bridge.url).port or 0
             with ThreadPoolExecutor(SENDERS) as senders:
                 answers = list(senders.map(lambda number: _send(port, seed, number), range(count)))
             seconds = time.monotonic() - began
@@ -82,7 +82,7 @@ def prove(count: int, folder: Path, database: str, *, seed: int = 1) -> Findings
                 submitted=sum(b'"submitted"' in answer for _, answer in answers),
                 stored=rows_of(database, "select count(*) from deliveries")[0][0],
                 tracebacks=bridge.log.read_text(errors="replace").count("Traceback"),
-                degraded=tuple(httpx.get(f"{bridge.url}/ready", trust_env=False, timeout=30).json()["degraded"]),
+                degraded=tuple(httpx2.get(f"{bridge.url}/ready", trust_env=False, timeout=30).json()["degraded"]),
                 peak=int(Path(f"/proc/{bridge.pid}/status").read_text().split("VmHWM:")[1].split()[0]),
                 seconds=seconds,
             )

@@ -27,7 +27,7 @@ BELOW = {
 """Which other rooms a room may import from; a room is a module or folder right below `bridge`."""
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
-_IO = {"asyncio", "httpx", "os", "pathlib", "random", "socket", "sqlalchemy", "subprocess", "time"}
+_IO = {"asyncio", "httpx2", "os", "pathlib", "random", "socket", "sqlalchemy", "subprocess", "time"}
 
 
 def room(module: Path) -> str:

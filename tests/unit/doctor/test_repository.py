@@ -2,7 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from bridge.core.findings import Finding, FindingState
@@ -20,7 +20,7 @@ NOW = 1767268800.0
 
 def reply(status: int, body: Any = None, **headers: str) -> Answer:
     return Answer.read(
-        httpx.Response(status, headers={name.replace("_", "-"): value for name, value in headers.items()}, json=body)
+        httpx2.Response(status, headers={name.replace("_", "-"): value for name, value in headers.items()}, json=body)
     )
 
 

@@ -1,8 +1,10 @@
 import asyncio
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import httpx
+import httpx2
 import jwt
 import pytest
 import respx
@@ -73,8 +75,9 @@ class GitHub:
 
 
 @pytest.fixture
-def github(respx_mock: respx.MockRouter, clock: Clock) -> GitHub:
-    return GitHub(respx_mock, clock)
+def github(clock: Clock) -> Iterator[GitHub]:
+    with respx.mock(using="httpcore2", assert_all_called=False) as server:
+        yield GitHub(server, clock)
 
 
 async def test_the_jwt_is_what_github_asks_for(app: AppInstallation, github: GitHub, public_key: str) -> None:
@@ -187,12 +190,12 @@ async def test_an_answer_without_a_token_is_a_502(app: AppInstallation, github: 
     assert failed.value.outcome == Answer(502, message="the answer holds no sign-in")
 
 
-@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ReadTimeout, httpx.RemoteProtocolError])
+@pytest.mark.parametrize("error", [httpx2.ConnectError, httpx2.ReadTimeout, httpx2.RemoteProtocolError])
 async def test_without_an_answer_nothing_was_sent_and_the_next_request_signs_in_again(
-    app: AppInstallation, github: GitHub, error: type[httpx.HTTPError]
+    app: AppInstallation, github: GitHub, error: type[httpx2.HTTPError]
 ) -> None:
     make = github.asked.side_effect
-    github.asked.side_effect = error
+    github.asked.side_effect = error("no")
     with pytest.raises(SignInFailed) as failed:
         await app.header("owner/models")
     assert failed.value.outcome == NotSent(error.__name__)
@@ -205,7 +208,7 @@ async def test_an_expiring_token_that_cannot_be_renewed_is_not_used(
 ) -> None:
     await app.header("owner/models")
     clock.now += 3500
-    github.asked.side_effect = httpx.ConnectError
+    github.asked.side_effect = httpx2.ConnectError("no")
     with pytest.raises(SignInFailed):
         await app.header("owner/models")
 

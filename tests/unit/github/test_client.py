@@ -2,6 +2,7 @@ import json
 import ssl
 
 import httpx
+import httpx2
 import pytest
 import respx
 
@@ -21,7 +22,7 @@ DISPATCH = build(DispatchMethod.REPOSITORY, '{"name": "模"}', repository="owner
 
 @pytest.fixture
 def github() -> respx.MockRouter:
-    return respx.mock(base_url="https://ghes.example", assert_all_called=False)
+    return respx.mock(using="httpcore2", base_url="https://ghes.example", assert_all_called=False)
 
 
 def run(number: int, title: str) -> dict[str, object]:
@@ -63,21 +64,21 @@ async def test_a_redirect_is_not_followed_with_the_token(github: respx.MockRoute
             assert await api.dispatch(DISPATCH) == Answer(307)
 
 
-@pytest.mark.parametrize("failure", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError])
-async def test_what_never_left_is_not_sent(github: respx.MockRouter, failure: type[httpx.HTTPError]) -> None:
+@pytest.mark.parametrize("failure", [httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError])
+async def test_what_never_left_is_not_sent(github: respx.MockRouter, failure: type[httpx2.HTTPError]) -> None:
     with github:
-        github.post(DISPATCHES).mock(side_effect=failure)
+        github.post(DISPATCHES).mock(side_effect=failure("no"))
         async with GithubApi(URL, StaticToken("token")) as api:
             assert await api.dispatch(DISPATCH) == NotSent(failure.__name__)
 
 
 @pytest.mark.parametrize(
     "failure",
-    [httpx.ReadTimeout, httpx.WriteTimeout, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError],
+    [httpx2.ReadTimeout, httpx2.WriteTimeout, httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError],
 )
-async def test_what_may_have_left_is_unanswered(github: respx.MockRouter, failure: type[httpx.HTTPError]) -> None:
+async def test_what_may_have_left_is_unanswered(github: respx.MockRouter, failure: type[httpx2.HTTPError]) -> None:
     with github:
-        github.post(DISPATCHES).mock(side_effect=failure)
+        github.post(DISPATCHES).mock(side_effect=failure("no"))
         async with GithubApi(URL, StaticToken("token")) as api:
             assert await api.dispatch(DISPATCH) == Unanswered(failure.__name__)
 
@@ -120,9 +121,9 @@ async def test_a_short_page_is_the_last(github: respx.MockRouter) -> None:
             httpx.Response(200, json={"workflow_runs": [run(1, "x")] * 101}),
             Answer(502, {}, "the answer is not a list of runs"),
         ),
-        (httpx.ReadTimeout, Unanswered("ReadTimeout")),
+        (httpx2.ReadTimeout("no"), Unanswered("ReadTimeout")),
         (ssl.SSLError("bad record"), Unanswered("the answer was cut off: SSLError")),
-        (httpx.ConnectError(str(ssl.SSLError("x"))), NotSent("ConnectError")),
+        (httpx2.ConnectError(str(ssl.SSLError("x"))), NotSent("ConnectError")),
     ],
 )
 async def test_an_answer_that_is_not_a_list_of_runs_is_an_error(
@@ -342,15 +343,15 @@ async def test_the_newest_api_version_names_the_run_without_being_asked(github: 
     assert RUN_DETAILS not in json.loads(asked.calls.last.request.content)
 
 
-@pytest.mark.parametrize("failure", [httpx.ReadTimeout, httpx.ConnectError])
+@pytest.mark.parametrize("failure", [httpx2.ReadTimeout, httpx2.ConnectError])
 async def test_a_failed_workflow_dispatch_may_have_been_sent_or_not(
-    github: respx.MockRouter, failure: type[httpx.HTTPError]
+    github: respx.MockRouter, failure: type[httpx2.HTTPError]
 ) -> None:
     with github:
-        asked = github.post(WORKFLOW).mock(side_effect=failure)
+        asked = github.post(WORKFLOW).mock(side_effect=failure("no"))
         async with GithubApi(URL, StaticToken("token")) as api:
             outcome = await api.dispatch(BY_WORKFLOW)
-    assert isinstance(outcome, NotSent if failure is httpx.ConnectError else Unanswered)
+    assert isinstance(outcome, NotSent if failure is httpx2.ConnectError else Unanswered)
     assert asked.call_count == 1
 
 

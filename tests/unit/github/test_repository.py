@@ -2,7 +2,7 @@
 
 import json
 
-import httpx
+import httpx2
 import pytest
 import respx
 
@@ -18,7 +18,7 @@ ROOT = "/api/v3/repos/owner/models"
 
 @pytest.fixture
 def github() -> respx.MockRouter:
-    return respx.mock(base_url="https://ghes.example", assert_all_called=False)
+    return respx.mock(using="httpcore2", base_url="https://ghes.example", assert_all_called=False)
 
 
 async def test_a_trial_dispatch_omits_a_required_field(github: respx.MockRouter) -> None:
@@ -66,6 +66,6 @@ async def test_each_request_has_the_path_of_githubs_documentation(github: respx.
 
 async def test_a_request_that_was_not_sent_has_a_cause(github: respx.MockRouter) -> None:
     with github:
-        github.get(ROOT).mock(side_effect=httpx.ConnectTimeout("x"))
+        github.get(ROOT).mock(side_effect=httpx2.ConnectTimeout("x"))
         async with GithubApi(URL, StaticToken("token")) as api:
             assert await GithubRepository(api, "owner/models").about() == NotSent("ConnectTimeout")

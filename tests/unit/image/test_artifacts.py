@@ -1,7 +1,7 @@
 from contextlib import suppress
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 import respx
 from hypothesis import given
@@ -71,13 +71,14 @@ def test_a_host_other_than_the_servers_is_refused(authority: str) -> None:
         ("bücher.example", "https://xn--bcher-kva.example"),
     ],
 )
-@respx.mock
-def test_the_servers_own_host_or_none_is_followed(authority: str, tracking_uri: str) -> None:
-    proxy = respx.get(path__regex="/api/2.0/mlflow-artifacts/artifacts$").respond(json={})
+def test_the_servers_own_host_or_none_is_followed(
+    httpx2_mock: respx.MockRouter, authority: str, tracking_uri: str
+) -> None:
+    proxy = httpx2_mock.get(path__regex="/api/2.0/mlflow-artifacts/artifacts$").respond(json={})
     assert artifacts(f"mlflow-artifacts://{authority}/1/model/", tracking_uri).sizes() == {}
     asked = proxy.calls.last.request.url
     assert asked.params["path"] == "1/model"
-    assert (asked.scheme, asked.host, asked.port) == tuple(getattr(httpx.URL(tracking_uri), part) for part in _TARGET)
+    assert (asked.scheme, asked.host, asked.port) == tuple(getattr(httpx2.URL(tracking_uri), part) for part in _TARGET)
 
 
 _TARGET = ("scheme", "host", "port")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from tests.loopback.github.contents import Contents
@@ -72,7 +72,7 @@ def test_without_actions_events_are_taken_and_start_nothing(tmp_path: Path) -> N
 
 def test_an_invalid_dispatch_is_422_only_where_a_valid_one_is_allowed(tmp_path: Path) -> None:
     assert make(tmp_path).post(DISPATCHES, json={}).status_code == 422
-    answer: httpx.Response = make(tmp_path / "other", permissions={"contents": "read"}).post(DISPATCHES, json={})
+    answer: httpx2.Response = make(tmp_path / "other", permissions={"contents": "read"}).post(DISPATCHES, json={})
     assert answer.status_code == 403
 
 

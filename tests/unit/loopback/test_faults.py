@@ -3,7 +3,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -27,11 +27,11 @@ class Taking:
         await Response(status_code=204)(scope, receive, send)
 
 
-def ask(app: FaultyApp, path: str = "/repos/octo/models/dispatches", method: str = "POST") -> httpx.Response | None:
+def ask(app: FaultyApp, path: str = "/repos/octo/models/dispatches", method: str = "POST") -> httpx2.Response | None:
     """Give the answer; None where the connection was cut."""
 
-    async def send() -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://testserver") as client:
+    async def send() -> httpx2.Response:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://testserver") as client:
             return await client.request(method, path, content=b"{}")
 
     try:
@@ -162,9 +162,9 @@ def test_the_list_of_runs_changes_with_its_etag_once_a_late_run_is_shown(tmp_pat
         clock=lambda: now[0],
     )
 
-    async def listed(**headers: str) -> httpx.Response:
-        async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(github.app),
+    async def listed(**headers: str) -> httpx2.Response:
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(github.app),
             base_url="http://testserver",
             headers={"Authorization": "token t"},
         ) as client:

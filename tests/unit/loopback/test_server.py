@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from tests.loopback.github.limits import Limits
@@ -77,22 +77,22 @@ class Client:
 
     def __init__(self, github: LoopbackGitHub, **headers: str) -> None:
         self._app = github.app
-        self._headers = httpx.Headers({"Authorization": "Bearer t0ken", **headers}, encoding="utf-8")
+        self._headers = httpx2.Headers({"Authorization": "Bearer t0ken", **headers}, encoding="utf-8")
 
-    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        async def send() -> httpx.Response:
-            transport = httpx.ASGITransport(self._app)
-            async with httpx.AsyncClient(
+    def request(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        async def send() -> httpx2.Response:
+            transport = httpx2.ASGITransport(self._app)
+            async with httpx2.AsyncClient(
                 transport=transport, base_url="http://testserver", headers=self._headers
             ) as client:
                 return await client.request(method, path, **options)
 
         return asyncio.run(send())
 
-    def get(self, path: str, **options: Any) -> httpx.Response:
+    def get(self, path: str, **options: Any) -> httpx2.Response:
         return self.request("GET", path, **options)
 
-    def post(self, path: str, **options: Any) -> httpx.Response:
+    def post(self, path: str, **options: Any) -> httpx2.Response:
         return self.request("POST", path, **options)
 
 
@@ -101,7 +101,7 @@ def client(github: LoopbackGitHub) -> Client:
     return Client(github)
 
 
-def dispatch(client: Client, event_type: str = "mlflow-model-version", **payload: Any) -> httpx.Response:
+def dispatch(client: Client, event_type: str = "mlflow-model-version", **payload: Any) -> httpx2.Response:
     return client.post(DISPATCHES, json={"event_type": event_type, "client_payload": payload})
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import count
 
 import httpx
+import httpx2
 import pytest
 import respx
 
@@ -30,7 +31,7 @@ VERSION = "/prefix/api/2.0/mlflow/model-versions/get"
 
 @pytest.fixture
 def server() -> respx.MockRouter:
-    return respx.mock(base_url="https://mlflow.example:5000", assert_all_called=False)
+    return respx.mock(using="httpcore2", base_url="https://mlflow.example:5000", assert_all_called=False)
 
 
 def test_a_prefix_in_the_address_is_kept_and_names_are_encoded(server: respx.MockRouter) -> None:
@@ -72,11 +73,11 @@ def test_credentials_in_the_address_are_used_and_never_shown(
     assert "sentinel" not in str(refused.value) + caplog.text
 
 
-@pytest.mark.parametrize("failure", [httpx.ConnectError, httpx.ReadTimeout, httpx.RemoteProtocolError])
+@pytest.mark.parametrize("failure", [httpx2.ConnectError, httpx2.ReadTimeout, httpx2.RemoteProtocolError])
 def test_without_an_answer_mlflow_is_unreachable_and_the_hint_names_hosted_runners(
-    server: respx.MockRouter, failure: type[httpx.HTTPError]
+    server: respx.MockRouter, failure: type[httpx2.HTTPError]
 ) -> None:
-    server.get(VERSION).mock(side_effect=failure)
+    server.get(VERSION).mock(side_effect=failure("no"))
     with server, MlflowApi(URI) as api, pytest.raises(MlflowUnreachable, match="self-hosted") as refused:
         api.version("a", "1")
     assert isinstance(refused.value.__cause__, failure)

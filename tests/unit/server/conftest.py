@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 import respx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -27,14 +27,14 @@ SECRET, PREVIOUS, TOKEN = "sentinel-secret", "sentinel-previous", "ghp_sentinel"
 class Bridge:
     """A bridge in this process, called as MLflow calls it."""
 
-    def __init__(self, portal: BlockingPortal, client: httpx.AsyncClient, database: Path, app: FastAPI) -> None:
+    def __init__(self, portal: BlockingPortal, client: httpx2.AsyncClient, database: Path, app: FastAPI) -> None:
         self.database = database
         self.app = app
         self.portal = portal
         self.client = client
 
-    def get(self, path: str, **sent: Any) -> httpx.Response:
-        """GET the path; `sent` are arguments of httpx, such as headers."""
+    def get(self, path: str, **sent: Any) -> httpx2.Response:
+        """GET the path; `sent` are arguments of httpx2, such as headers."""
         return self.portal.call(lambda: self.client.get(path, **sent))
 
     @property
@@ -54,15 +54,15 @@ class Bridge:
         content: bytes | AsyncIterator[bytes],
         headers: Sequence[tuple[bytes, bytes]] | Mapping[str, str] | None = None,
         path: str = "/webhook",
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         """POST exactly that."""
 
-        async def post() -> httpx.Response:
+        async def post() -> httpx2.Response:
             return await self.client.post(path, content=content, headers=headers)
 
         return self.portal.call(post)
 
-    def post(self, body: bytes, **headers: str | None) -> httpx.Response:
+    def post(self, body: bytes, **headers: str | None) -> httpx2.Response:
         """POST a signed body; `headers` replace those of a valid delivery, None leaves one out."""
         delivery_id = headers.get("delivery_id") or str(uuid4())
         timestamp = headers.get("timestamp") or str(int(time.time()))
@@ -93,7 +93,7 @@ def settings(database: Path) -> Settings:
 @pytest.fixture
 def github() -> Iterator[respx.Route]:
     """GitHub's answer to every dispatch: 503 unless a test says otherwise."""
-    with respx.mock(assert_all_called=False) as mock:
+    with respx.mock(using="httpcore2", assert_all_called=False) as mock:
         yield mock.post("https://api.github.com/repos/owner/models/dispatches").respond(503)
 
 
@@ -104,7 +104,7 @@ def opened(portal: BlockingPortal, chosen: Settings, database: Path) -> Iterator
     with (
         portal.wrap_async_context_manager(app.router.lifespan_context(app)),
         portal.wrap_async_context_manager(
-            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bridge")
+            httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://bridge")
         ) as client,
     ):
         yield Bridge(portal, client, database, app)

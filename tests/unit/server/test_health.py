@@ -2,7 +2,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 import respx
 from anyio.from_thread import start_blocking_portal
@@ -28,7 +28,7 @@ def bridge(tmp_path: Path, github: respx.Route) -> Iterator[Bridge]:
 
 def ready(bridge: Bridge, auth: tuple[str, str] | None = None) -> tuple[int, list[str]]:
     """Return the status and the reasons."""
-    answer: httpx.Response = bridge.get("/ready", **({"auth": auth} if auth else {}))
+    answer: httpx2.Response = bridge.get("/ready", **({"auth": auth} if auth else {}))
     assert set(answer.json()) == {"degraded"}
     return answer.status_code, answer.json()["degraded"]
 

@@ -64,7 +64,7 @@ def test_an_exception_is_one_line_without_the_values_of_variables() -> None:
     assert "ghp_sentinel" not in json.dumps(line)
 
 
-@pytest.mark.parametrize("name", ["httpx", "httpcore.connection", "alembic.runtime.migration"])
+@pytest.mark.parametrize("name", ["httpx2", "httpcore2.connection", "alembic.runtime.migration"])
 def test_every_step_of_libraries_is_left_out(name: str) -> None:
     assert logged(f"logging.getLogger({name!r}).info('GET https://user:password@mlflow.example.com')") == []
 

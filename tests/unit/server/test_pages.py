@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 import respx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -41,10 +41,10 @@ CSP = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; 
 class Page(Bridge):
     """A bridge, asked by somebody with the password."""
 
-    def ask(self, path: str, method: str = "GET", signed_in: bool = True, **headers: str) -> httpx.Response:
+    def ask(self, path: str, method: str = "GET", signed_in: bool = True, **headers: str) -> httpx2.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
 
-        async def send() -> httpx.Response:
+        async def send() -> httpx2.Response:
             return await self.client.request(method, path, headers=named, auth=AUTH if signed_in else None)
 
         return self.portal.call(send)
@@ -83,7 +83,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return delays
 
 
-def links(answer: httpx.Response) -> list[str]:
+def links(answer: httpx2.Response) -> list[str]:
     return [unescape(link) for link in re.findall(r'<a href="([^"]*)"', answer.text)]
 
 

@@ -1,6 +1,7 @@
 """What another run may have pushed, the disk, and layers to reuse; the download itself is in tests/integration."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,20 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "outputs"
 
 
-def mlflow(**tags: str) -> respx.Route:
+@pytest.fixture
+def server() -> Iterator[respx.MockRouter]:
+    with respx.mock(using="httpcore2", assert_all_called=False) as routes:
+        yield routes
+
+
+def mlflow(server: respx.MockRouter, **tags: str) -> respx.Route:
     """Let MLflow have the version, in a store without a proxy; give the route on which tags are set."""
     entries = [{"key": key, "value": value} for key, value in tags.items()]
     version = {"name": "iris", "version": "7", "source": "models:/m-7", "tags": entries}
     api = f"{MLFLOW}/api/2.0/mlflow/model-versions"
-    respx.get(f"{api}/get").respond(json={"model_version": version})
-    respx.get(f"{api}/get-download-uri").respond(json={"artifact_uri": "s3://bucket/model"})
-    return respx.post(f"{api}/set-tag").respond(json={})
+    server.get(f"{api}/get").respond(json={"model_version": version})
+    server.get(f"{api}/get-download-uri").respond(json={"artifact_uri": "s3://bucket/model"})
+    return server.post(f"{api}/set-tag").respond(json={})
 
 
 @pytest.fixture
@@ -54,11 +61,10 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, RegistryImage]:
     return held
 
 
-@respx.mock
 def test_a_version_that_another_run_has_pushed_since_is_not_built_again(
-    registry: dict[str, RegistryImage], outputs: Path, tmp_path: Path
+    server: respx.MockRouter, registry: dict[str, RegistryImage], outputs: Path, tmp_path: Path
 ) -> None:
-    tags = mlflow()
+    tags = mlflow(server)
     registry["7"] = image("7")
     download(settings(), Workspace(tmp_path / "work"))
     assert "\nfalse\n" in outputs.read_text()
@@ -68,22 +74,20 @@ def test_a_version_that_another_run_has_pushed_since_is_not_built_again(
 @pytest.mark.usefixtures("registry")
 @pytest.mark.parametrize("status", ["pushed", "building", "failed", None])
 @pytest.mark.parametrize("uri", ["r.example/demo/iris@sha256:1", "r.example/demo/other@sha256:1", ""])
-@respx.mock
 def test_whatever_its_tags_claim_a_version_without_an_image_is_built(
-    outputs: Path, tmp_path: Path, status: str | None, uri: str
+    server: respx.MockRouter, outputs: Path, tmp_path: Path, status: str | None, uri: str
 ) -> None:
-    tags = mlflow(**({"image.status": status} if status else {}), **{"image.uri": uri})
+    tags = mlflow(server, **({"image.status": status} if status else {}), **{"image.uri": uri})
     with pytest.raises(DirectArtifacts):
         download(settings(), Workspace(tmp_path / "work"))
     assert "\ntrue\n" in outputs.read_text()
     assert tags.called is not (status == "pushed" and uri.startswith("r.example/demo/iris@"))
 
 
-@respx.mock
 def test_a_forced_build_is_made_though_the_image_is_there(
-    registry: dict[str, RegistryImage], outputs: Path, tmp_path: Path
+    server: respx.MockRouter, registry: dict[str, RegistryImage], outputs: Path, tmp_path: Path
 ) -> None:
-    mlflow()
+    mlflow(server)
     registry["7"] = image("7")
     with pytest.raises(DirectArtifacts):
         download(settings(force=True), Workspace(tmp_path / "work"))
@@ -91,15 +95,16 @@ def test_a_forced_build_is_made_though_the_image_is_there(
 
 
 @pytest.mark.usefixtures("registry")
-@respx.mock
-def test_a_model_that_is_listed_as_larger_than_the_disk_is_not_downloaded(outputs: Path, tmp_path: Path) -> None:
-    mlflow()
+def test_a_model_that_is_listed_as_larger_than_the_disk_is_not_downloaded(
+    server: respx.MockRouter, outputs: Path, tmp_path: Path
+) -> None:
+    mlflow(server)
     api = f"{MLFLOW}/api/2.0"
     uri = {"artifact_uri": "mlflow-artifacts:/1/model"}
-    respx.get(f"{api}/mlflow/model-versions/get-download-uri").respond(json=uri)
+    server.get(f"{api}/mlflow/model-versions/get-download-uri").respond(json=uri)
     files = [{"path": name, "is_dir": False, "file_size": 10**15} for name in ("a", "b")]
-    respx.get(f"{api}/mlflow-artifacts/artifacts").respond(json={"files": files})
-    downloads = respx.get(path__startswith="/api/2.0/mlflow-artifacts/artifacts/")
+    server.get(f"{api}/mlflow-artifacts/artifacts").respond(json={"files": files})
+    downloads = server.get(path__startswith="/api/2.0/mlflow-artifacts/artifacts/")
     with pytest.raises(DiskTooSmall):
         download(settings(), Workspace(tmp_path / "work"))
     assert not downloads.called
