@@ -192,7 +192,7 @@ def test_what_the_models_code_finds_is_nothing(run: Run) -> None:
     assert steps(run, "build")[LOOK] == "success"
     found = re.findall(r"FOUND (?:AT BUILD|WHILE LOADING): .*", run.log)
     assert {each.rstrip() for each in found} <= {"FOUND AT BUILD: []", "FOUND WHILE LOADING: []"}
-    answers = re.findall(r"/invocations answers (.*)", run.log)
+    answers = re.findall(r"/invocations answered (.*)", run.log)
     assert [json.loads(each)["predictions"] for each in answers] == [["[]"]]
 
 
