@@ -125,7 +125,7 @@ def test_mlflows_own_test_events_are_answered_and_never_dispatched(
             assert (tested.success, tested.status, said["status"]) == (True, 200, "test"), kind
         else:
             assert (tested.success, tested.status) == (False, 422), kind
-            assert "register the webhook for model_version.created" in said["detail"]
+            assert "model_version.created" in said["detail"]
     assert rows(bridge.folder, "select count(*) from deliveries") == [(0,)]
     assert github.dispatches == ()
 
@@ -134,7 +134,7 @@ def test_a_webhook_with_another_secret_is_told_so_in_mlflow(bridge: BridgeServer
     webhook = mlflow_api.create_webhook(f"other-{bridge.pid}", f"{bridge.url}/webhook", ["model_version.created"], "x")
     tested = mlflow_api.test_webhook(webhook, "model_version.created")
     assert (tested.success, tested.status) == (False, 401)
-    assert "update the webhook's secret" in str(tested.body)
+    assert "MLFLOW_WEBHOOK_SECRET" in str(tested.body)
 
 
 def test_what_was_accepted_goes_out_after_a_kill(
