@@ -77,11 +77,11 @@ def fill(database: Path, count: int) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _multiply(connection: sqlite3.Connection, table: str, own: dict[str, str], count: int) -> None:
+def _multiply(connection: sqlite3.Connection, table: str, new_values: dict[str, str], count: int) -> None:
     """Copy the table's one row `count` times, half a minute apart, the last of them nine days ago."""
     columns = [str(row[1]) for row in connection.execute(f"PRAGMA table_info({table})")]
     values = [
-        own.get(name) or (f"{name} - 777600 - 30.0 * ({count} - new.i)" if name.endswith("_at") else name)
+        new_values.get(name) or (f"{name} - 777600 - 30.0 * ({count} - new.i)" if name.endswith("_at") else name)
         for name in columns
     ]
     connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)} FROM new, {table}")  # noqa: S608  names of our own

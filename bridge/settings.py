@@ -39,7 +39,7 @@ _POSTGRESQL: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
 _SAMPLES: Final = frozenset({"a-long-random-text", "another-one", "for-this-network-alone", "demo", "password"})
 """Secrets that the documentation and compose.yaml show, or showed in an earlier release: everyone knows them."""
 
-_KNOWN: Final = "its secret is a sample from the documentation, which everyone knows"
+_IS_SAMPLE: Final = "its secret is a sample from the documentation, which everyone knows"
 
 
 class SettingsInvalid(BridgeError):
@@ -300,7 +300,7 @@ class Settings(RouteSettings):
     @classmethod
     def _is_not_a_sample(cls, secret: SecretStr | None) -> SecretStr | None:
         if secret is not None and secret.get_secret_value().strip() in _SAMPLES:
-            raise ValueError(_KNOWN)
+            raise ValueError(_IS_SAMPLE)
         return secret
 
     @field_validator("mlflow_tracking_uri", "database_url")
@@ -313,14 +313,14 @@ class Settings(RouteSettings):
         except ValueError:
             return url
         if password in _SAMPLES:
-            raise ValueError(_KNOWN)
+            raise ValueError(_IS_SAMPLE)
         return url
 
     @field_validator("mlflow_tracking_uri")
     @classmethod
     def _is_a_tracking_server(cls, uri: str | None) -> str | None:
         if uri is not None:
-            scheme, host, _ = addresses.parts(uri)
+            scheme, host, _ = addresses.split_url(uri)
             if scheme not in ("http", "https") or not host:
                 raise ValueError("it is not an http or https address")
         return uri
@@ -363,7 +363,7 @@ class Settings(RouteSettings):
             if url.removeprefix(_SQLITE) in ("", ":memory:") or "?" in url:
                 raise ValueError("SQLite needs a file, without options")
             return url
-        scheme, host, path = addresses.parts(url)
+        scheme, host, path = addresses.split_url(url)
         if scheme not in _POSTGRESQL or not host or not path.strip("/"):
             raise ValueError("only SQLite and PostgreSQL are supported")
         return url

@@ -179,12 +179,12 @@ async def _follow(
                     details = next(iter((await ledger.read(queries.list_deliveries, criteria)).rows), None)
                 sent = newest(details) if details else []
                 for dispatch in sent:
-                    seen = dispatch.state, dispatch.run_url or dispatch.reason
-                    if details and printed.get(dispatch.id) != seen:
-                        printed[dispatch.id] = seen
+                    current = dispatch.state, dispatch.run_url or dispatch.reason
+                    if details and printed.get(dispatch.id) != current:
+                        printed[dispatch.id] = current
                         text = f"{subject(details.delivery.event)} → {dispatch.repository}: {dispatch.state.value}"
-                        more = f": {seen[1]}" if seen[1] else ""
-                        console.print(f"{time.strftime('%H:%M:%S')} {text}{more}", soft_wrap=True)
+                        suffix = f": {current[1]}" if current[1] else ""
+                        console.print(f"{time.strftime('%H:%M:%S')} {text}{suffix}", soft_wrap=True)
                 if sent and not any(dispatch.state in UNFINISHED for dispatch in sent):
                     succeeded = all(dispatch.state in _SUCCESSFUL for dispatch in sent)
                     return SUCCEEDED if succeeded else FAILED, details

@@ -55,8 +55,8 @@ def show(console: Console, details: DeliveryDetails) -> None:
 def subject(event: Event) -> str:
     """Return the model, version, and alias or tag; control characters in names are shown as symbols."""
     labels = (("alias", event.alias), ("tag", event.tag))
-    more = [f"{label} {formatting.name(text)}" for label, text in labels if text]
-    return ", ".join([f"{formatting.name(event.model)} {event.version}", *more])
+    details = [f"{label} {formatting.name(text)}" for label, text in labels if text]
+    return ", ".join([f"{formatting.name(event.model)} {event.version}", *details])
 
 
 def coloured(state: DispatchState) -> Text:

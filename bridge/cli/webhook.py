@@ -77,10 +77,10 @@ def list_command(as_json: AsJson = False) -> None:
     from bridge.settings import load
 
     with report_errors(), _mlflow(load()) as api:
-        known = list(api.webhooks())
-    leading = {hook.id for hook in to_bridge(known)}
+        webhooks = list(api.webhooks())
+    leading = {hook.id for hook in to_bridge(webhooks)}
     if as_json:
-        print_json([{**_as_dict(hook), "leads_to_bridge": hook.id in leading} for hook in known])
+        print_json([{**_as_dict(hook), "leads_to_bridge": hook.id in leading} for hook in webhooks])
         return
     table = Table(
         Column("id", no_wrap=True, min_width=36),
@@ -90,7 +90,7 @@ def list_command(as_json: AsJson = False) -> None:
         "state",
         "to a bridge",
     )
-    for hook in known:
+    for hook in webhooks:
         leads = "yes" if hook.id in leading else "no"
         table.add_row(hook.id, hook.name, redact(hook.url), "\n".join(hook.events), hook.status.lower(), leads)
     Console(markup=False, emoji=False, highlight=False).print(table)
@@ -155,9 +155,9 @@ def create(api: "MlflowApi", settings: "Settings", url: str, name: str) -> tuple
 
     # 3. An existing webhook is updated.
     events = required_events(settings.routes)
-    for known in to_bridge(api.webhooks(), url):
-        api.update_webhook(known.id, events=sorted({*events, *known.events}), active=True)
-        return _read(api, known.id), False
+    for existing in to_bridge(api.webhooks(), url):
+        api.update_webhook(existing.id, events=sorted({*events, *existing.events}), active=True)
+        return _read(api, existing.id), False
 
     # 4. Otherwise there is a new one.
     return _read(api, _register(api, name, url, events, secret)), True
@@ -167,10 +167,10 @@ def find(api: "MlflowApi", selected: str | None) -> "Webhook":
     """Return the webhook of that id, name or address; without one, the only webhook that leads to a bridge."""
     from bridge.mlflow.webhooks import label, to_bridge
 
-    known = list(api.webhooks())
-    matching = to_bridge(known)
+    webhooks = list(api.webhooks())
+    matching = to_bridge(webhooks)
     if selected is not None:
-        matching = [hook for hook in known if selected in (hook.id, hook.name, hook.url)]
+        matching = [hook for hook in webhooks if selected in (hook.id, hook.name, hook.url)]
     if not matching:
         raise WebhookRefused(
             "MLflow has no such webhook", "run `mlflow-bridge webhook list`, or `mlflow-bridge webhook create`"

@@ -189,8 +189,8 @@ def init(
     if bridge != SAME_REPOSITORY and not _COMMIT.search(bridge):
         print("warning: a tag or branch can move: name a full commit after the @ to pin the code", file=sys.stderr)
     if as_json:
-        found = {"variables": variables(registry), "secrets": secrets(registry)}
-        listed = {kind: {setting.name: str(setting) for setting in settings} for kind, settings in found.items()}
+        settings_of = {"variables": variables(registry), "secrets": secrets(registry)}
+        listed = {kind: {setting.name: str(setting) for setting in settings} for kind, settings in settings_of.items()}
         print_json({"file": str(file), **listed})
         return
     typer.echo(f"created: {file}")

@@ -218,12 +218,12 @@ class VerifyThenRetry:
 class Pause:
     """Nothing is sent on this lane before `until`; the dispatch itself is not the cause.
 
-    `look_first`: an earlier request may have sent the dispatch. `repository_only`: only this repository is affected.
+    `verify_first`: an earlier request may have sent the dispatch. `repository_only`: only this repository is affected.
     """
 
     until: float
     reason: str
-    look_first: bool = False
+    verify_first: bool = False
     repository_only: bool = False
 
 

@@ -49,7 +49,7 @@ class _AccessToken(BaseModel):
     expires_at: AwareDatetime
 
 
-_Shape = TypeVar("_Shape", bound=BaseModel)
+_Body = TypeVar("_Body", bound=BaseModel)
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,9 +119,9 @@ class AppInstallation:
         method: str,
         path: str,
         repository: str,
-        shape: type[_Shape],
+        body_type: type[_Body],
         body: object = None,
-    ) -> _Shape:
+    ) -> _Body:
         headers = {"Authorization": f"Bearer {self._jwt()}"}
         try:
             request = client.build_request(method, path, json=body, headers=headers)
@@ -134,7 +134,7 @@ class AppInstallation:
         if not answer.is_success:
             raise _failed(_refusal(answer, repository))
         try:
-            return shape.model_validate(answer.json)
+            return body_type.model_validate(answer.json)
         except ValidationError as error:
             raise _failed(Answer(502, message="the answer holds no sign-in")) from error
 

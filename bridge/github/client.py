@@ -97,7 +97,7 @@ class SignInFailed(BridgeError):
         self.outcome = outcome
 
 
-class LookFailed(BridgeError):
+class RunLookupFailed(BridgeError):
     """Whether there is a run is unknown; `outcome` is what the request led to."""
 
     def __init__(self, outcome: Outcome, message: str = "", hint: str = "") -> None:
@@ -107,7 +107,7 @@ class LookFailed(BridgeError):
         self.outcome = outcome
 
 
-class ActionsUnreadable(LookFailed):
+class ActionsUnreadable(RunLookupFailed):
     """The token may not read the repository's Actions."""
 
 
@@ -174,7 +174,7 @@ class GithubApi:
         return _with_run(outcome)
 
     async def find_run(self, repository: str, dispatch_id: str, *, since: float | None = None) -> Run | None:
-        """Return the newest run whose title begins with the dispatch's id; raises `LookFailed`.
+        """Return the newest run whose title begins with the dispatch's id; raises `RunLookupFailed`.
 
         `since`, in Unix seconds by our clock, is when the dispatch was first sent.
         """
@@ -187,7 +187,7 @@ class GithubApi:
     async def list_runs(self, repository: str, *, since: float | None = None) -> AsyncGenerator[Page, None]:
         """Yield the runs created after `since` (Unix seconds by our clock), newest first, as far as GitHub lists them.
 
-        A page is requested when the caller asks for it. Raises `LookFailed`.
+        A page is requested when the caller asks for it. Raises `RunLookupFailed`.
         """
         for position in range(1, MAX_RUN_PAGES + 1):
             page = await self._list(repository, since, position)
@@ -196,7 +196,7 @@ class GithubApi:
                 return
 
     async def read_run(self, repository: str, run_id: int) -> Run | None:
-        """Return the run as it is now; None if it was deleted. Raises `LookFailed`."""
+        """Return the run as it is now; None if it was deleted. Raises `RunLookupFailed`."""
         outcome = await self.ask("GET", repository, f"actions/runs/{run_id}")
         if isinstance(outcome, Answer) and outcome.status == 404:
             return None
@@ -204,7 +204,7 @@ class GithubApi:
         try:
             return Run.model_validate(answer.json)
         except ValidationError as error:
-            raise LookFailed(Answer(502, message="the answer is not a run")) from error
+            raise RunLookupFailed(Answer(502, message="the answer is not a run")) from error
 
     async def ask(
         self,
@@ -270,21 +270,21 @@ class GithubApi:
             begin = max((since - _CLOCK_SKEW) // _STEP * _STEP, 0.0)
             query["created"] = f">={datetime.fromtimestamp(begin, UTC):%Y-%m-%dT%H:%M:%SZ}"
         key = json.dumps([repository, query])
-        etag, known = self._pages.get(key, ("", Page((), is_last=True)))
+        etag, cached = self._pages.get(key, ("", Page((), is_last=True)))
         headers = {"If-None-Match": etag} if etag else {}
         outcome = await self.ask("GET", repository, "actions/runs", query=query, headers=headers)
         if isinstance(outcome, Answer) and outcome.status == 304 and etag:
             self._pages.move_to_end(key)
-            return known
+            return cached
 
         answer = _successful(repository, outcome)
         try:
             listed = _Runs.model_validate(answer.json).workflow_runs
         except ValidationError as error:
-            raise LookFailed(Answer(502, message="the answer is not a list of runs")) from error
+            raise RunLookupFailed(Answer(502, message="the answer is not a list of runs")) from error
         page = Page(tuple(run for entry in listed if (run := _run(entry))), is_last=len(listed) < RUNS_PER_PAGE)
         if listed and not page.runs:
-            raise LookFailed(Answer(502, message="the answer is not a list of runs"))
+            raise RunLookupFailed(Answer(502, message="the answer is not a list of runs"))
 
         etag = answer.headers.get("etag", "")
         if etag and etag.isascii():  # httpx2 can send no other
@@ -296,9 +296,9 @@ class GithubApi:
 
 
 def _successful(repository: str, outcome: Outcome) -> Answer:
-    """Return an answer with status 200; raises `LookFailed` for anything else."""
+    """Return an answer with status 200; raises `RunLookupFailed` for anything else."""
     if not isinstance(outcome, Answer):
-        raise LookFailed(outcome)
+        raise RunLookupFailed(outcome)
     if outcome.status in (403, 404) and not is_rate_limit(outcome):
         raise ActionsUnreadable(
             outcome,
@@ -306,7 +306,7 @@ def _successful(repository: str, outcome: Outcome) -> Answer:
             "grant the token or App the permission actions=read on that repository, and check that Actions are enabled",
         )
     if outcome.status != 200:
-        raise LookFailed(outcome)
+        raise RunLookupFailed(outcome)
     return outcome
 
 

@@ -61,8 +61,8 @@ class Database:
         """Return the time on which all that share this database agree: its server's clock, or this machine's."""
         if self._since is None:
             return time.time()
-        theirs, ours = self._since
-        return theirs + time.monotonic() - ours
+        server_time, read_at = self._since
+        return server_time + time.monotonic() - read_at
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
@@ -92,13 +92,13 @@ class Database:
         self._engine.dispose()
 
     def _prepare_postgres(self, connection: Any, _record: object) -> None:
-        began = time.monotonic()
+        started = time.monotonic()
         with connection.cursor() as cursor:
             cursor.execute(f"SET lock_timeout = {_BUSY}")
             cursor.execute(f"SET idle_in_transaction_session_timeout = {_FROZEN}")
-            (theirs,) = cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+            (server_time,) = cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
         connection.commit()
-        self._since = (theirs, (began + time.monotonic()) / 2)
+        self._since = (server_time, (started + time.monotonic()) / 2)
 
 
 _FIRST_LANE: Final = {"name": LANE, "next_at": 0.0, "pauses": 0}

@@ -62,10 +62,10 @@ def _inspect_database(url: str, place: str, free: int | None) -> LedgerStatus:
             connection.exec_driver_sql("UPDATE lanes SET pauses = pauses WHERE 1 = 0")
             return LedgerStatus(place, revision, free=free)
     except Exception as error:
-        ours = translated(error, database.hint)
-        if not isinstance(ours, BridgeError):
+        ledger_error = translated(error, database.hint)
+        if not isinstance(ledger_error, BridgeError):
             raise
-        return LedgerStatus(place, error=ours, free=free)
+        return LedgerStatus(place, error=ledger_error, free=free)
     finally:
         database.close()
 

@@ -126,10 +126,10 @@ def _dispatch_values(decision: Decision, now: float) -> dict[str, Any]:
         case VerifyThenRetry(at, reason):
             values |= {"next_at": at, "reason": reason}
             del values["sending_since"]
-        case Pause(until, reason, look_first, repository_only):
+        case Pause(until, reason, verify_first, repository_only):
             # The repository that refuses this dispatch may accept the lane's others: those are tried first then.
             values = {"next_at": until if repository_only else dispatches.c.created_at, "reason": reason}
-            values |= {} if look_first else {"sending_since": None}
+            values |= {} if verify_first else {"sending_since": None}
     return values
 
 

@@ -67,10 +67,10 @@ class Ledger:
         try:
             return await asyncio.get_running_loop().run_in_executor(thread, work)
         except Exception as error:
-            ours = errors.translated(error, self._database.hint)
-            if ours is error:
+            ledger_error = errors.translated(error, self._database.hint)
+            if ledger_error is error:
                 raise
-            raise ours from error
+            raise ledger_error from error
 
 
 def _within(

@@ -70,10 +70,10 @@ def list_deliveries(connection: sa.Connection, criteria: Filter) -> ResultPage[D
 
     `state` is compared with that of a delivery's last dispatch.
     """
-    about = _about(criteria)
-    ids = sa.select(deliveries.c.id).where(*about).limit(_FEW + 1)
-    are_few = bool(about) and len(connection.execute(ids).all()) <= _FEW
-    newest = (_newest_of_few if are_few else _newest_of_all)(connection, criteria, about)
+    conditions = _delivery_conditions(criteria)
+    ids = sa.select(deliveries.c.id).where(*conditions).limit(_FEW + 1)
+    are_few = bool(conditions) and len(connection.execute(ids).all()) <= _FEW
+    newest = (_newest_of_few if are_few else _newest_of_all)(connection, criteria, conditions)
     page = _page(newest, criteria, lambda pair: pair[0])
     delivery_ids = [delivery_id for _, delivery_id in page.rows]
     rows = connection.execute(sa.select(deliveries).where(deliveries.c.id.in_(delivery_ids))).all()
@@ -122,19 +122,22 @@ def figures(connection: sa.Connection, *, now: float) -> Figures:
 
 def _branches(connection: sa.Connection, criteria: Filter) -> list[_Branch]:
     """Return conditions that each have an index in the list's order, and that together match the criteria."""
-    more = [versions.c.version == criteria.version] if criteria.version is not None else []
+    by_version = [versions.c.version == criteria.version] if criteria.version is not None else []
     if criteria.model is None and not criteria.search:
-        return [(_is_listed(criteria.state), *more)]
+        return [(_is_listed(criteria.state), *by_version)]
     matches = models.c.name == criteria.model if criteria.model is not None else _folded(criteria.search)
     names = connection.execute(sa.select(models.c.name).where(matches).limit(_MAX_NAMES + 1)).all()
     if len(names) > _MAX_NAMES:
         has_match = sa.exists().where(models.c.name == versions.c.model, matches)
-        return [(_is_listed(criteria.state), has_match, *more)]
-    return [(*branch, *more) for branch in _by_name(connection, criteria, matches, more)]
+        return [(_is_listed(criteria.state), has_match, *by_version)]
+    return [(*branch, *by_version) for branch in _by_name(connection, criteria, matches, by_version)]
 
 
 def _by_name(
-    connection: sa.Connection, criteria: Filter, matches: sa.ColumnElement[bool], more: Sequence[sa.ColumnElement[bool]]
+    connection: sa.Connection,
+    criteria: Filter,
+    matches: sa.ColumnElement[bool],
+    by_version: Sequence[sa.ColumnElement[bool]],
 ) -> list[_Branch]:
     """Return a condition for each pair of name and state that can be on the page: no more than the page has rows.
 
@@ -145,7 +148,7 @@ def _by_name(
     states = [criteria.state] if criteria.state else list(DispatchState)
     newest = [
         sa.select(sa.func.max(versions.c.latest_id))
-        .where(versions.c.model == models.c.name, versions.c.state == state, *more)
+        .where(versions.c.model == models.c.name, versions.c.state == state, *by_version)
         .where(*_older(versions.c.latest_id, criteria))
         .scalar_subquery()
         for state in states
@@ -170,7 +173,7 @@ def _older(column: sa.ColumnElement[str], criteria: Filter) -> list[sa.ColumnEle
 
 def _merged(branches: Iterable[_Branch], criteria: Filter) -> sa.Select[Any]:
     """Select the newest of each branch, and of these the newest, with their dispatches; one more than a page has."""
-    parts = [
+    selects = [
         sa.select(versions)
         .where(*branch, *_older(versions.c.latest_id, criteria))
         .order_by(versions.c.latest_id.desc())
@@ -179,12 +182,12 @@ def _merged(branches: Iterable[_Branch], criteria: Filter) -> sa.Select[Any]:
         .select()
         for branch in branches
     ]
-    few = sa.union_all(*parts).subquery() if len(parts) > 1 else parts[0].subquery()
-    own = [few.c[name] for name in ("model", "version", "state", "latest_id", "told_at", "dispatch_id")]
-    own += [few.c[name] for name in ("image_uri", "image_status")]
-    theirs = [dispatches.c[name] for name in ("delivery_id", "repository", "reason", "run_url")]
-    joined = few.join(dispatches, dispatches.c.id == few.c.dispatch_id)
-    query = sa.select(*own, *theirs).select_from(joined).order_by(few.c.latest_id.desc())
+    newest = sa.union_all(*selects).subquery() if len(selects) > 1 else selects[0].subquery()
+    columns = [newest.c[name] for name in ("model", "version", "state", "latest_id", "told_at", "dispatch_id")]
+    columns += [newest.c[name] for name in ("image_uri", "image_status")]
+    dispatch_columns = [dispatches.c[name] for name in ("delivery_id", "repository", "reason", "run_url")]
+    joined = newest.join(dispatches, dispatches.c.id == newest.c.dispatch_id)
+    query = sa.select(*columns, *dispatch_columns).select_from(joined).order_by(newest.c.latest_id.desc())
     return query.limit(criteria.limit + 1)
 
 
@@ -194,7 +197,7 @@ def _page(rows: Sequence[_Row], criteria: Filter, key: Callable[[_Row], str]) ->
     return ResultPage(shown, key(shown[-1]) if len(rows) > len(shown) else None)
 
 
-def _about(criteria: Filter) -> list[sa.ColumnElement[bool]]:
+def _delivery_conditions(criteria: Filter) -> list[sa.ColumnElement[bool]]:
     conditions: list[sa.ColumnElement[bool]] = []
     if criteria.search:
         conditions.append(deliveries.c.model.in_(sa.select(models.c.name).where(_folded(criteria.search))))
@@ -206,10 +209,10 @@ def _about(criteria: Filter) -> list[sa.ColumnElement[bool]]:
 
 
 def _newest_of_few(
-    connection: sa.Connection, criteria: Filter, about: Iterable[sa.ColumnElement[bool]]
+    connection: sa.Connection, criteria: Filter, conditions: Iterable[sa.ColumnElement[bool]]
 ) -> list[tuple[str, str]]:
     query = sa.select(dispatches.c.delivery_id, dispatches.c.id, dispatches.c.state)
-    query = query.join(deliveries, OF_DELIVERY).where(*about)
+    query = query.join(deliveries, OF_DELIVERY).where(*conditions)
     newest: dict[str, tuple[str, str]] = {}
     for delivery_id, dispatch_id, state in connection.execute(query):
         newest[delivery_id] = max(newest.get(delivery_id, ("", "")), (dispatch_id, state))
@@ -223,7 +226,7 @@ def _newest_of_few(
 
 
 def _newest_of_all(
-    connection: sa.Connection, criteria: Filter, about: Sequence[sa.ColumnElement[bool]]
+    connection: sa.Connection, criteria: Filter, conditions: Sequence[sa.ColumnElement[bool]]
 ) -> list[tuple[str, str]]:
     newer = dispatches.alias()
     query = sa.select(dispatches.c.id, dispatches.c.delivery_id).where(
@@ -236,8 +239,8 @@ def _newest_of_all(
     )
     if criteria.state:
         query = query.where(dispatches.c.state == criteria.state)
-    if about:
-        query = query.join(deliveries, deliveries.c.id == dispatches.c.delivery_id).where(*about)
+    if conditions:
+        query = query.join(deliveries, deliveries.c.id == dispatches.c.delivery_id).where(*conditions)
     rows = connection.execute(query.order_by(dispatches.c.id.desc()).limit(criteria.limit + 1))
     return [(dispatch_id, delivery_id) for dispatch_id, delivery_id in rows]
 

@@ -21,12 +21,12 @@ _SUPERSEDED: Final = "a newer dispatch for the same model replaced the run"
 
 def open_dispatches(connection: sa.Connection, *, now: float) -> list[OpenDispatch]:
     """Return what is sent or running, and what failed, was cancelled or unseen at most 7 days ago; oldest first."""
-    about = ("model", "version", "alias")
-    columns = [dispatches.c[name] for name in OpenDispatch.__dataclass_fields__ if name not in about]
-    columns += [deliveries.c[name] for name in about]
+    event_columns = ("model", "version", "alias")
+    columns = [dispatches.c[name] for name in OpenDispatch.__dataclass_fields__ if name not in event_columns]
+    columns += [deliveries.c[name] for name in event_columns]
     query = sa.select(*columns).join(deliveries, deliveries.c.id == dispatches.c.delivery_id)
     under_way, ended = dispatches.c.ended_at.is_(None), dispatches.c.ended_at > now - _REVIVAL
-    rows = connection.execute(sa.union_all(*(query.where(_IS_FOLLOWED, which) for which in (under_way, ended))))
+    rows = connection.execute(sa.union_all(*(query.where(_IS_FOLLOWED, condition) for condition in (under_way, ended))))
     followed = [OpenDispatch(**row | {"state": DispatchState(row["state"])}) for row in map(dict, rows.mappings())]
     return sorted(followed, key=lambda dispatch: (dispatch.sent_at, dispatch.id))
 

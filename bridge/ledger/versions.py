@@ -65,22 +65,29 @@ def _inserts(dialect: sa.Dialect) -> tuple[sa.Insert, sa.Insert]:
     return insert(dialect, models).on_conflict_do_nothing(), new_version
 
 
-def record_attempt(connection: sa.Connection, seen: Pending, decision: Decision, now: float) -> None:
+def record_attempt(connection: sa.Connection, dispatch: Pending, decision: Decision, now: float) -> None:
     """Keep what GitHub answered to an attempt, and bring the version's row up to date.
 
     A repeated answer is only counted: a token that is wrong for a week leaves one row.
     """
-    outcome, answer = _in_words(decision)
-    own = attempts.c.dispatch_id == seen.id
+    outcome, answer = _outcome_and_answer(decision)
+    own = attempts.c.dispatch_id == dispatch.id
     last = connection.execute(sa.select(attempts).where(own).order_by(attempts.c.first_at.desc()).limit(1)).first()
     if last and (last.outcome, last.answer) == (outcome, answer):
         repeated = attempts.update().where(own, attempts.c.first_at == last.first_at)
         connection.execute(repeated.values(times=attempts.c.times + 1, last_at=now))
     else:
         at = max(now, math.nextafter(last.first_at, math.inf)) if last else now
-        row = {"dispatch_id": seen.id, "first_at": at, "last_at": at, "times": 1, "outcome": outcome, "answer": answer}
+        row = {
+            "dispatch_id": dispatch.id,
+            "first_at": at,
+            "last_at": at,
+            "times": 1,
+            "outcome": outcome,
+            "answer": answer,
+        }
         connection.execute(attempts.insert().values(row))
-    refresh(connection, seen.delivery_id)
+    refresh(connection, dispatch.delivery_id)
 
 
 def refresh(connection: sa.Connection, delivery_id: str) -> None:
@@ -129,7 +136,7 @@ def _dispatches_of(connection: sa.Connection, delivery_id: str) -> Sequence[sa.R
     return connection.execute(query).all()
 
 
-def _in_words(decision: Decision) -> tuple[str, str]:
+def _outcome_and_answer(decision: Decision) -> tuple[str, str]:
     """Return the attempt's outcome in one word, and GitHub's answer."""
     match decision:
         case Sent(run_id):

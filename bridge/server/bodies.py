@@ -17,10 +17,10 @@ class Body(bytearray):
     def __init__(self, budget: "Budget") -> None:
         self._budget = budget
 
-    def add(self, part: bytes) -> None:
+    def add(self, chunk: bytes) -> None:
         """Append the part; raises `TooManyBodies` if the budget is used up."""
-        self._budget.reserve(len(part) - max(0, min(UNCOUNTED_BODY - len(self), len(part))))
-        self += part
+        self._budget.reserve(len(chunk) - max(0, min(UNCOUNTED_BODY - len(self), len(chunk))))
+        self += chunk
 
 
 class Budget:

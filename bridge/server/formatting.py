@@ -55,8 +55,8 @@ def took(seconds: float) -> str:
     whole = round(seconds)
     for unit, smaller, size, factor in (("d", "h", 86_400, 3_600), ("h", "min", 3_600, 60), ("min", "s", 60, 1)):
         if whole >= size:
-            rest = whole % size // factor
-            return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+            remainder = whole % size // factor
+            return f"{whole // size} {unit}" + (f" {remainder} {smaller}" if remainder else "")
     return f"{whole} s"
 
 

@@ -13,7 +13,7 @@ from bridge.core.dispatches import UNFINISHED
 from bridge.ledger import DispatchDetails, DispatchState
 
 WIDTH: Final = 1000
-_LEAST: Final = 8
+_MIN_WIDTH: Final = 8
 """Of the bar's width, so that a phase that took no time is visible, too."""
 
 _ENDS: Final = {
@@ -78,12 +78,12 @@ def phases(dispatch: DispatchDetails, *, now: float) -> list[Phase]:
     times = [at for *_, at in starts] + [max(end, starts[-1][2])]
     seconds = [max(after - before, 0.0) for before, after in pairwise(times)]
     # Each phase has the same least width, and its share of the rest.
-    total, rest = sum(seconds), WIDTH - _LEAST * len(starts)
+    total, shared = sum(seconds), WIDTH - _MIN_WIDTH * len(starts)
     drawn, x = list[Phase](), 0
     for index, ((name, kind, _), duration) in enumerate(zip(starts, seconds, strict=True), 1):
         is_last = index == len(starts)
         share = duration / total if total else 1 / len(starts)
-        width = WIDTH - x if is_last else _LEAST + round(rest * share)
+        width = WIDTH - x if is_last else _MIN_WIDTH + round(shared * share)
         drawn.append(Phase(name, kind, duration, is_last and not is_over, x, width))
         x += width
     return drawn

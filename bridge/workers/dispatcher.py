@@ -11,7 +11,7 @@ import structlog
 from bridge.core import requests
 from bridge.core.dispatches import Decision, Pause, Reject, Retry, Sent, VerifyThenRetry
 from bridge.core.requests import DispatchUnreadable
-from bridge.github.client import ActionsUnreadable, GithubApi, LookFailed
+from bridge.github.client import ActionsUnreadable, GithubApi, RunLookupFailed
 from bridge.github.responses import MAX_DELAY, MAX_RATE_DELAY, Answer, decide, delay, pause
 from bridge.ledger import LANE, LEASE, Lane, Ledger, Pending, Unstorable, lanes
 from bridge.workers.lease import Lease
@@ -86,24 +86,24 @@ class Dispatcher(Loop):
             return self._closed(min(wait, _IDLE))
         # 4. Send, renewing the lease however long GitHub takes.
         async with self._lease.renewing():
-            await self._do(dispatch, lane)
+            await self._process(dispatch, lane)
         return self._closed(self._interval)
 
     def _closed(self, seconds: float) -> float:
         self._closed_until = self._clock() + seconds
         return seconds
 
-    async def _do(self, dispatch: Pending, lane: Lane) -> None:
+    async def _process(self, dispatch: Pending, lane: Lane) -> None:
         # 1. If the dispatch may have been sent before, search for its run; None means that it is to be sent.
         decision = await self._find_run(dispatch, lane) if dispatch.sending_since is not None else None
         if decision is None:
             # 2. Record that GitHub may receive it now: after a crash the next holder searches before it sends again.
-            begun = await self._ledger.write(
+            sending = await self._ledger.write(
                 lanes.begin_sending, dispatch, self._lease.holder, now=self._clock(), settle=self._settle
             )
-            if begun is None:
+            if sending is None:
                 return  # another replica has changed it, or holds the lane
-            dispatch = begun
+            dispatch = sending
             # 3. Send it.
             decision = await self._send(dispatch, lane)
         # 4. Record the outcome. If the database can't store GitHub's words, ours end the dispatch: else it would be
@@ -151,14 +151,14 @@ class Dispatcher(Loop):
             log = _log.bind(dispatch_id=dispatch.id, delivery_id=dispatch.delivery_id)
             log.warning("cannot check for an earlier run, sending again", reason=str(error))
             return None
-        except LookFailed as error:
+        except RunLookupFailed as error:
             return self._after_failed_search(error, dispatch, lane)
         return Sent(run.id, run.html_url) if run else None
 
-    def _after_failed_search(self, error: LookFailed, dispatch: Pending, lane: Lane) -> Decision:
+    def _after_failed_search(self, error: RunLookupFailed, dispatch: Pending, lane: Lane) -> Decision:
         now = self._clock()
         if isinstance(error.outcome, Answer) and (paused := pause(error.outcome, pauses=lane.pauses, now=now)):
-            return replace(paused, look_first=True)
+            return replace(paused, verify_first=True)
         return VerifyThenRetry(now + delay(dispatch.attempts, self._chance()), str(error))
 
 
@@ -181,5 +181,5 @@ def _report(dispatch: Pending, decision: Decision, now: float, *, written: bool)
         case Retry(at, reason) | VerifyThenRetry(at, reason):
             log.warning("dispatch delayed", reason=reason, seconds=round(at - now, 1))
         case Pause(until, reason, repository_only=alone):
-            what = "repository" if alone else "lane"
-            log.error(f"{what} paused", reason=reason, seconds=round(until - now, 1))
+            scope = "repository" if alone else "lane"
+            log.error(f"{scope} paused", reason=reason, seconds=round(until - now, 1))

@@ -102,11 +102,11 @@ class Server:
         """Kill the process and its children, as in a crash."""
         self._end(signal.SIGKILL)
 
-    def _end(self, how: signal.Signals) -> None:
+    def _end(self, first: signal.Signals) -> None:
         process = self._process
         if process is None:
             return
-        for sign in (how, signal.SIGKILL):
+        for sign in (first, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, sign)
             with suppress(subprocess.TimeoutExpired):

@@ -151,23 +151,23 @@ class Repository:
         platform = ["--override-os", "linux", "--override-arch", self.architecture]
         command = ["skopeo", *platform, verb, *self._authfile(), *arguments]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=self.timeout, check=False)
+            result = subprocess.run(command, capture_output=True, text=True, timeout=self.timeout, check=False)
         except FileNotFoundError as error:
             raise RegistryError("skopeo is not installed on this runner", "install skopeo") from error
         except subprocess.TimeoutExpired as error:
             raise RegistryError(
                 f"{self.name}: the registry did not answer within {self.timeout:.0f} s", "re-run the job"
             ) from error
-        if done.returncode:
-            raise self._error(verb, done.stderr)
-        return done.stdout
+        if result.returncode:
+            raise self._error(verb, result.stderr)
+        return result.stdout
 
     def _error(self, verb: str, stderr: str) -> RegistryError:
         # Without the name, which may contain any of the words that are searched for: a model can be called "denied".
         answer = " ".join(stderr.split()).replace(self.name, "the repository")
         answer = _ADDRESS.sub("its address", answer)[-400:]
         host = self.name.split("/")[0]
-        known = diagnose(answer, host)
+        diagnosis = diagnose(answer, host)
         if verb != "copy" and _ABSENT.search(answer):
             return _Absent(f"{self.name}: not found ({answer})")
         if is_immutable(answer):
@@ -176,13 +176,13 @@ class Repository:
                 "exclude alias tags from tag immutability",
             )
         if _TRANSIENT.search(answer):
-            return _Transient(*self._text(known or _FAILED, answer))
+            return _Transient(*self._text(diagnosis or _FAILED, answer))
         refused = _REFUSED.search(answer)
         if not refused:
-            return RegistryError(*self._text(known or _FAILED, answer))
+            return RegistryError(*self._text(diagnosis or _FAILED, answer))
         # ECR has words of its own for what doesn't exist, so its refusals are refusals.
         may_be_absent = verb != "copy" and self._signed_in() and not ecr_host(host)
-        return (_RepositoryRefused if may_be_absent else RegistryError)(*self._text(known or _DENIED, answer))
+        return (_RepositoryRefused if may_be_absent else RegistryError)(*self._text(diagnosis or _DENIED, answer))
 
     def _text(self, diagnosis: Diagnosis, answer: str) -> tuple[str, str]:
         return f"{self.name}: {diagnosis.message} ({answer})", diagnosis.hint
@@ -207,8 +207,8 @@ class Repository:
 
 
 def _manifest(manifest: Any) -> Manifest:
-    parts = [manifest["config"], *manifest["layers"]]
-    return Manifest(config=parts[0]["digest"], size=sum(part["size"] for part in parts))
+    blobs = [manifest["config"], *manifest["layers"]]
+    return Manifest(config=blobs[0]["digest"], size=sum(blob["size"] for blob in blobs))
 
 
 def _is_local(host: str) -> bool:
