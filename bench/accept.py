@@ -98,7 +98,7 @@ def settings(github: LoopbackGitHub) -> dict[str, str]:
 
 
 def put_load(server: Server, count: int, connections: int, secret: str = SECRET) -> Load:
-    """Send the load from a process of its own, and return what it measured."""
+    """Send the load from a separate process, and return its measurements."""
     port = server.url.rpartition(":")[2]
     command = [sys.executable, "-m", "bench.load", port, secret, str(count), str(connections)]
     done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)

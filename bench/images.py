@@ -2,7 +2,7 @@
 
 Each measurement starts like a fresh runner: the engine has the base image, pulled from a registry on this machine, and
 nothing else, and uv's cache is empty. All other images are removed from the engine for that, so `--prune` is required,
-best with a DOCKER_HOST of its own. Prints two tables: both builders side by side, and the least that any builder needs.
+best with a separate DOCKER_HOST. Prints two tables: both builders side by side, and the least that any builder needs.
 Docker unpacks layers with `unpigz` if its daemon finds it, as on GitHub's runners: install pigz first.
 """
 
@@ -311,7 +311,7 @@ def run(rounds: int, folder: Path) -> list[Round]:
     models = [save_model(folder / f"model-{seed}", seed) for seed in (1, 2)]
     metadata = metadata_in(models[0])
     base = layered.plan(models[0], metadata).base
-    docker.image_id(base)  # ends here where the engine has no base
+    docker.image_id(base)  # fails here if the engine has no base
     results: list[Round] = []
     for number in range(rounds):
         path = folder / f"round-{number}"

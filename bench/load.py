@@ -1,6 +1,6 @@
 """Sends signed deliveries over kept-alive connections, each as soon as the one before it is answered.
 
-It is a process of its own over plain sockets, so that it costs little compared with the server; everything is signed
+It is a separate process with plain sockets, so that it costs little compared with the server; everything is signed
 before the clock starts. Prints one JSON object; see `Load`.
 """
 

@@ -45,7 +45,7 @@ class AnyMlflow(MlflowServer):
         return created
 
     def register(self, root: str, by: str, files: Mapping[str, bytes] = {}) -> str:
-        """Register a version whose files are below the artifact URI `root`; give the model's name."""
+        """Register a version whose files are below the artifact URI `root`; return the model's name."""
         name = f"model-{uuid4().hex}"
         self.create("registered-models/create", name=name)
         uri, version = root, {"source": root}

@@ -199,7 +199,7 @@ async def _follow(
 
 def newest(details: "DeliveryDetails") -> "list[DispatchDetails]":
     """Return the last dispatches, of one route or several: all others were made before a replay."""
-    return [dispatch for dispatch in details.sent if dispatch.created_at == details.sent[0].created_at]
+    return [dispatch for dispatch in details.dispatches if dispatch.created_at == details.dispatches[0].created_at]
 
 
 def pause_of(sent: "Sequence[DispatchDetails]", reasons: "Mapping[str, str]") -> str | None:

@@ -135,7 +135,7 @@ def rotate_command(selected: Selected = None) -> None:
 def create(api: "MlflowApi", settings: "Settings", url: str, name: str) -> tuple["Webhook", bool]:
     """Return the active webhook to `url` with all events that a route needs, and whether it is new.
 
-    An existing webhook keeps its secret. Raises `WebhookRefused` where MLflow would never deliver to the address.
+    An existing webhook keeps its secret. Raises `WebhookRefused` if MLflow would never deliver to the address.
     """
     from bridge.mlflow.webhooks import PATH, required_events, to_bridge
 

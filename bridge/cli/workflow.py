@@ -17,7 +17,7 @@ from bridge.core.errors import BridgeError
 FILE: Final = Path(".github/workflows/on-mlflow-event.yml")
 CALLED: Final = ".github/workflows/model-image.yml"
 SAME_REPOSITORY: Final = "."
-"""What `--bridge` is where the caller is in the bridge's own repository."""
+"""The value of `--bridge` if the caller is in the bridge's own repository."""
 
 _BRIDGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*/[A-Za-z0-9._-]+@[A-Za-z0-9._/-]+")
 _COMMIT: Final = re.compile(r"@[0-9a-f]{40}$")
@@ -54,7 +54,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Registry:
-    """What a registry needs besides MLflow's address; `permissions` are scope, level and reason."""
+    """The settings of a registry, apart from MLflow's; `permissions` are scope, level and reason."""
 
     title: str
     variables: tuple[Setting, ...] = ()

@@ -142,7 +142,7 @@ def parse(body: bytes) -> Event:
 def _invalid(expected: str, error: ValidationError) -> UnsupportedEvent:
     """Name the first invalid field, never its value."""
     first = error.errors(include_input=False, include_url=False)[0]
-    fault = f"{'.'.join(str(part) for part in first['loc']) or 'the whole'}: {first['msg']}"
+    fault = f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}"
     return UnsupportedEvent(
         f"the body is not {expected} ({fault})", "send only MLflow's model registry webhooks to this address", fault
     )

@@ -129,7 +129,7 @@ class _Content:
         self._gzip = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
 
     def add(self, chunk: bytes) -> None:
-        """Add a part as it arrived; raises `AnswerUnreadable`."""
+        """Append bytes as they arrived; raises `AnswerUnreadable`."""
         self._received += len(chunk)
         if self._gzip and self._gzip.eof:
             raise AnswerUnreadable("the answer has data after its end")

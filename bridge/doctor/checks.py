@@ -34,9 +34,9 @@ _MAX_FILES: Final = 50
 
 
 async def run_checks(url: str | None = None) -> tuple[Settings | None, list[Finding]]:
-    """Return the settings, None where they are invalid, and the findings in the order of a delivery's way.
+    """Return the settings (None if they are invalid), and the findings in the order of a delivery's path.
 
-    `url` is the webhook's address; it is needed where MLflow has webhooks to other bridges.
+    `url` is the webhook's address; it is needed if MLflow has webhooks to other bridges.
     """
     # 1. Settings. Without them, nothing else can be checked.
     try:
@@ -46,7 +46,7 @@ async def run_checks(url: str | None = None) -> tuple[Settings | None, list[Find
     findings = [ok("settings", "", "complete and valid")]
     findings += [warning("settings", weak.setting, weak.message, weak.hint) for weak in find_weaknesses(settings)]
 
-    # 2. The ledger, and the bridge itself where it runs on this machine.
+    # 2. The ledger, and the bridge itself if it runs on this machine.
     findings.append(inspection.check(await asyncio.to_thread(inspection.inspect, settings.database_url)))
     findings.append(await _check_bridge(settings))
 

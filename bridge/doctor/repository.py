@@ -12,13 +12,11 @@ from typing import Final
 from bridge.core.findings import Finding, failed, ok, unknown, warning
 from bridge.core.routing import DispatchMethod, Route
 from bridge.doctor import workflow
-from bridge.github.responses import Answer, Outcome, is_rate_limit
+from bridge.github.responses import MOVED, Answer, Outcome, is_rate_limit
 from bridge.github.workflow_file import FOLDER
 
 _EXPIRES_SOON: Final = 14 * 24 * 3600.0
 """Seconds before a token expires from which on there is a warning."""
-
-_MOVED: Final = (301, 302, 307, 308)
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class RepositoryAnswers:
     """What GitHub answered about one repository.
 
     `folders` and `files` have, by branch, the listing of the workflows' folder and the text of each file by its path.
-    `rights` has the answer to an invalid dispatch by its method and, where the method has one, its workflow's file.
+    `rights` has the answer to an invalid dispatch by its method and, if the method has one, its workflow's file.
     """
 
     name: str
@@ -92,7 +90,7 @@ def _check_visible(answers: RepositoryAnswers, *, is_app: bool) -> Finding:
         grant = "install the App on it" if is_app else "grant the token access to it"
         hint = f"check the name in GITHUB_REPOSITORY or ROUTES_FILE, and {grant}"
         return failed(check, name, f"GitHub finds no such repository ({about.message})", hint)
-    if about.status in _MOVED:
+    if about.status in MOVED:
         hint = "change GITHUB_REPOSITORY or the route to its new name"
         return failed(check, name, f"the repository has moved ({about.status})", hint)
     if about.status != 200:

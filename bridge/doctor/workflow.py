@@ -29,7 +29,7 @@ _RUN_NAMES: Final = {
 
 
 def read(path: str, text: str) -> Workflow | None:
-    """Return the workflow in the text of a file, None where the text is not a workflow."""
+    """Return the workflow in the text of a file, None if it is not a workflow."""
     try:
         document = read_yaml(text)
     except yaml.YAMLError:

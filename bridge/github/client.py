@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Annotated, Any, Final, Protocol, Self
 
 import httpx2
@@ -33,11 +32,11 @@ API_VERSION: Final = "2022-11-28"
 _NAMES_RUNS_SINCE: Final = "2026-03-10"
 """From this API version on, the answer to a workflow_dispatch names its run without being asked to."""
 
-_HEADERS: Final = {
+HEADERS: Final = {
     "Accept": "application/vnd.github+json",
     "User-Agent": f"mlflow-actions-bridge/{__version__}",
 }
-_TIMEOUT: Final = httpx2.Timeout(15.0, connect=10.0)
+TIMEOUT: Final = httpx2.Timeout(15.0, connect=10.0)
 """Seconds without a byte. GitHub itself ends a request after 10 s; `http_answers` limits the whole call."""
 
 _NOT_SENT_ERRORS: Final = (
@@ -62,7 +61,7 @@ class Credential(Protocol):
         """Return the Authorization header for requests about the repository; raises `SignInFailed`."""
 
     async def refused(self, repository: str) -> bool:
-        """Take note of a 401; return whether the next `header` is worth one retry."""
+        """Record a 401; return whether the next `header` is worth one retry."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -142,17 +141,15 @@ class GithubApi:
         self._pages: OrderedDict[str, tuple[str, Page]] = OrderedDict()
         self._client = httpx2.AsyncClient(
             base_url=f"{url.rstrip('/')}/",
-            headers={**_HEADERS, "X-GitHub-Api-Version": api_version},
+            headers={**HEADERS, "X-GitHub-Api-Version": api_version},
             cookies=http_answers.no_cookies(),
-            timeout=_TIMEOUT,
+            timeout=TIMEOUT,
         )
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
     async def dispatch(self, request: DispatchRequest) -> Outcome:

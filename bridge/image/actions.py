@@ -38,7 +38,7 @@ def summary(markdown: str) -> None:
 
 
 def escape(text: str) -> str:
-    """Return `text` for the summary, where nothing in it becomes Markdown, HTML or a new line."""
+    """Return `text` for the summary so that nothing in it becomes Markdown, HTML or a new line."""
     return "".join(char if char.isalnum() or char == " " else f"&#{ord(char)};" for char in text)
 
 

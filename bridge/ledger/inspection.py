@@ -58,7 +58,7 @@ def _inspect_database(url: str, place: str, free: int | None) -> LedgerStatus:
             if not sa.inspect(connection).has_table("alembic_version"):
                 return LedgerStatus(place, free=free)
             revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-            # Changes no row, and fails where the tables can't be written.
+            # Changes no row, and fails if the tables can't be written.
             connection.exec_driver_sql("UPDATE lanes SET pauses = pauses WHERE 1 = 0")
             return LedgerStatus(place, revision, free=free)
     except Exception as error:

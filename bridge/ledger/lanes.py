@@ -1,6 +1,6 @@
 """Lanes and what is pending on them: who may send, what is due, what became of it.
 
-A repository that refuses our credential has a lane of its own name, only to be paused: others go on.
+A repository that refuses our credential gets a lane with its own name, so that only this one is paused.
 
 Whoever sends holds the lane's lease, and every write names what its writer saw of the dispatch: what somebody else has
 changed since then stays as it is, however late a frozen holder wakes up.
@@ -16,13 +16,10 @@ from bridge.core.routing import DispatchMethod
 from bridge.ledger import versions
 from bridge.ledger.database import insert
 from bridge.ledger.records import LANE, Lane, Pending
-from bridge.ledger.schema import dispatches, lanes
+from bridge.ledger.schema import IS_PENDING, dispatches, lanes
 
 LEASE: Final = 5.0
 """Seconds for which a lane is held unless the lease is renewed; so long nothing is sent after its holder died."""
-
-_IS_PENDING = dispatches.c.state == sa.literal_column("'pending'")
-"""Spelled as in the index; otherwise SQLite would not use it."""
 
 
 def acquire(connection: sa.Connection, lease: str, holder: str, *, now: float, seconds: float) -> Lane | None:
@@ -31,9 +28,12 @@ def acquire(connection: sa.Connection, lease: str, holder: str, *, now: float, s
     if row is None:
         _create(connection, lease)
         row = _locked(connection, lease)
-    if row is None or not (row.leased_by == holder or _is_free(row.leased_until, now, seconds)):
+    if row is None:
         return None
-    remaining = (row.leased_until or 0.0) - now
+    remaining = (row.leased_until or now) - now
+    # A lease that ends later than any can was acquired before the clock was set back: it doesn't hold others up.
+    if row.leased_by != holder and 0 < remaining <= seconds:
+        return None
     if row.leased_by != holder or not seconds / 2 <= remaining <= seconds:  # otherwise the write would change nothing
         _change(connection, lease, leased_by=holder, leased_until=now + seconds)
     return Lane(row.name, row.next_at, row.paused_because, row.pauses)
@@ -41,8 +41,8 @@ def acquire(connection: sa.Connection, lease: str, holder: str, *, now: float, s
 
 def release(connection: sa.Connection, lease: str, holder: str) -> None:
     """Let others acquire the lease at once, if `holder` has it."""
-    own = lanes.update().where(lanes.c.name == lease, lanes.c.leased_by == holder)
-    connection.execute(own.values(leased_by=None, leased_until=None))
+    held = lanes.update().where(lanes.c.name == lease, lanes.c.leased_by == holder)
+    connection.execute(held.values(leased_by=None, leased_until=None))
 
 
 def pause_reasons(connection: sa.Connection) -> dict[str, str]:
@@ -59,7 +59,7 @@ def next_pending(connection: sa.Connection, lane: str = LANE, *, now: float) -> 
     columns = [dispatches.c[name] for name in Pending.__dataclass_fields__]
     query = (
         sa.select(*columns)
-        .where(dispatches.c.lane == lane, _IS_PENDING, dispatches.c.repository.not_in(paused))
+        .where(dispatches.c.lane == lane, IS_PENDING, dispatches.c.repository.not_in(paused))
         .where(dispatches.c.way.in_(DispatchMethod))  # a later release may have added others
         .order_by(dispatches.c.next_at, dispatches.c.id)
         .limit(1)
@@ -141,11 +141,6 @@ def _as_seen(seen: Pending) -> sa.Update:
         dispatches.c.next_at == seen.next_at,
         dispatches.c.sending_since.is_not_distinct_from(seen.sending_since),
     )
-
-
-def _is_free(until: float | None, now: float, seconds: float) -> bool:
-    """Whether the lease has ended; one that ends later than any can was acquired before the clock was set back."""
-    return until is None or until <= now or until > now + seconds
 
 
 def _locked(connection: sa.Connection, name: str) -> sa.Row[Any] | None:

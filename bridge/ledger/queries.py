@@ -25,7 +25,17 @@ from bridge.ledger.records import (
     ResultPage,
     VersionSummary,
 )
-from bridge.ledger.schema import OF_DELIVERY, attempts, deliveries, dispatches, is_about, lanes, models, versions
+from bridge.ledger.schema import (
+    IS_PENDING,
+    OF_DELIVERY,
+    attempts,
+    deliveries,
+    dispatches,
+    is_about,
+    lanes,
+    models,
+    versions,
+)
 
 _MAX_NAMES: Final = 1000
 """A search that matches more names reads through the list of versions instead of asking for each name."""
@@ -35,9 +45,6 @@ _FEW: Final = 2000
 
 _MAX_DETAILS: Final = 50
 """Deliveries of one version, and attempts of one dispatch, that are returned."""
-
-_IS_PENDING: Final = sa.text("state = 'pending'")
-"""Spelled as in the index; otherwise SQLite would not use it."""
 
 _Row = TypeVar("_Row")
 _Branch = tuple[sa.ColumnElement[bool], ...]
@@ -90,7 +97,7 @@ def find_delivery(connection: sa.Connection, delivery_id: str) -> DeliveryDetail
 def last_delivery(
     connection: sa.Connection, kind: EventKind, model: str, *, version: str | None = None, alias: str | None = None
 ) -> LastDelivery | None:
-    """Return the model's newest delivery of that kind, of that version or alias where one is named."""
+    """Return the model's newest delivery of that kind, of that version or alias if one is named."""
     query = (
         sa.select(deliveries.c.id, deliveries.c.version, deliveries.c.received_at)
         .where(deliveries.c.model == model, deliveries.c.kind == kind)
@@ -112,7 +119,7 @@ def figures(connection: sa.Connection, *, now: float) -> Figures:
     # The count and the lanes are there for SQLite: for min() alone it would read the whole table.
     waiting = sa.select(sa.func.min(dispatches.c.created_at), sa.func.count())
     on_lanes = dispatches.c.lane.in_(sa.select(lanes.c.name))
-    oldest = connection.execute(waiting.where(_IS_PENDING, on_lanes)).one()[0]
+    oldest = connection.execute(waiting.where(IS_PENDING, on_lanes)).one()[0]
     return Figures(
         dispatches={state: counts.get(state, 0) for state in DispatchState},
         oldest_pending=None if oldest is None else max(0.0, now - oldest),
@@ -252,21 +259,20 @@ def _summary(row: sa.RowMapping) -> VersionSummary:
 def _details(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[DeliveryDetails]:
     """Return each delivery with its dispatches, newest first, and their last attempts, oldest first."""
     columns = [dispatches.c[name] for name in DispatchDetails.__dataclass_fields__ if name != "answers"]
-    own = deliveries.c.id.in_([row.id for row in rows])
-    query = sa.select(*columns).join(deliveries, OF_DELIVERY).where(own).order_by(dispatches.c.id.desc())
-    sent = connection.execute(query).mappings().all()
+    of_rows = deliveries.c.id.in_([row.id for row in rows])
+    query = sa.select(*columns).join(deliveries, OF_DELIVERY).where(of_rows).order_by(dispatches.c.id.desc())
+    dispatch_rows = connection.execute(query).mappings().all()
     answers: dict[str, list[Attempt]] = defaultdict(list)
-    of_sent = attempts.c.dispatch_id.in_([row["id"] for row in sent])
-    for row in connection.execute(sa.select(attempts).where(of_sent).order_by(attempts.c.first_at)):
+    of_dispatches = attempts.c.dispatch_id.in_([row["id"] for row in dispatch_rows])
+    for row in connection.execute(sa.select(attempts).where(of_dispatches).order_by(attempts.c.first_at)):
         answers[row.dispatch_id].append(Attempt(row.first_at, row.last_at, row.times, row.outcome, row.answer))
     by_delivery: dict[str, list[DispatchDetails]] = defaultdict(list)
-    for values in map(dict, sent):
+    for values in map(dict, dispatch_rows):
         values |= {"state": DispatchState(values["state"]), "way": DispatchMethod(values["way"])}
         values["answers"] = tuple(answers[values["id"]][-_MAX_DETAILS:])
         by_delivery[values["delivery_id"]].append(DispatchDetails(**values))
-    return [DeliveryDetails(_delivery(row), tuple(by_delivery[row.id])) for row in rows]
-
-
-def _delivery(row: sa.Row[Any]) -> Delivery:
-    event = Event(EventKind(row.kind), row.model, row.version, row.alias, row.tag, row.source, row.run_id)
-    return Delivery(row.id, event, row.received_at)
+    details = []
+    for row in rows:
+        event = Event(EventKind(row.kind), row.model, row.version, row.alias, row.tag, row.source, row.run_id)
+        details.append(DeliveryDetails(Delivery(row.id, event, row.received_at), tuple(by_delivery[row.id])))
+    return details

@@ -181,10 +181,10 @@ class DispatchDetails:
 
 @dataclass(frozen=True)
 class DeliveryDetails:
-    """A delivery, and all that was sent for it, newest first."""
+    """A delivery and its dispatches, newest first."""
 
     delivery: Delivery
-    sent: tuple[DispatchDetails, ...]
+    dispatches: tuple[DispatchDetails, ...]
 
 
 @dataclass(frozen=True)

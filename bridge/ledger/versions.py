@@ -71,10 +71,11 @@ def record_attempt(connection: sa.Connection, dispatch: Pending, decision: Decis
     A repeated answer is only counted: a token that is wrong for a week leaves one row.
     """
     outcome, answer = _outcome_and_answer(decision)
-    own = attempts.c.dispatch_id == dispatch.id
-    last = connection.execute(sa.select(attempts).where(own).order_by(attempts.c.first_at.desc()).limit(1)).first()
+    of_dispatch = attempts.c.dispatch_id == dispatch.id
+    query = sa.select(attempts).where(of_dispatch).order_by(attempts.c.first_at.desc()).limit(1)
+    last = connection.execute(query).first()
     if last and (last.outcome, last.answer) == (outcome, answer):
-        repeated = attempts.update().where(own, attempts.c.first_at == last.first_at)
+        repeated = attempts.update().where(of_dispatch, attempts.c.first_at == last.first_at)
         connection.execute(repeated.values(times=attempts.c.times + 1, last_at=now))
     else:
         at = max(now, math.nextafter(last.first_at, math.inf)) if last else now
@@ -99,14 +100,14 @@ def refresh(connection: sa.Connection, delivery_id: str) -> None:
     # The row's lock makes writers of one version take turns: each sees what the one before it has written.
     latest_id = connection.scalar(sa.select(versions.c.latest_id).where(*key).with_for_update())
     rows = _dispatches_of(connection, delivery_id)
-    newest = max(rows, key=lambda row: str(row.id))
-    if latest_id and latest_id > newest.id:
+    if latest_id and latest_id > rows[0].id:
         # Another delivery of this version is newer: what changed in this one doesn't show, the newer one's state does.
         (newer,) = connection.execute(sa.select(dispatches.c.delivery_id).where(dispatches.c.id == latest_id)).one()
         rows = _dispatches_of(connection, newer)
-        newest = max(rows, key=lambda row: str(row.id))
+    newest = rows[0]
     # Dispatches of one delivery or replay were made at one time; those before a replay no longer count.
     latest = [row for row in rows if row.created_at == newest.created_at]
+    # Of several routes, the one that most needs attention shows; of equal ones, that of the newest dispatch.
     shown = min(latest, key=lambda row: (_STATE_PRIORITY.index(row.state), row.id != newest.id))
     state = {"state": shown.state, "dispatch_id": shown.id, "latest_id": newest.id, "told_at": newest.created_at}
     new = insert(connection.dialect, versions).values(
@@ -131,9 +132,10 @@ def write_image(
 
 
 def _dispatches_of(connection: sa.Connection, delivery_id: str) -> Sequence[sa.Row[Any, Any, Any]]:
+    """Return the delivery's dispatches, newest first: by id (a ULID), not by a text order of the database's own."""
     columns = (dispatches.c.id, dispatches.c.created_at, dispatches.c.state)
     query = sa.select(*columns).join(deliveries, OF_DELIVERY).where(deliveries.c.id == delivery_id)
-    return connection.execute(query).all()
+    return sorted(connection.execute(query).all(), key=lambda row: str(row.id), reverse=True)
 
 
 def _outcome_and_answer(decision: Decision) -> tuple[str, str]:

@@ -103,7 +103,7 @@ def check_test(webhook: "Webhook", test: "WebhookTest") -> Finding:
 
 
 def explain_refusal(text: str) -> str:
-    """Return the hint for MLflow's words where they refuse a webhook's address; empty where they don't."""
+    """Return the hint for MLflow's refusal of a webhook's address; empty if `text` is no such refusal."""
     if "scheme" in text and "llowed schemes" in text:
         return (
             "put a proxy with TLS in front of the bridge and use its https address, or start MLflow's server with "

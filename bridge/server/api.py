@@ -185,5 +185,5 @@ def delivery_answer(details: DeliveryDetails) -> ApiDelivery:
     delivery = details.delivery
     event = {**vars(delivery.event), "event": delivery.event.kind}
     return ApiDelivery.model_validate(
-        {**event, "id": delivery.id, "received_at": delivery.received_at, "dispatches": details.sent}
+        {**event, "id": delivery.id, "received_at": delivery.received_at, "dispatches": details.dispatches}
     )

@@ -25,10 +25,10 @@ from bridge.workers.reconciler import Reconciler
 from bridge.workers.waits import WAITS, Waits
 
 _DRAIN: Final = 5.0
-"""Seconds that the loops have to finish their steps when the process is told to stop."""
+"""Seconds that the loops get to finish their steps when the process stops."""
 
 _CANCEL: Final = 1.0
-"""Seconds that cancelled loops then have to release what they hold."""
+"""Seconds that cancelled loops then get to release what they hold."""
 
 _log = structlog.get_logger(__name__)
 

@@ -18,7 +18,7 @@ class Body(bytearray):
         self._budget = budget
 
     def add(self, chunk: bytes) -> None:
-        """Append the part; raises `TooManyBodies` if the budget is used up."""
+        """Append the bytes; raises `TooManyBodies` if the budget is used up."""
         self._budget.reserve(len(chunk) - max(0, min(UNCOUNTED_BODY - len(self), len(chunk))))
         self += chunk
 

@@ -139,7 +139,7 @@ def _delivery(details: DeliveryDetails, row: VersionSummary, now: float) -> dict
         "kind": event.kind,
         "about": formatting.name(event.alias or event.tag or ""),
         "received_at": details.delivery.received_at,
-        "dispatches": [_dispatch(dispatch, row, now) for dispatch in details.sent],
+        "dispatches": [_dispatch(dispatch, row, now) for dispatch in details.dispatches],
         "now": now,
     }
 
@@ -160,7 +160,7 @@ def _dispatch(dispatch: DispatchDetails, row: VersionSummary, now: float) -> dic
 
 def _timeline(details: DeliveryDetails, row: VersionSummary, now: float) -> dict[str, Any]:
     """Return the timeline of the dispatch that the version's state is from."""
-    dispatch = next(dispatch for dispatch in details.sent if dispatch.id == row.dispatch_id)
+    dispatch = next(dispatch for dispatch in details.dispatches if dispatch.id == row.dispatch_id)
     pushed = details.delivery.event.kind == EventKind.VERSION_CREATED and row.image_status == "pushed"
     return {
         "steps": timeline.steps(dispatch, details.delivery.received_at, pushed=pushed),

@@ -4,7 +4,6 @@ GitHub's clock says when a run started, ours everything else. A step may therefo
 follows: it then counts as simultaneous.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -14,7 +13,7 @@ from bridge.ledger import DispatchDetails, DispatchState
 
 WIDTH: Final = 1000
 _MIN_WIDTH: Final = 8
-"""Of the bar's width, so that a phase that took no time is visible, too."""
+"""Of the bar's width, so that a phase that took no time is visible."""
 
 _ENDS: Final = {
     DispatchState.SUCCEEDED: "Run succeeded",
@@ -50,20 +49,19 @@ class Phase:
 
 def steps(dispatch: DispatchDetails, received_at: float, *, pushed: bool) -> list[Step]:
     """Return what has happened so far, in order; `pushed`: the run is known to have pushed an image."""
-    done = [Step("Received", received_at, None)]
-    for name, at in _moments(dispatch, received_at, pushed):
-        if at is not None:
-            last = done[-1].at
-            done.append(Step(name, max(at, last), max(at - last, 0.0)))
-    return done
-
-
-def _moments(dispatch: DispatchDetails, received_at: float, pushed: bool) -> Iterator[tuple[str, float | None]]:
-    yield "Replayed", dispatch.created_at if dispatch.created_at > received_at else None
-    yield "Dispatched", dispatch.sent_at
-    yield "Run started", dispatch.started_at if dispatch.sent_at is not None else None
     end = "Image pushed" if pushed and dispatch.state == DispatchState.SUCCEEDED else _ENDS.get(dispatch.state, "")
-    yield end, dispatch.ended_at if dispatch.state not in UNFINISHED else None
+    moments = (
+        ("Replayed", dispatch.created_at if dispatch.created_at > received_at else None),
+        ("Dispatched", dispatch.sent_at),
+        ("Run started", dispatch.started_at if dispatch.sent_at is not None else None),
+        (end, dispatch.ended_at if dispatch.state not in UNFINISHED else None),
+    )
+    timeline = [Step("Received", received_at, None)]
+    for name, at in moments:
+        if at is not None:
+            last = timeline[-1].at
+            timeline.append(Step(name, max(at, last), max(at - last, 0.0)))
+    return timeline
 
 
 def phases(dispatch: DispatchDetails, *, now: float) -> list[Phase]:
@@ -77,7 +75,7 @@ def phases(dispatch: DispatchDetails, *, now: float) -> list[Phase]:
     end = dispatch.ended_at if is_over and dispatch.ended_at is not None else now
     times = [at for *_, at in starts] + [max(end, starts[-1][2])]
     seconds = [max(after - before, 0.0) for before, after in pairwise(times)]
-    # Each phase has the same least width, and its share of the rest.
+    # Each phase has the minimum width, and its share of what is left.
     total, shared = sum(seconds), WIDTH - _MIN_WIDTH * len(starts)
     drawn, x = list[Phase](), 0
     for index, ((name, kind, _), duration) in enumerate(zip(starts, seconds, strict=True), 1):

@@ -112,7 +112,7 @@ def _too_large() -> BodyTooLarge:
 
 
 def _announced_length(headers: Mapping[bytes, bytes | None]) -> int:
-    """Return Content-Length; 0 where there is none, or none that is a number."""
+    """Return Content-Length; 0 if it is missing or not a number."""
     try:
         return int(headers.get(b"content-length") or 0)
     except ValueError:

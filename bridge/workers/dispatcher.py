@@ -147,19 +147,18 @@ class Dispatcher(Loop):
         try:
             run = await self._github.find_run(dispatch.repository, dispatch.id, since=dispatch.created_at)
         except ActionsUnreadable as error:
-            # Sent again unseen: a second run does no harm, and none at all would.
+            # Sent again without a search: a second run does no harm, no run at all would.
             log = _log.bind(dispatch_id=dispatch.id, delivery_id=dispatch.delivery_id)
             log.warning("cannot check for an earlier run, sending again", reason=str(error))
             return None
         except RunLookupFailed as error:
-            return self._after_failed_search(error, dispatch, lane)
+            # The search counts against the same limits as a dispatch, so a refused one pauses the lane as well. Either
+            # way the dispatch stays uncertain: the next attempt searches again.
+            now = self._clock()
+            if isinstance(error.outcome, Answer) and (paused := pause(error.outcome, pauses=lane.pauses, now=now)):
+                return replace(paused, verify_first=True)
+            return VerifyThenRetry(now + delay(dispatch.attempts, self._chance()), str(error))
         return Sent(run.id, run.html_url) if run else None
-
-    def _after_failed_search(self, error: RunLookupFailed, dispatch: Pending, lane: Lane) -> Decision:
-        now = self._clock()
-        if isinstance(error.outcome, Answer) and (paused := pause(error.outcome, pauses=lane.pauses, now=now)):
-            return replace(paused, verify_first=True)
-        return VerifyThenRetry(now + delay(dispatch.attempts, self._chance()), str(error))
 
 
 def _seconds_until(at: float, now: float, longest: float) -> float:

@@ -38,9 +38,6 @@ _MAX_READ_BY_ID: Final = 20
 
 _log = structlog.get_logger(__name__)
 
-Image = tuple[str, str]
-"""A model and its version."""
-
 
 class Follower(Loop):
     """Asks for each repository's runs once every `interval` seconds, and records what became of its dispatches.
@@ -78,7 +75,7 @@ class Follower(Loop):
         self._failures: dict[str, int] = defaultdict(int)
         self._not_before: dict[str, float] = {}
         self._checked_reruns = 0.0
-        self._unread: dict[Image, None] = {}
+        self._unread: dict[tuple[str, str], None] = {}  # model and version; ordered, unlike a set
 
     async def step(self) -> float:
         """Ask each repository that has open dispatches once, if this process is the one that follows."""
@@ -90,10 +87,14 @@ class Follower(Loop):
         async with self._lease.renewing():
             # 2. Read the images that MLflow couldn't name the last time.
             await self._read_images()
-            # 3. Ask for the runs: of what is under way, and more rarely of what may have been re-run.
+            # 3. Ask for the runs: of what is under way, and more rarely of what has ended, because it may be re-run.
+            with_ended = now >= self._checked_reruns + self._waits.rerun_check
+            if with_ended:
+                self._checked_reruns = now
             by_repository: dict[str, list[OpenDispatch]] = defaultdict(list)
-            for dispatch in await self._due(now):
-                by_repository[dispatch.repository].append(dispatch)
+            for dispatch in await self._ledger.read(runs.open_dispatches, now=now):
+                if dispatch.id not in self.problems and (with_ended or dispatch.state in AWAITING_RUN):
+                    by_repository[dispatch.repository].append(dispatch)
             for repository, dispatches in by_repository.items():
                 if self._not_before.get(repository, 0.0) <= now and not self.stopping:
                     await self._guarded_follow(repository, dispatches)
@@ -102,14 +103,6 @@ class Follower(Loop):
     async def end(self) -> None:
         """Let another process follow."""
         await self._lease.release()
-
-    async def _due(self, now: float) -> Sequence[OpenDispatch]:
-        open_dispatches = await self._ledger.read(runs.open_dispatches, now=now)
-        followable = [dispatch for dispatch in open_dispatches if dispatch.id not in self.problems]
-        if now >= self._checked_reruns + self._waits.rerun_check:
-            self._checked_reruns = now
-            return followable
-        return [dispatch for dispatch in followable if dispatch.state in AWAITING_RUN]
 
     async def _guarded_follow(self, repository: str, dispatches: Sequence[OpenDispatch]) -> None:
         """Follow; an error with this repository doesn't affect the others."""
@@ -159,7 +152,7 @@ class Follower(Loop):
                     runs_by_id |= {dispatch.id: None for dispatch in missing if dispatch.run_id is None}
                 if len(missing) <= _FEW_MISSING and all(dispatch.run_id is not None for dispatch in missing):
                     break
-        # What is under way comes first, and the rest in any order, so that each has its turn some time.
+        # What is under way comes first, and the rest in any order, so that every run gets its turn.
         to_read = [(dispatch, dispatch.run_id) for dispatch in missing if dispatch.run_id is not None]
         to_read.sort(key=lambda pair: (pair[0].state not in AWAITING_RUN, self._chance()))
         for dispatch, run_id in to_read[:_MAX_READ_BY_ID]:

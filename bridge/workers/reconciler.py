@@ -143,7 +143,11 @@ class Reconciler(Loop):
         # 1. Read the aliases before any version is stored: that version's run comes later, and so sees all of them.
         aliases = await self._read_aliases()
         watermark = await self._watermark(now)
-        last = await self._last_aliases(aliases)
+        text = await self._ledger.read(bookmarks.read_bookmark, ALIASES)
+        if not text:  # the first comparison of all only records the aliases
+            text = missed_events.write_aliases(aliases)
+            await self._ledger.write(bookmarks.write_bookmark, ALIASES, text)
+        last = missed_events.read_aliases(text)
         # 2. Store the versions that no delivery reported.
         versions, newest = await self._import_versions(watermark.begin, now)
         if newest is not None:
@@ -196,13 +200,6 @@ class Reconciler(Loop):
         await self._ledger.write(bookmarks.write_bookmark, VERSIONS, watermark.write())
         _log.info("reconciler begins", versions_since=datetime.fromtimestamp(watermark.floor, UTC).isoformat())
         return watermark
-
-    async def _last_aliases(self, aliases: Aliases) -> Aliases:
-        """Return the aliases as they were at the last comparison; at the first of all, as they are now."""
-        if text := await self._ledger.read(bookmarks.read_bookmark, ALIASES):
-            return missed_events.read_aliases(text)
-        await self._ledger.write(bookmarks.write_bookmark, ALIASES, missed_events.write_aliases(aliases))
-        return aliases
 
     async def _save_aliases(self, settled: Sequence[AliasChange]) -> None:
         if settled:  # read again, because a command may have written beside the loop

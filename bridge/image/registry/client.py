@@ -1,6 +1,5 @@
 """A client of the container registry, by the program `skopeo`."""
 
-import ipaddress
 import json
 import os
 import re
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from bridge.core.addresses import is_loopback
 from bridge.core.text import read_json
 from bridge.image.errors import RegistryError
 from bridge.image.registry.credentials import ecr_host
@@ -26,7 +26,7 @@ _TRANSIENT = re.compile(
     r"|connection re(?:set|fused)|broken pipe|i/o timeout|handshake timeout|temporary failure",
     re.I,
 )
-"""Failures that a retry may not meet."""
+"""Failures after which a retry may succeed."""
 _ADDRESS = re.compile(r"https?://[^\s\"\\]+")
 """A requested URL, as skopeo quotes it: the model's name is in it, as a path or encoded in a query."""
 _DOCKER_HUB = "https://index.docker.io/v1/"
@@ -203,20 +203,12 @@ class Repository:
 
     def _tls(self, *flags: str) -> list[str]:
         """Use plain HTTP for a registry on this machine, as Docker does, and for no other."""
-        return [f"{flag}=false" for flag in flags] if _is_local(self.name.split("/")[0]) else []
+        return [f"{flag}=false" for flag in flags] if is_loopback(f"//{self.name}") else []
 
 
 def _manifest(manifest: Any) -> Manifest:
     blobs = [manifest["config"], *manifest["layers"]]
     return Manifest(config=blobs[0]["digest"], size=sum(blob["size"] for blob in blobs))
-
-
-def _is_local(host: str) -> bool:
-    name = re.sub(r":[0-9]+$", "", host)
-    try:
-        return name == "localhost" or ipaddress.ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 class _Transient(RegistryError):
