@@ -101,8 +101,8 @@ def put_load(server: Server, count: int, connections: int, secret: str = SECRET)
     """Send the load from a separate process, and return its measurements."""
     port = server.url.rpartition(":")[2]
     command = [sys.executable, "-m", "bench.load", port, secret, str(count), str(connections)]
-    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
-    return Load(**json.loads(done.stdout))
+    result = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
+    return Load(**json.loads(result.stdout))
 
 
 def filled(env: dict[str, str], folder: Path, deliveries: int) -> BridgeServer:
@@ -135,12 +135,12 @@ def table(bare: Candidate, bridges: Sequence[Candidate]) -> str:
 def machine() -> str:
     """Describe the machine, with the time that its disk takes to make 4 KiB durable."""
     with tempfile.TemporaryFile() as file:
-        began = time.perf_counter()
+        started = time.perf_counter()
         for _ in range(100):
             file.write(b"x" * 4096)
             file.flush()
             os.fsync(file.fileno())
-        milliseconds = (time.perf_counter() - began) * 10
+        milliseconds = (time.perf_counter() - started) * 10
     return (
         f"{time.strftime('%Y-%m-%d')}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
         f"Python {platform.python_version()}, fsync {milliseconds:.2f} ms"

@@ -125,18 +125,18 @@ def in_registry(image: str, registry: Registry) -> Iterator[str]:
 
 def timed(work: Callable[[], object]) -> float:
     """Return the seconds that it takes."""
-    began = time.perf_counter()
+    started = time.perf_counter()
     work()
-    return time.perf_counter() - began
+    return time.perf_counter() - started
 
 
 def first_answer(image: str) -> float:
     """Return the seconds from starting a container to its first /ping that answers 200."""
-    began = time.perf_counter()
+    started = time.perf_counter()
     container = docker.Container.start(image, network=False)
     try:
         smoke_test.ping(container, image)
-        return time.perf_counter() - began
+        return time.perf_counter() - started
     except SmokeTestFailed:
         container.show_log()
         raise

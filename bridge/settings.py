@@ -465,8 +465,13 @@ def find_weaknesses(settings: Settings) -> Iterator[Weakness]:
             )
             yield Weakness(setting, message, "set it to a long random text, for example from `openssl rand -hex 24`")
     if not settings.allow_plain_http:
-        for setting, url in _credentials_go_to(settings):
-            if _is_plain_http(url):
+        servers = [("GITHUB_API_URL", settings.github_api_url)]  # to which a token or a password is sent
+        mlflow = settings.mlflow_tracking_uri
+        credentials = (settings.mlflow_tracking_password, settings.mlflow_tracking_token)
+        if mlflow and (any(credentials) or urlsplit(mlflow).password):
+            servers.append(("MLFLOW_TRACKING_URI", mlflow))
+        for setting, url in servers:
+            if url.lower().startswith("http://") and not is_loopback(url):
                 message = "it is http, so anyone on the network path can read the credentials"
                 hint = "set it to an https address, or set ALLOW_PLAIN_HTTP=true in a private network"
                 yield Weakness(setting, message, hint)
@@ -476,18 +481,6 @@ def find_weaknesses(settings: Settings) -> Iterator[Weakness]:
     ):
         if file and _others_may_read(file):
             yield Weakness(setting, "every user of this machine can read or change the file", f"run `chmod o= {file}`")
-
-
-def _credentials_go_to(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield the settings and addresses that a token or a password is sent to."""
-    yield "GITHUB_API_URL", settings.github_api_url
-    mlflow = settings.mlflow_tracking_uri
-    if mlflow and (settings.mlflow_tracking_password or settings.mlflow_tracking_token or urlsplit(mlflow).password):
-        yield "MLFLOW_TRACKING_URI", mlflow
-
-
-def _is_plain_http(url: str) -> bool:
-    return url.lower().startswith("http://") and not is_loopback(url)
 
 
 def _others_may_read(file: Path) -> bool:

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 import typer
 
-from bridge.cli.output import print_json, report_errors
+from bridge.cli.output import console, print_json, report_errors
+from bridge.core.addresses import redact
 from bridge.core.errors import BridgeError
 from bridge.core.findings import Finding, FindingState
 
@@ -49,7 +50,6 @@ def create_command(
 
     Exits with status 1 if MLflow refuses the address or the test delivery fails.
     """
-    from bridge.mlflow.webhooks import redact
     from bridge.settings import load
 
     with report_errors():
@@ -70,10 +70,9 @@ def create_command(
 @webhook.command("list", epilog="Example: mlflow-bridge webhook list --json")
 def list_command(as_json: AsJson = False) -> None:
     """List MLflow's webhooks, and which of them lead to a bridge."""
-    from rich.console import Console
     from rich.table import Column, Table
 
-    from bridge.mlflow.webhooks import redact, to_bridge
+    from bridge.mlflow.webhooks import to_bridge
     from bridge.settings import load
 
     with report_errors(), _mlflow(load()) as api:
@@ -93,7 +92,7 @@ def list_command(as_json: AsJson = False) -> None:
     for hook in webhooks:
         leads = "yes" if hook.id in leading else "no"
         table.add_row(hook.id, hook.name, redact(hook.url), "\n".join(hook.events), hook.status.lower(), leads)
-    Console(markup=False, emoji=False, highlight=False).print(table)
+    console().print(table)
 
 
 @webhook.command("test", epilog="Example: mlflow-bridge webhook test")
@@ -311,8 +310,6 @@ def _mlflow(settings: "Settings") -> Iterator["MlflowApi"]:
 
 
 def _as_dict(webhook: "Webhook") -> dict[str, Any]:
-    from bridge.mlflow.webhooks import redact
-
     plain = {"id": webhook.id, "name": webhook.name, "url": redact(webhook.url)}
     return {**plain, "events": list(webhook.events), "status": webhook.status.lower()}
 

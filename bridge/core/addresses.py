@@ -14,6 +14,12 @@ def split_url(url: str) -> tuple[str, str, str]:
     return components.scheme, components.hostname or "", components.path
 
 
+def redact(url: str) -> str:
+    """Return the address without user, password and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
 def is_loopback(url: str) -> bool:
     """Whether the URL's host is this machine."""
     host = split_url(url)[1]

@@ -145,7 +145,7 @@ def _invalid_fields(content: Mapping[str, Any]) -> Iterator[_Fault]:
         for error in invalid.errors(include_input=False, include_url=False, include_context=False):
             path, kind = error["loc"], error["type"]
             number = int(path[1]) + 1 if len(path) > 1 else 0
-            keys = [part for part in path if isinstance(part, str)]
+            keys = [key for key in path if isinstance(key, str)]
             table: type[_Table] = (_File, _Route, _Inputs)[len(keys) - 1]
             fields = {field.alias or key: field for key, field in table.model_fields.items()}
             key = clean(".".join(keys[1:] or keys))

@@ -32,10 +32,7 @@ API_VERSION: Final = "2022-11-28"
 _NAMES_RUNS_SINCE: Final = "2026-03-10"
 """From this API version on, the answer to a workflow_dispatch names its run without being asked to."""
 
-HEADERS: Final = {
-    "Accept": "application/vnd.github+json",
-    "User-Agent": f"mlflow-actions-bridge/{__version__}",
-}
+HEADERS: Final = {"Accept": "application/vnd.github+json", "User-Agent": f"mlflow-actions-bridge/{__version__}"}
 TIMEOUT: Final = httpx2.Timeout(15.0, connect=10.0)
 """Seconds without a byte. GitHub itself ends a request after 10 s; `http_answers` limits the whole call."""
 

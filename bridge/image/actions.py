@@ -62,15 +62,12 @@ def log(text: str) -> None:
 
 
 def _annotate(kind: str, title: str, message: str) -> None:
-    print(f"::{kind} title={_property(title)}::{_data(message)}", flush=True)
+    escaped_title = _data(title).replace(":", "%3A").replace(",", "%2C")
+    print(f"::{kind} title={escaped_title}::{_data(message)}", flush=True)
 
 
 def _data(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def _append(variable: str, text: str) -> None:

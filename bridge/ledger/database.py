@@ -83,7 +83,7 @@ class Database:
                 connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_MIGRATION_WAIT}")
                 connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")  # imports take seconds
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
-            if _revision(connection) != HEAD:
+            if revision(connection) != HEAD:
                 _upgrade(connection)
             connection.execute(insert(connection.dialect, lanes).on_conflict_do_nothing(), _FIRST_LANE)
 
@@ -141,8 +141,8 @@ def _engine(text: str) -> tuple[sa.Engine, str]:
     )
 
 
-def _revision(connection: sa.Connection) -> str | None:
-    """Return the newest migration that was made; asked without Alembic, which costs 10 MB to import."""
+def revision(connection: sa.Connection) -> str | None:
+    """Return the newest migration that was made; read without Alembic, which costs 10 MB to import."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
     return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()

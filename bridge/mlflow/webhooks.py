@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from bridge.core.addresses import is_loopback
+from bridge.core.addresses import is_loopback, redact
 from bridge.core.events import EventKind
 from bridge.core.findings import Finding, failed, ok, warning
 from bridge.core.routing import Route
@@ -124,12 +124,6 @@ def explain_refusal(text: str) -> str:
 def label(webhook: "Webhook") -> str:
     """Return name and address, without the parts of the address that may be secret."""
     return f"{webhook.name} → {redact(webhook.url)}"
-
-
-def redact(url: str) -> str:
-    """Return the address without user, password and query."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _explain_silence(error: str) -> tuple[str, str]:

@@ -77,12 +77,7 @@ async def _running(settings: Settings, since: float | None, waits: Waits) -> Asy
 
 
 def _state(
-    settings: Settings,
-    ledger: Ledger,
-    github: GithubApi,
-    mlflow: MlflowApi | None,
-    since: float | None,
-    waits: Waits,
+    settings: Settings, ledger: Ledger, github: GithubApi, mlflow: MlflowApi | None, since: float | None, waits: Waits
 ) -> AppState:
     app_metrics = Metrics(settings.routes)
     dispatcher = Dispatcher(

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
+from bridge.core.addresses import redact
 from bridge.core.limits import MAX_LINK, MAX_SHOWN_NAME
 from bridge.ledger import DispatchState
 
@@ -92,9 +93,7 @@ def mlflow_page(tracking_uri: str | None, model: str, version: str) -> str | Non
     """Return the address of the version's page in MLflow, without a password that `tracking_uri` may contain."""
     if tracking_uri is None:
         return None
-    parts = urlsplit(tracking_uri)
-    server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
-    address = f"{server}/#/models/{quote(model, safe='')}/versions/{quote(version, safe='')}"
+    address = f"{redact(tracking_uri).rstrip('/')}/#/models/{quote(model, safe='')}/versions/{quote(version, safe='')}"
     return address if len(address) <= MAX_LINK else None
 
 

@@ -8,15 +8,7 @@ from typing import ClassVar, Final
 
 import structlog
 
-from bridge.core.dispatches import (
-    AWAITING_RUN,
-    DispatchState,
-    OpenDispatch,
-    Run,
-    RunObservation,
-    by_dispatch,
-    decide,
-)
+from bridge.core.dispatches import AWAITING_RUN, DispatchState, OpenDispatch, Run, RunObservation, by_dispatch, decide
 from bridge.github.client import GithubApi, RunLookupFailed
 from bridge.github.responses import Answer, delay, pause
 from bridge.ledger import FOLLOWER, Ledger, LedgerUnavailable, Unstorable, runs, versions

@@ -62,7 +62,7 @@ def run(*, keep: bool) -> int:
 
 
 def _show(console: Console, setup: Stage, missing: str | None) -> None:
-    began = time.monotonic()
+    started = time.monotonic()
     with _step(console, f"Log and register {MODEL!r} in MLflow, alias {ALIAS!r}"):
         registered = setup.register(MODEL, ALIAS)
     with _step(console, "MLflow's webhooks reach the bridge, its dispatches reach GitHub"):
@@ -78,7 +78,7 @@ def _show(console: Console, setup: Stage, missing: str | None) -> None:
         for run in runs:
             _follow(console, setup, run)
         _show_image(console, setup, setup.registry, table, registered["version"])
-    table.add_row("Total", f"{time.monotonic() - began:.0f} s")
+    table.add_row("Total", f"{time.monotonic() - started:.0f} s")
     console.print(table)
 
 
@@ -164,13 +164,13 @@ def _show_dockerfile(console: Console, setup: Stage, runs: list[Run], version: s
     console.print(f"[bold]Run[/] {escape(runs[0].title)} is {runs[0].status}; the runner would build:")
     folder = setup.folder / "dockerfile"
     command = [sys.executable, "-m", "mlflow", "models", "generate-dockerfile", "--env-manager", "local"]
-    done = subprocess.run(
+    result = subprocess.run(
         [*command, "--model-uri", f"models:/{MODEL}/{version}", "--output-directory", str(folder)],
         env={"PATH": "", "MLFLOW_TRACKING_URI": setup.mlflow.url, "MLFLOW_DISABLE_TELEMETRY": "true"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    if done.returncode:
-        raise DemoFailed(f"mlflow models generate-dockerfile failed: {done.stderr.strip()[-300:]}")
+    if result.returncode:
+        raise DemoFailed(f"mlflow models generate-dockerfile failed: {result.stderr.strip()[-300:]}")
     console.print(escape((folder / "Dockerfile").read_text(encoding="utf-8").strip()), style="dim")
 
 
@@ -197,10 +197,10 @@ def _table(column: str, title: str) -> Table:
 
 @contextmanager
 def _step(console: Console, title: str) -> Iterator[None]:
-    began = time.monotonic()
+    started = time.monotonic()
     with console.status(escape(title)):
         yield
-    console.print(f"[green]✓[/] {escape(title)} [dim]{time.monotonic() - began:.1f} s[/]")
+    console.print(f"[green]✓[/] {escape(title)} [dim]{time.monotonic() - started:.1f} s[/]")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ class Server:
     def __enter__(self) -> Self:
         started.append(self)
         self.folder.mkdir(parents=True, exist_ok=True)
-        began = time.monotonic()
+        starting_at = time.monotonic()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -81,11 +81,11 @@ class Server:
                 start_new_session=True,
             )
         try:
-            self._wait_until_healthy(self._process, began + _START_SECONDS)
+            self._wait_until_healthy(self._process, starting_at + _START_SECONDS)
         except BaseException:
             self.stop()
             raise
-        self.seconds_to_start = time.monotonic() - began
+        self.seconds_to_start = time.monotonic() - starting_at
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -149,7 +149,9 @@ class Repository:
 
     def _once(self, verb: str, *arguments: str) -> str:
         platform = ["--override-os", "linux", "--override-arch", self.architecture]
-        command = ["skopeo", *platform, verb, *self._authfile(), *arguments]
+        # Docker's own file is named, because older releases of skopeo don't read DOCKER_CONFIG.
+        authfile = ["--authfile", str(self._config())] if self._config().is_file() else []
+        command = ["skopeo", *platform, verb, *authfile, *arguments]
         try:
             result = subprocess.run(command, capture_output=True, text=True, timeout=self.timeout, check=False)
         except FileNotFoundError as error:
@@ -195,11 +197,6 @@ class Repository:
         file, host = self._config(), self.name.split("/")[0]
         sign_ins = json.loads(file.read_text(encoding="utf-8")).get("auths", {}) if file.is_file() else {}
         return host in sign_ins or (host == "docker.io" and _DOCKER_HUB in sign_ins)
-
-    def _authfile(self) -> list[str]:
-        """Name Docker's own file, because older releases of skopeo don't read DOCKER_CONFIG."""
-        file = self._config()
-        return ["--authfile", str(file)] if file.is_file() else []
 
     def _tls(self, *flags: str) -> list[str]:
         """Use plain HTTP for a registry on this machine, as Docker does, and for no other."""

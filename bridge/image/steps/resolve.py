@@ -38,11 +38,7 @@ def resolve(settings: ImageSettings) -> None:
         actions.log(f"model {version.name!r} version {version.version} from {version.source}")
         repository = repository_of(settings, version.name)
         existing = image_to_keep(
-            repository,
-            model=version.name,
-            version=version.version,
-            source=version.source or "",
-            force=settings.force,
+            repository, model=version.name, version=version.version, source=version.source or "", force=settings.force
         )
         # 3. Without an image, refuse now what can't be built later.
         if existing is None:
