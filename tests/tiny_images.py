@@ -20,9 +20,7 @@ def tiny_image(model: str, version: str, source: str, *, size: int = 1000) -> It
         archive.addfile(member, io.BytesIO(os.urandom(size)))
     labels = {MODEL: model, VERSION: version, SOURCE: source, RECIPE_LABEL: RECIPE}
     changes = [part for key, value in labels.items() for part in ("--change", f"LABEL {key}={_quoted(value)}")]
-    result = subprocess.run(
-        ["docker", "import", *changes, "-"], input=layer.getvalue(), capture_output=True, check=True
-    )
+    done = subprocess.run(["docker", "import", *changes, "-"], input=layer.getvalue(), capture_output=True, check=True)
     image = done.stdout.decode().strip()
     try:
         yield image

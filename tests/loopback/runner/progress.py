@@ -115,8 +115,8 @@ class Progress:
         return self._indexes[path]
 
     def _move_step(self, index: int, step_id: str, record: Mapping[str, Any], now: datetime) -> None:
-        index = list(self._planned[index].steps).index(step_id)
-        step = self._jobs[index].steps[index]
+        step_index = list(self._planned[index].steps).index(step_id)
+        step = self._jobs[index].steps[step_index]
         if "stepResult" in record:
             conclusion = _CONCLUSIONS.get(record["stepResult"], "failure")
             step = replace(step, status="completed", conclusion=step.conclusion or conclusion, completed_at=now)
@@ -127,7 +127,7 @@ class Progress:
                 step, name=self._shown(step.name, str(record.get("step"))), status="in_progress", started_at=now
             )
         job = self._jobs[index]
-        steps = (*job.steps[:index], step, *job.steps[index + 1 :])
+        steps = (*job.steps[:step_index], step, *job.steps[step_index + 1 :])
         self._jobs[index] = replace(job, steps=steps, status="in_progress", started_at=job.started_at or now)
 
     def _shown(self, planned: str, evaluated: str) -> str:
