@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from bridge.core.events import EventKind
 from bridge.core.limits import MAX_CURSOR, MAX_PARAMETER, MAX_ROWS, MAX_SEARCH
-from bridge.ledger import DeliveryDetails, DispatchState, Filter, VersionSummary, queries
+from bridge.ledger import DeliveryDetails, DispatchState, Filter, queries
 from bridge.server import replay as replaying
 from bridge.server.auth import admin
 from bridge.server.errors import NOT_SIGNED_IN, ErrorRoute
@@ -152,7 +152,8 @@ async def openapi(request: Request) -> dict[str, Any]:
 async def versions(request: Request, criteria: Annotated[Filter, Depends(_filter)]) -> Versions:
     """List model versions, most recently reported or replayed first."""
     page = await AppState.of(request).ledger.read(queries.list_versions, criteria)
-    return Versions(versions=[_version(row) for row in page.rows], next=page.next)
+    rows = [{**vars(row), "image": {"uri": row.image_uri, "status": row.image_status}} for row in page.rows]
+    return Versions.model_validate({"versions": rows, "next": page.next})
 
 
 @router.get("/api/deliveries")
@@ -173,11 +174,6 @@ async def replay(request: Request, delivery_id: str) -> Replayed:
     """Dispatch the delivery again: new dispatches, with new ids, by the current routes."""
     _, sent = await replaying.replay(AppState.of(request), delivery_id)
     return Replayed(status=Outcome.SUBMITTED, delivery_id=delivery_id, dispatch_ids=[dispatch.id for dispatch in sent])
-
-
-def _version(row: VersionSummary) -> Version:
-    image = {"uri": row.image_uri, "status": row.image_status}
-    return Version.model_validate({**vars(row), "image": image})
 
 
 def delivery_answer(details: DeliveryDetails) -> ApiDelivery:
