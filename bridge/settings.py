@@ -112,7 +112,7 @@ class RouteSettings(BaseSettings):
 
     @classmethod
     def _contradictions(cls, names: set[str], data: Mapping[str, Any]) -> Iterator[Problem]:  # noqa: ARG003  for others
-        """Yield what is missing from, or too much in, the settings that are set."""
+        """Yield missing settings, and settings that exclude each other."""
         if not names & {"github_repository", "routes_file"}:
             yield Problem("GITHUB_REPOSITORY is not set", f"{_hint('github_repository')}, or set ROUTES_FILE")
         if {"github_repository", "routes_file"} <= names:

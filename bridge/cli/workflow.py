@@ -1,4 +1,4 @@
-"""`mlflow-bridge workflow …`: the caller workflow for a repository, and what its registry needs to be set there."""
+"""`mlflow-bridge workflow …`: the caller workflow for a repository, and the settings that its registry needs."""
 
 import json
 import re

@@ -134,11 +134,11 @@ def read(text: str, *, name: str, event_type: str) -> tuple[Route, ...]:
 
 
 _Fault = tuple[int, str, str, str]
-"""Number of the route (0 for the file), key, what is wrong with it, and the hint."""
+"""Number of the route (0 for the file), key, problem, and hint."""
 
 
 def _invalid_fields(content: Mapping[str, Any]) -> Iterator[_Fault]:
-    """Yield what is missing, unknown, or invalid by itself."""
+    """Yield fields that are missing, unknown, or invalid on their own."""
     try:
         _File.model_validate(content)
     except ValidationError as invalid:
@@ -157,7 +157,7 @@ def _invalid_fields(content: Mapping[str, Any]) -> Iterator[_Fault]:
 
 
 def _contradictions(content: Mapping[str, Any]) -> Iterator[_Fault]:
-    """Yield what is valid by itself but not with the rest; works on raw tables, whose other fields may be invalid."""
+    """Yield fields that contradict others; works on raw tables, whose other fields may be invalid."""
     tables = content.get("route")
     names: set[str] = set()
     for number, table in enumerate(tables if isinstance(tables, list) else (), 1):

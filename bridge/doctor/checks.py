@@ -1,4 +1,4 @@
-"""Asks everything that the settings name, and has the answers checked. All requests of the doctor are here.
+"""All requests of the doctor: to everything that the settings name. Other modules check the answers.
 
 No request starts or changes anything. MLflow's test delivery goes furthest: the bridge answers it and never dispatches
 it.

@@ -21,7 +21,7 @@ _EXPIRES_SOON: Final = 14 * 24 * 3600.0
 
 @dataclass(frozen=True)
 class RepositoryAnswers:
-    """What GitHub answered about one repository.
+    """GitHub's answers about one repository.
 
     `folders` and `files` have, by branch, the listing of the workflows' folder and the text of each file by its path.
     `rights` has the answer to an invalid dispatch by its method and, if the method has one, its workflow's file.

@@ -86,7 +86,7 @@ class Quota:
 
 
 class SignInFailed(BridgeError):
-    """There is no token to sign a request with; `outcome` is what the request for one led to."""
+    """There is no token to sign a request with; `outcome` is that of the request for one."""
 
     def __init__(self, outcome: Answer | NotSent, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
@@ -94,7 +94,7 @@ class SignInFailed(BridgeError):
 
 
 class RunLookupFailed(BridgeError):
-    """Whether there is a run is unknown; `outcome` is what the request led to."""
+    """The runs could not be read, so whether there is one is unknown; `outcome` is that of the request."""
 
     def __init__(self, outcome: Outcome, message: str = "", hint: str = "") -> None:
         if not message:

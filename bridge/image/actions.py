@@ -1,4 +1,4 @@
-"""What a step sends to GitHub's runner: outputs, annotations and the summary.
+"""Messages to GitHub's runner: outputs, annotations and the summary.
 
 Source: GitHub's "Workflow commands for GitHub Actions". Outside a runner, outputs and summary are printed.
 """

@@ -45,7 +45,7 @@ _END_SECONDS = 2.0
 
 
 def check_mlflow(mlflow_version: str, python_version: str) -> None:
-    """Resolve with uv what `build_with_mlflow` would install, without installing or running anything.
+    """Resolve with uv the packages that `build_with_mlflow` would install, without installing or running anything.
 
     Raises `UnsupportedModel` if it can't be installed, `BuildFailed` if there is no uv.
     """

@@ -25,7 +25,7 @@ _JAVA_FLAVORS = frozenset({"h2o", "johnsnowlabs", "spark"})
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """What a build may rely on: two releases `X.Y.Z`, and whether there is an example request for the smoke test."""
+    """Checked metadata: two releases `X.Y.Z`, and whether there is an example request for the smoke test."""
 
     mlflow_version: str
     python_version: str

@@ -37,7 +37,7 @@ class SharedCommits:
         self._committing: asyncio.Task[None] | None = None
 
     async def add(self, entry: Entry) -> Accepted | Duplicate:
-        """Return once the entry is on the disk, or known already; raises what happened to this one entry."""
+        """Return once the entry is on the disk, or known already; raises the error of this entry only."""
         outcome: asyncio.Future[Accepted | Duplicate] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, outcome))
         if self._committing is None or self._committing.done():
@@ -67,7 +67,7 @@ class SharedCommits:
 
 
 def commit(database: Database, entries: Sequence[Entry]) -> list[Outcome]:
-    """Write the entries in one transaction, and return what became of each.
+    """Write the entries in one transaction, and return the outcome of each.
 
     If one of them can't be stored, each half is committed without the other: in the end only that one fails.
     """

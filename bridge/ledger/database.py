@@ -66,13 +66,13 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """Open a transaction that may write; what it wrote is on the disk once `with` is left."""
+        """Open a transaction that may write; its writes are on the disk once `with` is left."""
         with self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """Open a transaction that sees what was committed before it, and waits for no writer."""
+        """Open a transaction that sees all earlier commits, and waits for no writer."""
         with self._engine.connect().execution_options(bridge_reads=True) as connection, connection.begin():
             yield connection
 

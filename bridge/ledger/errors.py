@@ -1,4 +1,4 @@
-"""What can go wrong with the ledger, and the translation of a driver's error into ours."""
+"""The ledger's errors, and the translation of a driver's error into them."""
 
 import sqlite3
 

@@ -25,7 +25,7 @@ _FOLDER_HINT: Final = "create the folder of DATABASE_URL on a persistent disk, w
 
 @dataclass(frozen=True)
 class LedgerStatus:
-    """What `inspect` saw. `revision` is None before the bridge's first start; `free` are bytes beside a file."""
+    """The state of a database. `revision` is None before the bridge's first start; `free` are bytes beside a file."""
 
     place: str
     revision: str | None = None
@@ -34,7 +34,7 @@ class LedgerStatus:
 
 
 def inspect(url: str) -> LedgerStatus:
-    """Inspect the database of a DATABASE_URL; what is wrong with it is in the result's `error`."""
+    """Inspect the database of a DATABASE_URL; a problem is returned as `error`, never raised."""
     if not url.startswith(_SQLITE):
         return _inspect_database(url, "PostgreSQL", None)
     file = Path(url.removeprefix(_SQLITE))
@@ -68,7 +68,7 @@ def _inspect_database(url: str, place: str, free: int | None) -> LedgerStatus:
 
 
 def check(status: LedgerStatus) -> Finding:
-    """Return what the status means for the bridge."""
+    """Return the finding for a status."""
     place, current, error = status.place, status.revision, status.error
     if error:
         return failed(CHECK, place, error.message, error.hint)

@@ -1,9 +1,9 @@
-"""Lanes and what is pending on them: who may send, what is due, what became of it.
+"""Lanes: who may send, which dispatch is due, and the outcome of its requests.
 
 A repository that refuses our credential gets a lane with its own name, so that only this one is paused.
 
-Whoever sends holds the lane's lease, and every write names what its writer saw of the dispatch: what somebody else has
-changed since then stays as it is, however late a frozen holder wakes up.
+The sender holds the lane's lease, and every write names the dispatch as its writer has read it. If another process has
+changed it since then, the write changes nothing, however late a frozen holder wakes up.
 """
 
 from dataclasses import replace
@@ -89,7 +89,7 @@ def begin_sending(
 def settle(
     connection: sa.Connection, seen: Pending, decision: Decision, holder: str, *, now: float, lane_next_at: float
 ) -> bool:
-    """Write what became of the dispatch; nothing of its lane goes out before `lane_next_at`, or the pause's end.
+    """Write the outcome of the request; nothing on its lane is sent before `lane_next_at`, or the pause's end.
 
     False, and nothing has changed, if it is no longer as seen or `holder` no longer holds the lane.
     """
@@ -113,7 +113,7 @@ def settle(
 
 
 def _dispatch_values(decision: Decision, now: float) -> dict[str, Any]:
-    """Return what changes in the dispatch; only a pause counts no attempt."""
+    """Return the changed columns of the dispatch; only a pause counts no attempt."""
     values: dict[str, Any] = {"attempts": dispatches.c.attempts + 1, "sending_since": None}
     match decision:
         case Sent(run_id, run_url):

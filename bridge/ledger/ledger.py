@@ -56,7 +56,7 @@ class Ledger:
     async def write(
         self, work: Callable[Concatenate[sa.Connection, _P], _R], *args: _P.args, **kwargs: _P.kwargs
     ) -> _R:
-        """Call `work` in a new transaction; what it wrote is on the disk when this returns."""
+        """Call `work` in a new transaction; its writes are on the disk when this returns."""
         return await self._run(self._writer, lambda: _within(self._database.writing(), work, *args, **kwargs))
 
     async def read(self, work: Callable[Concatenate[sa.Connection, _P], _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:

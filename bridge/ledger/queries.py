@@ -1,4 +1,4 @@
-"""What people and metrics read: lists of model versions and deliveries, newest first, one of them in detail, figures.
+"""Queries for people and metrics: lists of versions and deliveries, newest first; one of them in detail; figures.
 
 However many there are, a query reads about as many rows as it returns. The one exception is a search that matches many
 names whose rows are all old: it reads on until it has found them.

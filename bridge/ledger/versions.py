@@ -1,4 +1,4 @@
-"""The table `versions`, which people browse, kept up to date by whoever changes a dispatch, in the same transaction.
+"""The table `versions`, which people browse; each change of a dispatch updates it in the same transaction.
 
 A version's state is that of its newest delivery or replay; where that went to several routes, it is the state that most
 needs attention. Rows of `versions` are locked last of all, and in order, so that no two writers wait for each other.
@@ -66,7 +66,7 @@ def _inserts(dialect: sa.Dialect) -> tuple[sa.Insert, sa.Insert]:
 
 
 def record_attempt(connection: sa.Connection, dispatch: Pending, decision: Decision, now: float) -> None:
-    """Keep what GitHub answered to an attempt, and bring the version's row up to date.
+    """Record GitHub's answer to an attempt, and bring the version's row up to date.
 
     A repeated answer is only counted: a token that is wrong for a week leaves one row.
     """
@@ -119,7 +119,7 @@ def refresh(connection: sa.Connection, delivery_id: str) -> None:
 def write_image(
     connection: sa.Connection, model: str, version: str, uri: str | None, status: str | None, *, now: float
 ) -> None:
-    """Keep MLflow's `image.*` tags of a version as they were at `now`; an older reading overwrites no newer one."""
+    """Store MLflow's `image.*` tags of a version as they were at `now`; an older reading overwrites no newer one."""
     row = {"model": model, "version": version, "image_uri": uri, "image_status": status, "read_at": now}
     new = insert(connection.dialect, versions).values(row)
     connection.execute(

@@ -61,7 +61,7 @@ Name = InstanceOf[str]
 """The name of a model, version or alias, with any content. It is never changed; code that stores it checks it."""
 
 _Optional = Annotated[Text | None, BeforeValidator(lambda value: value or None)]
-"""MLflow sends an empty string for what is not set."""
+"""MLflow sends an empty string for a missing value."""
 
 
 class MlflowError(BridgeError):
@@ -446,7 +446,7 @@ class MlflowApi:
         body: Mapping[str, Any] | None = None,
         seconds: float | None = None,
     ) -> _Answer:
-        """Send a request and parse its answer; `subject` is what it is about, in messages."""
+        """Send a request and parse its answer; `subject` names its object in messages."""
         try:
             for value in (*(query or {}).values(), *(body or {}).values()):
                 str(value).encode()

@@ -31,7 +31,7 @@ class Budget:
 
     @contextmanager
     def body(self) -> Iterator[Body]:
-        """Yield an empty body; what it has used is always released at the end."""
+        """Yield an empty body; its share of the budget is always released at the end."""
         body = Body(self)
         try:
             yield body

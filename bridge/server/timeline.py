@@ -1,6 +1,6 @@
-"""How long each phase of a dispatch took: pure; times are Unix seconds.
+"""How long each phase of a dispatch took. Pure; times are Unix seconds.
 
-GitHub's clock says when a run started, ours everything else. A step may therefore seem to come before the one that it
+GitHub's clock says when a run started, ours everything else. A step may therefore seem to precede the one that it
 follows: it then counts as simultaneous.
 """
 
@@ -48,7 +48,7 @@ class Phase:
 
 
 def steps(dispatch: DispatchDetails, received_at: float, *, pushed: bool) -> list[Step]:
-    """Return what has happened so far, in order; `pushed`: the run is known to have pushed an image."""
+    """Return the steps so far, in order; `pushed`: the run is known to have pushed an image."""
     end = "Image pushed" if pushed and dispatch.state == DispatchState.SUCCEEDED else _ENDS.get(dispatch.state, "")
     moments = (
         ("Replayed", dispatch.created_at if dispatch.created_at > received_at else None),

@@ -1,4 +1,4 @@
-"""The loop that sends what is due to GitHub, one request at a time."""
+"""The loop that sends due dispatches to GitHub, one request at a time."""
 
 import random
 import time
@@ -106,8 +106,8 @@ class Dispatcher(Loop):
             dispatch = sending
             # 3. Send it.
             decision = await self._send(dispatch, lane)
-        # 4. Record the outcome. If the database can't store GitHub's words, ours end the dispatch: else it would be
-        #    sent again and again.
+        # 4. Record the outcome. If the database can't store GitHub's message, reject the dispatch with our own:
+        #    otherwise it would be sent again and again.
         now = self._clock()
         try:
             written = await self._record(dispatch, decision, now)

@@ -32,7 +32,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Follower(Loop):
-    """Asks for each repository's runs once every `interval` seconds, and records what became of its dispatches.
+    """Asks for each repository's runs once every `interval` seconds, and records the states of its dispatches.
 
     At a run's end the image that MLflow's tags name is recorded, if there is an `mlflow`, and `ended` is called with
     the run's state and the seconds since the delivery. `problems` has the reasons: by repository, why its runs can't be
@@ -77,7 +77,7 @@ class Follower(Loop):
             self.problems.clear()
             return self._interval
         async with self._lease.renewing():
-            # 2. Read the images that MLflow couldn't name the last time.
+            # 2. Read the image tags that MLflow couldn't return the last time.
             await self._read_images()
             # 3. Ask for the runs: of what is under way, and more rarely of what has ended, because it may be re-run.
             with_ended = now >= self._checked_reruns + self._waits.rerun_check
@@ -129,7 +129,7 @@ class Follower(Loop):
         await self._record(changes)
 
     async def _find_runs(self, repository: str, dispatches: Sequence[OpenDispatch]) -> Mapping[str, Run | None]:
-        """Return the run of each dispatch, None if it has none; what can't be known just now is left out.
+        """Return the run of each dispatch, None if it has none; unknown ones are left out.
 
         The list is read as far as is needed for those whose run isn't known; the others are then read by their ids.
         """
@@ -196,7 +196,7 @@ class Follower(Loop):
             self._ended(observation.state, observation.at - dispatch.created_at)
 
     async def _read_images(self) -> None:
-        """Record the image tags of the versions whose runs have ended; what MLflow can't answer now is asked again."""
+        """Record the image tags of the versions whose runs have ended; after an error they are read again later."""
         refused: set[str] = set()
         for model, version in list(self._unread):
             if model in refused:

@@ -1,4 +1,4 @@
-"""What runs in the background: one step after another, until it is stopped."""
+"""A background loop: one step after another, until it is stopped."""
 
 import asyncio
 from abc import ABC, abstractmethod

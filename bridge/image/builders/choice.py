@@ -61,7 +61,7 @@ class Builder:
     def read(
         cls, settings: ImageSettings, inputs: Mapping[str, str] | None = None, machine: str = platform.machine()
     ) -> "Builder":
-        """Read a payload's `inputs`, and the workflow's for what they don't set. Raises `InvalidInput`.
+        """Read the `inputs` of a payload, or the workflow's for those that are not set. Raises `InvalidInput`.
 
         What `resolve` has decided overrides both, so that all jobs of a run use the same builder.
         """

@@ -1,4 +1,4 @@
-"""What a registry's refusal means, and what to do: a table of the words that docker, skopeo and BuildKit print."""
+"""The meaning of a registry's refusal, and its fix: a table of the messages of docker, skopeo and BuildKit."""
 
 import re
 from dataclasses import dataclass

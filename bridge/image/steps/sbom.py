@@ -106,7 +106,7 @@ def _files(image: str) -> Iterator[IO[bytes]]:
 
 @dataclass
 class _PythonMetadata:
-    """What the files of one `.dist-info` or `.egg-info` contain."""
+    """The content of one `.dist-info` or `.egg-info`."""
 
     name: str = ""
     version: str = ""
