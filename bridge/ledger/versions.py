@@ -79,15 +79,8 @@ def record_attempt(connection: sa.Connection, dispatch: Pending, decision: Decis
         connection.execute(repeated.values(times=attempts.c.times + 1, last_at=now))
     else:
         at = max(now, math.nextafter(last.first_at, math.inf)) if last else now
-        row = {
-            "dispatch_id": dispatch.id,
-            "first_at": at,
-            "last_at": at,
-            "times": 1,
-            "outcome": outcome,
-            "answer": answer,
-        }
-        connection.execute(attempts.insert().values(row))
+        row = {"dispatch_id": dispatch.id, "first_at": at, "last_at": at, "outcome": outcome, "answer": answer}
+        connection.execute(attempts.insert().values(**row, times=1))
     refresh(connection, dispatch.delivery_id)
 
 

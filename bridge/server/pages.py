@@ -83,14 +83,13 @@ async def version(request: Request, model: str = "", version: str = "", delivery
     if result is None:
         raise NotFound("no delivery has reported that model version", "check its name, or register it in MLflow")
     row, deliveries = result
+    latest = [details for details in deliveries if details.delivery.id == row.delivery_id]
     now = app_state.ledger.time()
     return _page(
         "version.html",
         row=_row(app_state, row),
         deliveries=[_delivery(details, row, now) for details in deliveries],
-        timeline=next(
-            (_timeline(details, row, now) for details in deliveries if details.delivery.id == row.delivery_id), None
-        ),
+        timeline=_timeline(latest[0], row, now) if latest else None,
         problems=await _problems(app_state),
     )
 

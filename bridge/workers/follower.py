@@ -80,11 +80,12 @@ class Follower(Loop):
             # 2. Read the image tags that MLflow couldn't return the last time.
             await self._read_images()
             # 3. Ask for the runs: of what is under way, and more rarely of what has ended, because it may be re-run.
+            open_dispatches = await self._ledger.read(runs.open_dispatches, now=now)
             with_ended = now >= self._checked_reruns + self._waits.rerun_check
             if with_ended:
                 self._checked_reruns = now
             by_repository: dict[str, list[OpenDispatch]] = defaultdict(list)
-            for dispatch in await self._ledger.read(runs.open_dispatches, now=now):
+            for dispatch in open_dispatches:
                 if dispatch.id not in self.problems and (with_ended or dispatch.state in AWAITING_RUN):
                     by_repository[dispatch.repository].append(dispatch)
             for repository, dispatches in by_repository.items():
@@ -121,11 +122,9 @@ class Follower(Loop):
         changes = []
         for dispatch in dispatches:
             if dispatch.id in runs_by_id:
-                observation = decide(
-                    dispatch, runs_by_id[dispatch.id], at=asked_at, unseen_after=self._waits.unseen_after
-                )
-                if observation:
-                    changes.append((dispatch, observation))
+                change = decide(dispatch, runs_by_id[dispatch.id], at=asked_at, unseen_after=self._waits.unseen_after)
+                if change:
+                    changes.append((dispatch, change))
         await self._record(changes)
 
     async def _find_runs(self, repository: str, dispatches: Sequence[OpenDispatch]) -> Mapping[str, Run | None]:

@@ -159,7 +159,7 @@ class Reconciler(Loop):
         too_new = {change for change, first in self._first_seen.items() if now < first + self._waits.grace}
         _, settled = await self._import_aliases(changes, last, versions, too_new=too_new)
         await self._save_aliases(settled)
-        # 4. Come back when the first of those is old enough.
+        # 4. Come back when the first of the others is old enough.
         for change in settled:
             del self._first_seen[change]
         due_times = [first + self._waits.grace for first in self._first_seen.values()]
