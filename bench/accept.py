@@ -77,11 +77,11 @@ def fill(database: Path, count: int) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _multiply(connection: sqlite3.Connection, table: str, own: dict[str, str], count: int) -> None:
+def _multiply(connection: sqlite3.Connection, table: str, new_values: dict[str, str], count: int) -> None:
     """Copy the table's one row `count` times, half a minute apart, the last of them nine days ago."""
     columns = [str(row[1]) for row in connection.execute(f"PRAGMA table_info({table})")]
     values = [
-        own.get(name) or (f"{name} - 777600 - 30.0 * ({count} - new.i)" if name.endswith("_at") else name)
+        new_values.get(name) or (f"{name} - 777600 - 30.0 * ({count} - new.i)" if name.endswith("_at") else name)
         for name in columns
     ]
     connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)} FROM new, {table}")  # noqa: S608  names of our own
@@ -98,11 +98,11 @@ def settings(github: LoopbackGitHub) -> dict[str, str]:
 
 
 def put_load(server: Server, count: int, connections: int, secret: str = SECRET) -> Load:
-    """Send the load from a process of its own, and return what it measured."""
+    """Send the load from a separate process, and return its measurements."""
     port = server.url.rpartition(":")[2]
     command = [sys.executable, "-m", "bench.load", port, secret, str(count), str(connections)]
-    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
-    return Load(**json.loads(done.stdout))
+    result = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
+    return Load(**json.loads(result.stdout))
 
 
 def filled(env: dict[str, str], folder: Path, deliveries: int) -> BridgeServer:
@@ -135,12 +135,12 @@ def table(bare: Candidate, bridges: Sequence[Candidate]) -> str:
 def machine() -> str:
     """Describe the machine, with the time that its disk takes to make 4 KiB durable."""
     with tempfile.TemporaryFile() as file:
-        began = time.perf_counter()
+        started = time.perf_counter()
         for _ in range(100):
             file.write(b"x" * 4096)
             file.flush()
             os.fsync(file.fileno())
-        milliseconds = (time.perf_counter() - began) * 10
+        milliseconds = (time.perf_counter() - started) * 10
     return (
         f"{time.strftime('%Y-%m-%d')}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
         f"Python {platform.python_version()}, fsync {milliseconds:.2f} ms"

@@ -2,7 +2,7 @@
 
 Each measurement starts like a fresh runner: the engine has the base image, pulled from a registry on this machine, and
 nothing else, and uv's cache is empty. All other images are removed from the engine for that, so `--prune` is required,
-best with a DOCKER_HOST of its own. Prints two tables: both builders side by side, and the least that any builder needs.
+best with a separate DOCKER_HOST. Prints two tables: both builders side by side, and the least that any builder needs.
 Docker unpacks layers with `unpigz` if its daemon finds it, as on GitHub's runners: install pigz first.
 """
 
@@ -49,7 +49,7 @@ mlflow.sklearn.save_model(model, sys.argv[1], input_example=data.head(3), serial
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """Seconds to build, to push, and to load into the engine; bytes pushed, and unpacked."""
 
     build: float
@@ -125,18 +125,18 @@ def in_registry(image: str, registry: Registry) -> Iterator[str]:
 
 def timed(work: Callable[[], object]) -> float:
     """Return the seconds that it takes."""
-    began = time.perf_counter()
+    started = time.perf_counter()
     work()
-    return time.perf_counter() - began
+    return time.perf_counter() - started
 
 
 def first_answer(image: str) -> float:
     """Return the seconds from starting a container to its first /ping that answers 200."""
-    began = time.perf_counter()
+    started = time.perf_counter()
     container = docker.Container.start(image, network=False)
     try:
         smoke_test.ping(container, image)
-        return time.perf_counter() - began
+        return time.perf_counter() - started
     except SmokeTestFailed:
         container.show_log()
         raise
@@ -167,7 +167,7 @@ class Environment:
     folder: Path
     blobs: Path
 
-    def by_mlflow(self, model: Path, metadata: ModelMetadata, tag: str) -> Measured:
+    def by_mlflow(self, model: Path, metadata: ModelMetadata, tag: str) -> Measurement:
         """Build and push with MLflow's own builder."""
         name = f"{self.registry.host}/bench/mlflow:{tag}"
         releases = {"mlflow_version": metadata.mlflow_version, "python_version": metadata.python_version}
@@ -179,11 +179,11 @@ class Environment:
         built = timed(build)
         before = size_of(self.blobs)
         pushed = timed(lambda: docker.push(name))
-        return Measured(built, pushed, 0.0, size_of(self.blobs) - before, unpacked(name))
+        return Measurement(built, pushed, 0.0, size_of(self.blobs) - before, unpacked(name))
 
     def by_layers(
         self, model: Path, metadata: ModelMetadata, tag: str, previous: str = ""
-    ) -> tuple[Measured, layered.LayeredImage]:
+    ) -> tuple[Measurement, layered.LayeredImage]:
         """Build and push in layers, based on the image with the digest `previous`; also return the image."""
         repository = LayeredRepository(f"{self.registry.host}/bench/layered")
         images: list[layered.LayeredImage] = []
@@ -204,17 +204,19 @@ class Environment:
         pushed = timed(lambda: repository.push_parts(image.folder, tag))
         model_layer = (image.folder / image.new[-1].removeprefix("sha256:")).stat().st_size
         size = size_of(self.blobs) - before
-        return Measured(built, pushed, local, size, unpacked(image.id), model_layer), image
+        return Measurement(built, pushed, local, size, unpacked(image.id), model_layer), image
 
     def starts(self, tag: str, image: str) -> list[Start]:
         """Start MLflow's image with that tag and the layered one, which the engine has, in turn."""
-        theirs = f"{self.registry.host}/bench/mlflow:{tag}"
-        subprocess.run(["docker", "image", "pull", "--quiet", theirs], capture_output=True, check=True)
+        mlflow_image = f"{self.registry.host}/bench/mlflow:{tag}"
+        subprocess.run(["docker", "image", "pull", "--quiet", mlflow_image], capture_output=True, check=True)
         os.sync()  # what was unpacked a moment ago is still on its way to the disk
         starts = []
         for number in range(_STARTS):  # the order alternates
-            seconds = {name: first_answer(name) for name in ((theirs, image) if number % 2 else (image, theirs))}
-            starts.append(Start(seconds[theirs], seconds[image]))
+            seconds = {
+                name: first_answer(name) for name in ((mlflow_image, image) if number % 2 else (image, mlflow_image))
+            }
+            starts.append(Start(seconds[mlflow_image], seconds[image]))
         return starts
 
     def alias(self, digest: str) -> float:
@@ -237,7 +239,7 @@ def wheels(base: str, model: Path) -> float:
 class Round:
     """One round: images by builder and version, starts, and the seconds for the alias and for the wheels."""
 
-    images: Mapping[str, Measured]
+    images: Mapping[str, Measurement]
     starts: Sequence[Start]
     alias: float
     wheels: float
@@ -252,18 +254,18 @@ def table(rounds: Sequence[Round]) -> str:
         "| --- | ---: | ---: | ---: |",
     ]
 
-    def row(title: str, which: str, what: Callable[[Measured], float], unit: float, places: int) -> None:
-        theirs, ours = (_median(rounds, f"{by} {which}", what) / unit for by in ("mlflow", "layered"))
-        rows.append(f"| {title} | {theirs:.{places}f} | {ours:.{places}f} | {theirs / ours:.1f} |")
+    def row(title: str, version: str, value: Callable[[Measurement], float], unit: float, places: int) -> None:
+        by_mlflow, by_layers = (_median(rounds, f"{by} {version}", value) / unit for by in ("mlflow", "layered"))
+        rows.append(f"| {title} | {by_mlflow:.{places}f} | {by_layers:.{places}f} | {by_mlflow / by_layers:.1f} |")
 
-    for which in ("first", "next"):
-        row(f"{which} version: pushed, s", which, _PUSHED, 1, 2)
-        row(f"{which} version: pushed and in the engine, s", which, _TESTED, 1, 2)
-        row(f"{which} version: bytes pushed, MB", which, lambda image: image.pushed, 1e6, 2)
-    theirs, ours = (median(seconds) for seconds in zip(*_starts(rounds), strict=True))
-    rows.append(f"| start to first answer, s | {theirs:.2f} | {ours:.2f} | {_times_as_fast(rounds):.2f} |")
+    for version in ("first", "next"):
+        row(f"{version} version: pushed, s", version, _PUSHED, 1, 2)
+        row(f"{version} version: pushed and in the engine, s", version, _TESTED, 1, 2)
+        row(f"{version} version: bytes pushed, MB", version, lambda image: image.pushed, 1e6, 2)
+    by_mlflow, by_layers = (median(seconds) for seconds in zip(*_starts(rounds), strict=True))
+    rows.append(f"| start to first answer, s | {by_mlflow:.2f} | {by_layers:.2f} | {_times_as_fast(rounds):.2f} |")
     row("image unpacked, MB", "first", _SIZE, 1e6, 0)
-    alias = median(measured.alias for measured in rounds)
+    alias = median(round_.alias for round_ in rounds)
     build = _median(rounds, "mlflow next", _PUSHED)
     rows.append(f"| alias, s, against a whole build | {build:.2f} | {alias:.2f} | {build / alias:.0f} |")
     return "\n".join(rows)
@@ -271,7 +273,7 @@ def table(rounds: Sequence[Round]) -> str:
 
 def limits(rounds: Sequence[Round]) -> str:
     """Return the least that any builder needs, and how many times as much `layered` takes."""
-    wheels, built = median(measured.wheels for measured in rounds), _median(rounds, "layered first", _PUSHED)
+    wheels, built = median(round_.wheels for round_ in rounds), _median(rounds, "layered first", _PUSHED)
     model = _median(rounds, "layered next", lambda image: image.model) / 1e6
     pushed = _median(rounds, "layered next", lambda image: image.pushed) / 1e6
     pulled = _median(rounds, "layered next", lambda image: image.local)
@@ -286,12 +288,12 @@ def limits(rounds: Sequence[Round]) -> str:
     )
 
 
-def _median(rounds: Sequence[Round], which: str, what: Callable[[Measured], float]) -> float:
-    return median(what(measured.images[which]) for measured in rounds)
+def _median(rounds: Sequence[Round], key: str, value: Callable[[Measurement], float]) -> float:
+    return median(value(round_.images[key]) for round_ in rounds)
 
 
 def _starts(rounds: Sequence[Round]) -> list[Start]:
-    return [start for measured in rounds for start in measured.starts]
+    return [start for round_ in rounds for start in round_.starts]
 
 
 def _times_as_fast(rounds: Sequence[Round]) -> float:
@@ -309,33 +311,33 @@ def run(rounds: int, folder: Path) -> list[Round]:
     models = [save_model(folder / f"model-{seed}", seed) for seed in (1, 2)]
     metadata = metadata_in(models[0])
     base = layered.plan(models[0], metadata).base
-    docker.image_id(base)  # ends here where the engine has no base
-    measured: list[Round] = []
+    docker.image_id(base)  # fails here if the engine has no base
+    results: list[Round] = []
     for number in range(rounds):
-        here = folder / f"round-{number}"
-        with Registry(here) as registry, signed_in(registry, here), in_registry(base, registry):
-            measured.append(one_round(Environment(registry, here, here / "blobs"), models, metadata, base))
-        shutil.rmtree(here)
-        print(measured[-1], file=sys.stderr, flush=True)
-    return measured
+        path = folder / f"round-{number}"
+        with Registry(path) as registry, signed_in(registry, path), in_registry(base, registry):
+            results.append(one_round(Environment(registry, path, path / "blobs"), models, metadata, base))
+        shutil.rmtree(path)
+        print(results[-1], file=sys.stderr, flush=True)
+    return results
 
 
 def one_round(environment: Environment, models: Sequence[Path], metadata: ModelMetadata, base: str) -> Round:
     """Measure each builder with each version, each time with a fresh engine."""
     first, following = models
-    measured: dict[str, Measured] = {}
+    images: dict[str, Measurement] = {}
     make_fresh(base, environment.folder)
-    measured["mlflow first"] = environment.by_mlflow(first, metadata, "1")
+    images["mlflow first"] = environment.by_mlflow(first, metadata, "1")
     make_fresh(base, environment.folder)
-    measured["layered first"], image = environment.by_layers(first, metadata, "1")
+    images["layered first"], image = environment.by_layers(first, metadata, "1")
     make_fresh(base, environment.folder)
-    measured["mlflow next"] = environment.by_mlflow(following, metadata, "2")
+    images["mlflow next"] = environment.by_mlflow(following, metadata, "2")
     make_fresh(base, environment.folder)
-    measured["layered next"], image = environment.by_layers(following, metadata, "2", image.digest)
+    images["layered next"], image = environment.by_layers(following, metadata, "2", image.digest)
     alias = environment.alias(image.digest)
     starts = environment.starts("2", image.id)
     make_fresh(base, environment.folder)
-    return Round(measured, starts, alias, wheels(base, first))
+    return Round(images, starts, alias, wheels(base, first))
 
 
 def main() -> None:

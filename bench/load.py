@@ -1,6 +1,6 @@
 """Sends signed deliveries over kept-alive connections, each as soon as the one before it is answered.
 
-It is a process of its own over plain sockets, so that it costs little compared with the server; everything is signed
+It is a separate process with plain sockets, so that it costs little compared with the server; everything is signed
 before the clock starts. Prints one JSON object; see `Load`.
 """
 
@@ -41,7 +41,7 @@ class _Connection(asyncio.Protocol):
         self._requests = requests
         self._seconds = seconds
         self._received = b""
-        self._began = 0.0
+        self._sent_at = 0.0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -55,7 +55,7 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
             self.done.set_result(None)
             return
-        self._began = time.perf_counter()
+        self._sent_at = time.perf_counter()
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -64,7 +64,7 @@ class _Connection(asyncio.Protocol):
         length = _LENGTH.search(head + b"\r\n")
         if not ended or (length and len(body) < int(length.group(1))):
             return
-        self._seconds.append(time.perf_counter() - self._began)
+        self._seconds.append(time.perf_counter() - self._sent_at)
         if not head.startswith(b"HTTP/1.1 202 ") or b'"submitted"' not in body:
             self._transport.close()
             self.done.set_exception(NotAccepted(self._received.decode(errors="replace")))
@@ -108,11 +108,11 @@ async def load(port: int, requests: list[bytes], connections: int) -> Load:
         (await loop.create_connection(lambda: _Connection(waiting, seconds), "127.0.0.1", port))[1]
         for _ in range(connections)
     ]
-    began, busy = time.perf_counter(), _busy()
+    started, busy = time.perf_counter(), _busy()
     for connection in opened:
         connection.send()
     await asyncio.gather(*(connection.done for connection in opened))
-    elapsed = time.perf_counter() - began
+    elapsed = time.perf_counter() - started
     percent = quantiles(seconds, n=100)
     return Load(len(seconds) / elapsed, percent[49] * 1000, percent[98] * 1000, (_busy() - busy) / elapsed)
 

@@ -34,10 +34,10 @@ def spread(database: Path, models: int) -> float:
         connection.execute("UPDATE dispatches SET state = 'failed' WHERE rowid % 1000 = 7")
         connection.execute("DELETE FROM versions")
         connection.execute("DELETE FROM models")
-        began = time.perf_counter()
+        started = time.perf_counter()
         connection.execute(fill)
         connection.execute("INSERT INTO models SELECT DISTINCT model, model FROM versions")
-        return time.perf_counter() - began
+        return time.perf_counter() - started
 
 
 def addresses(database: Path) -> dict[str, str]:
@@ -65,10 +65,10 @@ def measure(empty: httpx2.Client, full: httpx2.Client, paths: Mapping[str, str],
     for number in range(rounds + 1):
         for name in seconds:
             client, path = (empty, "/") if name == EMPTY else (full, paths[name])
-            began = time.perf_counter()
+            started = time.perf_counter()
             client.get(path).raise_for_status()
             if number:  # the first round warms up
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append(time.perf_counter() - started)
     return {name: median(times) * 1000 for name, times in seconds.items()}
 
 

@@ -39,7 +39,7 @@ _POSTGRESQL: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
 _SAMPLES: Final = frozenset({"a-long-random-text", "another-one", "for-this-network-alone", "demo", "password"})
 """Secrets that the documentation and compose.yaml show, or showed in an earlier release: everyone knows them."""
 
-_KNOWN: Final = "its secret is a sample from the documentation, which everyone knows"
+_IS_SAMPLE: Final = "its secret is a sample from the documentation, which everyone knows"
 
 
 class SettingsInvalid(BridgeError):
@@ -112,7 +112,7 @@ class RouteSettings(BaseSettings):
 
     @classmethod
     def _contradictions(cls, names: set[str], data: Mapping[str, Any]) -> Iterator[Problem]:  # noqa: ARG003  for others
-        """Yield what is missing from, or too much in, the settings that are set."""
+        """Yield missing settings, and settings that exclude each other."""
         if not names & {"github_repository", "routes_file"}:
             yield Problem("GITHUB_REPOSITORY is not set", f"{_hint('github_repository')}, or set ROUTES_FILE")
         if {"github_repository", "routes_file"} <= names:
@@ -300,7 +300,7 @@ class Settings(RouteSettings):
     @classmethod
     def _is_not_a_sample(cls, secret: SecretStr | None) -> SecretStr | None:
         if secret is not None and secret.get_secret_value().strip() in _SAMPLES:
-            raise ValueError(_KNOWN)
+            raise ValueError(_IS_SAMPLE)
         return secret
 
     @field_validator("mlflow_tracking_uri", "database_url")
@@ -313,14 +313,14 @@ class Settings(RouteSettings):
         except ValueError:
             return url
         if password in _SAMPLES:
-            raise ValueError(_KNOWN)
+            raise ValueError(_IS_SAMPLE)
         return url
 
     @field_validator("mlflow_tracking_uri")
     @classmethod
     def _is_a_tracking_server(cls, uri: str | None) -> str | None:
         if uri is not None:
-            scheme, host, _ = addresses.parts(uri)
+            scheme, host, _ = addresses.split_url(uri)
             if scheme not in ("http", "https") or not host:
                 raise ValueError("it is not an http or https address")
         return uri
@@ -363,7 +363,7 @@ class Settings(RouteSettings):
             if url.removeprefix(_SQLITE) in ("", ":memory:") or "?" in url:
                 raise ValueError("SQLite needs a file, without options")
             return url
-        scheme, host, path = addresses.parts(url)
+        scheme, host, path = addresses.split_url(url)
         if scheme not in _POSTGRESQL or not host or not path.strip("/"):
             raise ValueError("only SQLite and PostgreSQL are supported")
         return url
@@ -465,8 +465,13 @@ def find_weaknesses(settings: Settings) -> Iterator[Weakness]:
             )
             yield Weakness(setting, message, "set it to a long random text, for example from `openssl rand -hex 24`")
     if not settings.allow_plain_http:
-        for setting, url in _credentials_go_to(settings):
-            if _is_plain_http(url):
+        servers = [("GITHUB_API_URL", settings.github_api_url)]  # to which a token or a password is sent
+        mlflow = settings.mlflow_tracking_uri
+        credentials = (settings.mlflow_tracking_password, settings.mlflow_tracking_token)
+        if mlflow and (any(credentials) or urlsplit(mlflow).password):
+            servers.append(("MLFLOW_TRACKING_URI", mlflow))
+        for setting, url in servers:
+            if url.lower().startswith("http://") and not is_loopback(url):
                 message = "it is http, so anyone on the network path can read the credentials"
                 hint = "set it to an https address, or set ALLOW_PLAIN_HTTP=true in a private network"
                 yield Weakness(setting, message, hint)
@@ -476,18 +481,6 @@ def find_weaknesses(settings: Settings) -> Iterator[Weakness]:
     ):
         if file and _others_may_read(file):
             yield Weakness(setting, "every user of this machine can read or change the file", f"run `chmod o= {file}`")
-
-
-def _credentials_go_to(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield the settings and addresses that a token or a password is sent to."""
-    yield "GITHUB_API_URL", settings.github_api_url
-    mlflow = settings.mlflow_tracking_uri
-    if mlflow and (settings.mlflow_tracking_password or settings.mlflow_tracking_token or urlsplit(mlflow).password):
-        yield "MLFLOW_TRACKING_URI", mlflow
-
-
-def _is_plain_http(url: str) -> bool:
-    return url.lower().startswith("http://") and not is_loopback(url)
 
 
 def _others_may_read(file: Path) -> bool:

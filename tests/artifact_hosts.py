@@ -45,7 +45,7 @@ class AnyMlflow(MlflowServer):
         return created
 
     def register(self, root: str, by: str, files: Mapping[str, bytes] = {}) -> str:
-        """Register a version whose files are below the artifact URI `root`; give the model's name."""
+        """Register a version whose files are below the artifact URI `root`; return the model's name."""
         name = f"model-{uuid4().hex}"
         self.create("registered-models/create", name=name)
         uri, version = root, {"source": root}
@@ -92,20 +92,20 @@ def run_step(step: str, url: str, model: str, folder: Path) -> subprocess.Comple
 def check_no_connection(mlflow: AnyMlflow, by: str, step: str, folder: Path) -> None:
     with ScriptedServer() as evil:
         model = mlflow.register(f"mlflow-artifacts://{evil.host}/x", by)
-        done = run_step(step, mlflow.url, model, folder)
-        assert evil.asked == []
-    assert done.returncode == 1
-    assert "Traceback" not in done.stdout + done.stderr
-    assert done.stdout.count("::error title=") == 1
-    assert TOKEN not in done.stdout + done.stderr
+        result = run_step(step, mlflow.url, model, folder)
+        assert evil.requests == []
+    assert result.returncode == 1
+    assert "Traceback" not in result.stdout + result.stderr
+    assert result.stdout.count("::error title=") == 1
+    assert TOKEN not in result.stdout + result.stderr
 
 
 def check_downloads(mlflow: AnyMlflow, by: str, folder: Path, *, host: bool) -> None:
     root = f"mlflow-artifacts://{mlflow.url[7:] if host else ''}/{uuid4().hex} ok"
     model = mlflow.register(root, by, FILES)
     for step in ("resolve", "download"):
-        done = run_step(step, mlflow.url, model, folder)
-        assert done.returncode == 0, done.stdout + done.stderr
+        result = run_step(step, mlflow.url, model, folder)
+        assert result.returncode == 0, result.stdout + result.stderr
     model_folder = folder / "mlflow-bridge/model"
     files = {str(file.relative_to(model_folder)): file for file in model_folder.rglob("*") if file.is_file()}
     assert {path: file.read_bytes() for path, file in files.items()} == FILES

@@ -4,7 +4,6 @@ import json
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
@@ -31,7 +30,7 @@ class Request(BaseHTTPRequestHandler):
         self.send(json.dumps({"files": files}).encode())
 
     def do_GET(self) -> None:
-        self.server.asked.append((self.path, dict(self.headers)))
+        self.server.requests.append((self.path, dict(self.headers)))
         self.server.answer(self)
 
     def log_message(self, format: str, *args: object) -> None:
@@ -46,7 +45,7 @@ class ScriptedServer(ThreadingHTTPServer):
     def __init__(self, answer: Callable[[Request], None] = lambda request: request.send(b"", 404)) -> None:
         super().__init__(("127.0.0.1", 0), Request)
         self.answer = answer
-        self.asked: list[tuple[str, dict[str, str]]] = []
+        self.requests: list[tuple[str, dict[str, str]]] = []
         """Path and headers of each request."""
         self.stopping = threading.Event()
         """Set at the end, for answers that wait."""
@@ -61,9 +60,7 @@ class ScriptedServer(ThreadingHTTPServer):
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stopping.set()
         self.shutdown()
         self._thread.join()

@@ -1,4 +1,4 @@
-"""Waiting for what other processes and threads do: it ends early where it works, and late where it doesn't."""
+"""Waiting for what other processes and threads do: early if it works, late if it doesn't."""
 
 import time
 from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""What the tracking server's image runs around MLflow: the checks before the start, and the start."""
+"""The tracking server's image: checks before the start, and the start of MLflow."""

@@ -16,7 +16,7 @@ from tracking.bucket import BucketUnusable
 from tracking.volume import VolumeUnusable
 
 _SECONDS = 2.5
-"""Time for the server to stop: what it allows pending requests, and half a second."""
+"""Time for the server to stop: that of pending requests, and half a second."""
 
 
 class Stopped(BaseException):

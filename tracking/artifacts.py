@@ -28,11 +28,11 @@ class ProxiedS3(ArtifactRepository):  # type: ignore[misc]  # mlflow is not foll
         self._s3.log_artifacts(local_dir, artifact_path)
 
     def list_artifacts(self, path: str | None = None) -> Any:
-        """Return what is directly below the path."""
+        """Return the files and folders directly below the path."""
         return self._s3.list_artifacts(path)
 
     def delete_artifacts(self, artifact_path: str | None = None) -> None:
-        """Delete what is at or below the path."""
+        """Delete everything at or below the path."""
         self._s3.delete_artifacts(artifact_path)
 
     def _download_file(self, remote_file_path: str, local_path: str) -> None:

@@ -70,7 +70,7 @@ def auth_config(folder: Path) -> Path:
 
 
 def temporary(folder: Path) -> str:
-    """Return a folder for temporary files: the system's, or an empty one here where the root is read-only."""
+    """Return a folder for temporary files: the system's, or an empty one here if the root is read-only."""
     with suppress(OSError), tempfile.TemporaryFile(dir="/tmp"):
         return "/tmp"  # noqa: S108  files there get unpredictable names
     own = folder / "tmp"

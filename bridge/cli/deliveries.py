@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
-from bridge.cli.output import print_json, report_errors
+from bridge.cli.output import console, print_json, report_errors
 from bridge.core.dispatches import UNFINISHED, DispatchState
 
 if TYPE_CHECKING:
@@ -59,10 +59,10 @@ def list_(
     if as_json:
         print_json({"deliveries": [rendering.as_dict(details) for details in page.rows], "next": page.next})
         return
-    console = _console()
-    console.print(rendering.table(page.rows) if page.rows else "no deliveries")
+    out = console()
+    out.print(rendering.table(page.rows) if page.rows else "no deliveries")
     if page.next:
-        console.print(f"next page: --before {page.next}")
+        out.print(f"next page: --before {page.next}")
 
 
 @deliveries.command(epilog="Example: mlflow-bridge deliveries show 8f0847cb-24b7-4d3a-a5d7-d1b1ce0c22a9")
@@ -86,7 +86,7 @@ def show(delivery_id: DeliveryId, as_json: AsJson = False) -> None:
     if as_json:
         print_json(rendering.as_dict(details))
     else:
-        rendering.show(_console(), details)
+        rendering.show(console(), details)
 
 
 @deliveries.command(epilog="Example: mlflow-bridge deliveries replay 8f0847cb-24b7-4d3a-a5d7-d1b1ce0c22a9")
@@ -140,8 +140,6 @@ def follow(
 
     Exits with status 0 if all runs succeeded, 1 if one did not, 3 after --timeout.
     """
-    from rich.console import Console
-
     from bridge.cli import rendering
     from bridge.ledger import Filter
     from bridge.settings import load
@@ -149,7 +147,7 @@ def follow(
     if (delivery_id is None) == (model is None):
         raise typer.BadParameter("specify either a delivery's id or --model")
     criteria = delivery_id or Filter(model=model, version=version, limit=1)
-    progress = Console(markup=False, emoji=False, highlight=False, stderr=as_json)
+    progress = console(stderr=as_json)
     with report_errors():
         status, details = asyncio.run(_follow(load().database_url, criteria, timeout, progress))
     if as_json:
@@ -160,7 +158,7 @@ def follow(
 
 
 async def _follow(
-    url: str, criteria: "Filter | str", timeout: float | None, console: "Console"
+    url: str, criteria: "Filter | str", timeout: float | None, out: "Console"
 ) -> "tuple[int, DeliveryDetails | None]":
     """Follow the delivery of that id, or the newest that matches; return the exit status and what was seen last."""
     from bridge.cli.rendering import subject
@@ -171,7 +169,7 @@ async def _follow(
     details: DeliveryDetails | None = None
     pause = None
     async with inspection.opened(url) as ledger:
-        with console.status("waiting for the delivery") as status:
+        with out.status("waiting for the delivery") as status:
             while deadline is None or time.monotonic() < deadline:
                 if isinstance(criteria, str):
                     details = await ledger.read(queries.find_delivery, criteria)
@@ -179,12 +177,12 @@ async def _follow(
                     details = next(iter((await ledger.read(queries.list_deliveries, criteria)).rows), None)
                 sent = newest(details) if details else []
                 for dispatch in sent:
-                    seen = dispatch.state, dispatch.run_url or dispatch.reason
-                    if details and printed.get(dispatch.id) != seen:
-                        printed[dispatch.id] = seen
+                    current = dispatch.state, dispatch.run_url or dispatch.reason
+                    if details and printed.get(dispatch.id) != current:
+                        printed[dispatch.id] = current
                         text = f"{subject(details.delivery.event)} → {dispatch.repository}: {dispatch.state.value}"
-                        more = f": {seen[1]}" if seen[1] else ""
-                        console.print(f"{time.strftime('%H:%M:%S')} {text}{more}", soft_wrap=True)
+                        suffix = f": {current[1]}" if current[1] else ""
+                        out.print(f"{time.strftime('%H:%M:%S')} {text}{suffix}", soft_wrap=True)
                 if sent and not any(dispatch.state in UNFINISHED for dispatch in sent):
                     succeeded = all(dispatch.state in _SUCCESSFUL for dispatch in sent)
                     return SUCCEEDED if succeeded else FAILED, details
@@ -192,14 +190,14 @@ async def _follow(
                 last_pause, pause = pause, pause_of(sent, await ledger.read(lanes.pause_reasons))
                 status.update(pause or states or "waiting for the delivery")
                 if pause and pause != last_pause:
-                    console.print(pause, soft_wrap=True)
+                    out.print(pause, soft_wrap=True)
                 await asyncio.sleep(_POLL)
     return TIMEOUT, details
 
 
 def newest(details: "DeliveryDetails") -> "list[DispatchDetails]":
     """Return the last dispatches, of one route or several: all others were made before a replay."""
-    return [dispatch for dispatch in details.sent if dispatch.created_at == details.sent[0].created_at]
+    return [dispatch for dispatch in details.dispatches if dispatch.created_at == details.dispatches[0].created_at]
 
 
 def pause_of(sent: "Sequence[DispatchDetails]", reasons: "Mapping[str, str]") -> str | None:
@@ -208,12 +206,6 @@ def pause_of(sent: "Sequence[DispatchDetails]", reasons: "Mapping[str, str]") ->
         for reason in reasons.values():
             return f"dispatching is paused: {reason}"
     return None
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    return Console(markup=False, emoji=False, highlight=False)
 
 
 def _not_found() -> NoReturn:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from bridge.cli.output import print_json, without_logs
+from bridge.cli.output import console, print_json, without_logs
 from bridge.core.findings import Finding, FindingState
 
 if TYPE_CHECKING:
@@ -48,11 +48,10 @@ def doctor(
 
 
 def _print(findings: Sequence[Finding]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(markup=False, emoji=False, highlight=False)
+    out = console()
     table = Table("state", "check", "subject", "result → fix")
     for finding in findings:
         sign, colour = _SIGNS[finding.state]
@@ -60,9 +59,9 @@ def _print(findings: Sequence[Finding]) -> None:
         if finding.hint:
             result.append(f"\n→ {finding.hint}", style="bold")
         table.add_row(Text(f"{sign} {finding.state}", style=colour), finding.check, Text(finding.subject), result)
-    console.print(table)
+    out.print(table)
     counts = [(state, sum(finding.state is state for finding in findings)) for state in FindingState]
-    console.print(", ".join(f"{count} {state}" for state, count in counts if count))
+    out.print(", ".join(f"{count} {state}" for state, count in counts if count))
 
 
 def _clean(finding: Finding, settings: "Settings | None") -> Finding:

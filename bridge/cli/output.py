@@ -5,14 +5,24 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def print_json(content: Any) -> None:
     """Print it as JSON, indented so that people can read it, too."""
     typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Return a console that prints text as it is: names of models are no markup."""
+    from rich.console import Console
+
+    return Console(markup=False, emoji=False, highlight=False, stderr=stderr)
 
 
 @contextmanager

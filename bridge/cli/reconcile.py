@@ -48,8 +48,8 @@ def run(settings: "Settings", since: datetime, waits: "Waits", *, dry_run: bool,
     """Import what is missing, and print it."""
     from bridge.cli.rendering import subject
 
-    began = since.replace(tzinfo=UTC).timestamp()
-    missed, skipped = asyncio.run(import_missed(settings, began, waits, dry_run=dry_run))
+    begin = since.replace(tzinfo=UTC).timestamp()
+    missed, skipped = asyncio.run(import_missed(settings, begin, waits, dry_run=dry_run))
     for entry, fault in skipped.items():
         typer.echo(f"{entry} can't be dispatched ({fault}): rename or delete it", err=True)
     if as_json:

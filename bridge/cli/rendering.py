@@ -25,7 +25,7 @@ def table(deliveries: Iterable[DeliveryDetails]) -> Table:
     """Return a table with a row for each delivery, which has the state of its last dispatch."""
     rows = Table(Column("delivery", no_wrap=True, min_width=36), "received", "event", "state", "run or reason")
     for details in deliveries:
-        newest = details.sent[0] if details.sent else None
+        newest = details.dispatches[0] if details.dispatches else None
         state = coloured(newest.state) if newest else Text("–")
         outcome = (newest.run_url or newest.reason or "") if newest else ""
         received = formatting.moment(details.delivery.received_at)
@@ -38,7 +38,7 @@ def show(console: Console, details: DeliveryDetails) -> None:
     event = details.delivery.event
     console.print(f"{event.kind.value}: {subject(event)}")
     console.print(f"delivery {details.delivery.id}, received {formatting.moment(details.delivery.received_at)}")
-    for dispatch in details.sent:
+    for dispatch in details.dispatches:
         heading = f"\ndispatch {dispatch.id} to {dispatch.repository} by route {dispatch.route}: "
         console.print(heading, coloured(dispatch.state), sep="")
         console.print(f"  {formatting.MEANINGS[dispatch.state].sentence}")
@@ -55,8 +55,8 @@ def show(console: Console, details: DeliveryDetails) -> None:
 def subject(event: Event) -> str:
     """Return the model, version, and alias or tag; control characters in names are shown as symbols."""
     labels = (("alias", event.alias), ("tag", event.tag))
-    more = [f"{label} {formatting.name(text)}" for label, text in labels if text]
-    return ", ".join([f"{formatting.name(event.model)} {event.version}", *more])
+    details = [f"{label} {formatting.name(text)}" for label, text in labels if text]
+    return ", ".join([f"{formatting.name(event.model)} {event.version}", *details])
 
 
 def coloured(state: DispatchState) -> Text:

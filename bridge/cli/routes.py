@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
 from rich.table import Table
 
+from bridge.cli.output import console
 from bridge.core import events, payload, requests, routing
 from bridge.core.errors import BridgeError
 from bridge.core.events import Event
@@ -61,13 +61,13 @@ def _request(event: Event, route: Route) -> DispatchRequest:
 
 
 def _print(event: Event, matching: list[Route], total: int) -> None:
-    console = Console(markup=False, emoji=False, highlight=False)
+    out = console()
     subject = [f"model {event.model!r} version {event.version}"]
     subject += [f"{name} {text!r}" for name, text in (("alias", event.alias), ("tag", event.tag)) if text is not None]
-    console.print(f"{event.kind}: {', '.join(subject)}")
+    out.print(f"{event.kind}: {', '.join(subject)}")
     if not matching:
         reason = routing.unroutable_reason(event) or f"no route matches ({total} checked)"
-        console.print(f"nothing is dispatched: {reason}")
+        out.print(f"nothing is dispatched: {reason}")
         return
     table = Table("route", "repository", "dispatch", "inputs")
     for route in matching:
@@ -76,4 +76,4 @@ def _print(event: Event, matching: list[Route], total: int) -> None:
             starts = f"{route.workflow} on {route.ref}"
         inputs = "\n".join(f"{name}={value}" for name, value in route.inputs.items())
         table.add_row(route.name, route.repository, f"{route.dispatch} {starts}", inputs or "–")
-    console.print(table)
+    out.print(table)

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 import typer
 
-from bridge.cli.output import print_json, report_errors
+from bridge.cli.output import console, print_json, report_errors
+from bridge.core.addresses import redact
 from bridge.core.errors import BridgeError
 from bridge.core.findings import Finding, FindingState
 
@@ -49,7 +50,6 @@ def create_command(
 
     Exits with status 1 if MLflow refuses the address or the test delivery fails.
     """
-    from bridge.mlflow.webhooks import redact
     from bridge.settings import load
 
     with report_errors():
@@ -70,17 +70,16 @@ def create_command(
 @webhook.command("list", epilog="Example: mlflow-bridge webhook list --json")
 def list_command(as_json: AsJson = False) -> None:
     """List MLflow's webhooks, and which of them lead to a bridge."""
-    from rich.console import Console
     from rich.table import Column, Table
 
-    from bridge.mlflow.webhooks import redact, to_bridge
+    from bridge.mlflow.webhooks import to_bridge
     from bridge.settings import load
 
     with report_errors(), _mlflow(load()) as api:
-        known = list(api.webhooks())
-    leading = {hook.id for hook in to_bridge(known)}
+        webhooks = list(api.webhooks())
+    leading = {hook.id for hook in to_bridge(webhooks)}
     if as_json:
-        print_json([{**_as_dict(hook), "leads_to_bridge": hook.id in leading} for hook in known])
+        print_json([{**_as_dict(hook), "leads_to_bridge": hook.id in leading} for hook in webhooks])
         return
     table = Table(
         Column("id", no_wrap=True, min_width=36),
@@ -90,10 +89,10 @@ def list_command(as_json: AsJson = False) -> None:
         "state",
         "to a bridge",
     )
-    for hook in known:
+    for hook in webhooks:
         leads = "yes" if hook.id in leading else "no"
         table.add_row(hook.id, hook.name, redact(hook.url), "\n".join(hook.events), hook.status.lower(), leads)
-    Console(markup=False, emoji=False, highlight=False).print(table)
+    console().print(table)
 
 
 @webhook.command("test", epilog="Example: mlflow-bridge webhook test")
@@ -135,7 +134,7 @@ def rotate_command(selected: Selected = None) -> None:
 def create(api: "MlflowApi", settings: "Settings", url: str, name: str) -> tuple["Webhook", bool]:
     """Return the active webhook to `url` with all events that a route needs, and whether it is new.
 
-    An existing webhook keeps its secret. Raises `WebhookRefused` where MLflow would never deliver to the address.
+    An existing webhook keeps its secret. Raises `WebhookRefused` if MLflow would never deliver to the address.
     """
     from bridge.mlflow.webhooks import PATH, required_events, to_bridge
 
@@ -155,9 +154,9 @@ def create(api: "MlflowApi", settings: "Settings", url: str, name: str) -> tuple
 
     # 3. An existing webhook is updated.
     events = required_events(settings.routes)
-    for known in to_bridge(api.webhooks(), url):
-        api.update_webhook(known.id, events=sorted({*events, *known.events}), active=True)
-        return _read(api, known.id), False
+    for existing in to_bridge(api.webhooks(), url):
+        api.update_webhook(existing.id, events=sorted({*events, *existing.events}), active=True)
+        return _read(api, existing.id), False
 
     # 4. Otherwise there is a new one.
     return _read(api, _register(api, name, url, events, secret)), True
@@ -167,10 +166,10 @@ def find(api: "MlflowApi", selected: str | None) -> "Webhook":
     """Return the webhook of that id, name or address; without one, the only webhook that leads to a bridge."""
     from bridge.mlflow.webhooks import label, to_bridge
 
-    known = list(api.webhooks())
-    matching = to_bridge(known)
+    webhooks = list(api.webhooks())
+    matching = to_bridge(webhooks)
     if selected is not None:
-        matching = [hook for hook in known if selected in (hook.id, hook.name, hook.url)]
+        matching = [hook for hook in webhooks if selected in (hook.id, hook.name, hook.url)]
     if not matching:
         raise WebhookRefused(
             "MLflow has no such webhook", "run `mlflow-bridge webhook list`, or `mlflow-bridge webhook create`"
@@ -311,8 +310,6 @@ def _mlflow(settings: "Settings") -> Iterator["MlflowApi"]:
 
 
 def _as_dict(webhook: "Webhook") -> dict[str, Any]:
-    from bridge.mlflow.webhooks import redact
-
     plain = {"id": webhook.id, "name": webhook.name, "url": redact(webhook.url)}
     return {**plain, "events": list(webhook.events), "status": webhook.status.lower()}
 

@@ -1,4 +1,4 @@
-"""`mlflow-bridge workflow …`: the caller workflow for a repository, and what its registry needs to be set there."""
+"""`mlflow-bridge workflow …`: the caller workflow for a repository, and the settings that its registry needs."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from bridge.core.errors import BridgeError
 FILE: Final = Path(".github/workflows/on-mlflow-event.yml")
 CALLED: Final = ".github/workflows/model-image.yml"
 SAME_REPOSITORY: Final = "."
-"""What `--bridge` is where the caller is in the bridge's own repository."""
+"""The value of `--bridge` if the caller is in the bridge's own repository."""
 
 _BRIDGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*/[A-Za-z0-9._-]+@[A-Za-z0-9._/-]+")
 _COMMIT: Final = re.compile(r"@[0-9a-f]{40}$")
@@ -54,7 +54,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Registry:
-    """What a registry needs besides MLflow's address; `permissions` are scope, level and reason."""
+    """The settings of a registry, apart from MLflow's; `permissions` are scope, level and reason."""
 
     title: str
     variables: tuple[Setting, ...] = ()
@@ -189,8 +189,8 @@ def init(
     if bridge != SAME_REPOSITORY and not _COMMIT.search(bridge):
         print("warning: a tag or branch can move: name a full commit after the @ to pin the code", file=sys.stderr)
     if as_json:
-        found = {"variables": variables(registry), "secrets": secrets(registry)}
-        listed = {kind: {setting.name: str(setting) for setting in settings} for kind, settings in found.items()}
+        settings_of = {"variables": variables(registry), "secrets": secrets(registry)}
+        listed = {kind: {setting.name: str(setting) for setting in settings} for kind, settings in settings_of.items()}
         print_json({"file": str(file), **listed})
         return
     typer.echo(f"created: {file}")

@@ -1,4 +1,4 @@
-"""States of a dispatch, what its workflow run means for it, and what to do after a request for it.
+"""States of a dispatch, the meaning of its workflow run, and the decision after a request for it.
 
 Source: GitHub's REST API, "List workflow runs for a repository", and its GraphQL enums `CheckStatusState` and
 `CheckConclusionState`, which define the words. Times are Unix seconds.
@@ -16,7 +16,7 @@ from bridge.core.text import Text
 
 
 class DispatchState(StrEnum):
-    """Where a dispatch is on its way from the ledger to the end of its run."""
+    """The progress of a dispatch from the ledger to the end of its run."""
 
     PENDING = "pending"
     SENT = "sent"
@@ -218,12 +218,12 @@ class VerifyThenRetry:
 class Pause:
     """Nothing is sent on this lane before `until`; the dispatch itself is not the cause.
 
-    `look_first`: an earlier request may have sent the dispatch. `repository_only`: only this repository is affected.
+    `verify_first`: an earlier request may have sent the dispatch. `repository_only`: only this repository is affected.
     """
 
     until: float
     reason: str
-    look_first: bool = False
+    verify_first: bool = False
     repository_only: bool = False
 
 

@@ -94,7 +94,7 @@ class _TagSet(BaseModel):
     tag: _Name = Field(validation_alias="key")
 
 
-_SHAPES: Final[dict[EventKind, type[BaseModel]]] = {
+_DATA_MODELS: Final[dict[EventKind, type[BaseModel]]] = {
     EventKind.VERSION_CREATED: _VersionCreated,
     EventKind.ALIAS_CREATED: _AliasCreated,
     EventKind.TAG_SET: _TagSet,
@@ -128,7 +128,7 @@ def parse(body: bytes) -> Event:
             "the bridge doesn't accept this kind of event", f"register the webhook only for {', '.join(EventKind)}"
         ) from error
     try:
-        data = _SHAPES[kind].model_validate(envelope.data)
+        data = _DATA_MODELS[kind].model_validate(envelope.data)
     except ValidationError as error:
         raise _invalid(f"a {kind} event", error) from error
     return Event(
@@ -142,7 +142,7 @@ def parse(body: bytes) -> Event:
 def _invalid(expected: str, error: ValidationError) -> UnsupportedEvent:
     """Name the first invalid field, never its value."""
     first = error.errors(include_input=False, include_url=False)[0]
-    fault = f"{'.'.join(str(part) for part in first['loc']) or 'the whole'}: {first['msg']}"
+    fault = f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}"
     return UnsupportedEvent(
         f"the body is not {expected} ({fault})", "send only MLflow's model registry webhooks to this address", fault
     )
@@ -151,5 +151,5 @@ def _invalid(expected: str, error: ValidationError) -> UnsupportedEvent:
 def json_schema(kind: EventKind) -> dict[str, Any]:
     """Return the JSON schema of the bodies of that kind, for the API's description."""
     entity, _, action = kind.partition(".")
-    members = {"entity": {"const": entity}, "action": {"const": action}, "data": _SHAPES[kind].model_json_schema()}
+    members = {"entity": {"const": entity}, "action": {"const": action}, "data": _DATA_MODELS[kind].model_json_schema()}
     return {"type": "object", "properties": members, "required": list(members)}

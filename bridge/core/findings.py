@@ -1,4 +1,4 @@
-"""The result of a check: its state, what was found about what, and how to fix it."""
+"""The result of a check: its state, subject and message, and how to fix the problem."""
 
 from dataclasses import dataclass
 from enum import StrEnum

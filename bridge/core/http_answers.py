@@ -49,8 +49,8 @@ async def ask(
             response = await client.send(request, stream=True)
             try:
                 content = _Content(response, max_bytes)
-                async for part in response.aiter_raw():
-                    content.add(part)
+                async for chunk in response.aiter_raw():
+                    content.add(chunk)
             finally:
                 await response.aclose()
     except TimeoutError as error:
@@ -74,8 +74,8 @@ def ask_blocking(
         response = client.send(request, stream=True)
         try:
             content = _Content(response, max_bytes)
-            for part in response.iter_raw():
-                content.add(part)
+            for chunk in response.iter_raw():
+                content.add(chunk)
         finally:
             response.close()
     except httpx2.HTTPError as error:
@@ -121,28 +121,28 @@ class _Content:
     def __init__(self, response: httpx2.Response, max_bytes: int) -> None:
         self._response = response
         self._max_bytes = max_bytes
-        self._packed = 0
+        self._received = 0
         self._bytes = bytearray()
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("identity", "gzip"):
             raise AnswerUnreadable("the answer has an encoding that was not requested")
         self._gzip = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
 
-    def add(self, part: bytes) -> None:
-        """Add a part as it arrived; raises `AnswerUnreadable`."""
-        self._packed += len(part)
+    def add(self, chunk: bytes) -> None:
+        """Append bytes as they arrived; raises `AnswerUnreadable`."""
+        self._received += len(chunk)
         if self._gzip and self._gzip.eof:
             raise AnswerUnreadable("the answer has data after its end")
         try:
-            self._bytes += self._gzip.decompress(part, self._max_bytes + 1 - len(self._bytes)) if self._gzip else part
+            self._bytes += self._gzip.decompress(chunk, self._max_bytes + 1 - len(self._bytes)) if self._gzip else chunk
         except zlib.error as error:
             raise AnswerUnreadable("the answer can't be decompressed") from error
-        if max(self._packed, len(self._bytes)) > self._max_bytes:
+        if max(self._received, len(self._bytes)) > self._max_bytes:
             raise AnswerTooLarge(f"the answer is larger than {self._max_bytes:,} bytes")
 
     def whole(self) -> httpx2.Response:
         """Return the answer with its body decompressed."""
-        if self._gzip and self._packed and not self._gzip.eof:
+        if self._gzip and self._received and not self._gzip.eof:
             raise AnswerUnreadable("the answer can't be decompressed")
         answer = self._response
         headers = [(name, value) for name, value in answer.headers.raw if name.lower() not in _TRANSPORT_HEADERS]

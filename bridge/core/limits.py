@@ -88,6 +88,7 @@ MAX_LINK: Final = 2_000
 
 MAX_SHOWN_NAME: Final = 200
 """Characters of a name on the page; MLflow allows any number."""
+
 # Texts and names
 
 MAX_TEXT: Final = 4096

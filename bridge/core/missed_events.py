@@ -151,5 +151,5 @@ def _event(kind: EventKind, data: Mapping[str, str | None]) -> Event:
     return parse(json.dumps({"entity": entity, "action": action, "data": data}).encode())
 
 
-def _id(*parts: str) -> str:
-    return str(uuid5(_NAMESPACE, json.dumps(parts)))
+def _id(*names: str) -> str:
+    return str(uuid5(_NAMESPACE, json.dumps(names)))

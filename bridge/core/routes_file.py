@@ -134,18 +134,18 @@ def read(text: str, *, name: str, event_type: str) -> tuple[Route, ...]:
 
 
 _Fault = tuple[int, str, str, str]
-"""Number of the route (0 for the file), key, what is wrong with it, and the hint."""
+"""Number of the route (0 for the file), key, problem, and hint."""
 
 
 def _invalid_fields(content: Mapping[str, Any]) -> Iterator[_Fault]:
-    """Yield what is missing, unknown, or invalid by itself."""
+    """Yield fields that are missing, unknown, or invalid on their own."""
     try:
         _File.model_validate(content)
     except ValidationError as invalid:
         for error in invalid.errors(include_input=False, include_url=False, include_context=False):
             path, kind = error["loc"], error["type"]
             number = int(path[1]) + 1 if len(path) > 1 else 0
-            keys = [part for part in path if isinstance(part, str)]
+            keys = [key for key in path if isinstance(key, str)]
             table: type[_Table] = (_File, _Route, _Inputs)[len(keys) - 1]
             fields = {field.alias or key: field for key, field in table.model_fields.items()}
             key = clean(".".join(keys[1:] or keys))
@@ -157,7 +157,7 @@ def _invalid_fields(content: Mapping[str, Any]) -> Iterator[_Fault]:
 
 
 def _contradictions(content: Mapping[str, Any]) -> Iterator[_Fault]:
-    """Yield what is valid by itself but not with the rest; works on raw tables, whose other fields may be invalid."""
+    """Yield fields that contradict others; works on raw tables, whose other fields may be invalid."""
     tables = content.get("route")
     names: set[str] = set()
     for number, table in enumerate(tables if isinstance(tables, list) else (), 1):

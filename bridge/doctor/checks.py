@@ -1,4 +1,4 @@
-"""Asks everything that the settings name, and has the answers checked. All requests of the doctor are here.
+"""All requests of the doctor: to everything that the settings name. Other modules check the answers.
 
 No request starts or changes anything. MLflow's test delivery goes furthest: the bridge answers it and never dispatches
 it.
@@ -18,7 +18,7 @@ from bridge.core.http_answers import AnswerUnreadable
 from bridge.core.routing import DispatchMethod, Route
 from bridge.core.text import read_json
 from bridge.doctor import clock, repository
-from bridge.doctor.repository import SeenRepository
+from bridge.doctor.repository import RepositoryAnswers
 from bridge.github.client import GithubApi
 from bridge.github.repository import GithubRepository
 from bridge.github.responses import Answer, Outcome
@@ -34,9 +34,9 @@ _MAX_FILES: Final = 50
 
 
 async def run_checks(url: str | None = None) -> tuple[Settings | None, list[Finding]]:
-    """Return the settings, None where they are invalid, and the findings in the order of a delivery's way.
+    """Return the settings (None if they are invalid), and the findings in the order of a delivery's path.
 
-    `url` is the webhook's address; it is needed where MLflow has webhooks to other bridges.
+    `url` is the webhook's address; it is needed if MLflow has webhooks to other bridges.
     """
     # 1. Settings. Without them, nothing else can be checked.
     try:
@@ -46,7 +46,7 @@ async def run_checks(url: str | None = None) -> tuple[Settings | None, list[Find
     findings = [ok("settings", "", "complete and valid")]
     findings += [warning("settings", weak.setting, weak.message, weak.hint) for weak in find_weaknesses(settings)]
 
-    # 2. The ledger, and the bridge itself where it runs on this machine.
+    # 2. The ledger, and the bridge itself if it runs on this machine.
     findings.append(inspection.check(await asyncio.to_thread(inspection.inspect, settings.database_url)))
     findings.append(await _check_bridge(settings))
 
@@ -106,37 +106,37 @@ async def _check_github(settings: Settings) -> list[Finding]:
     return findings
 
 
-async def _ask(github: GithubApi, name: str, about: Outcome, routes: tuple[Route, ...]) -> SeenRepository:
+async def _ask(github: GithubApi, name: str, about: Outcome, routes: tuple[Route, ...]) -> RepositoryAnswers:
     content = about.json if isinstance(about, Answer) and about.status == 200 else None
     if not isinstance(content, dict):
-        return SeenRepository(name, about)
-    asked = GithubRepository(github, name)
+        return RepositoryAnswers(name, about)
+    client = GithubRepository(github, name)
 
     # 1. The workflow files of each branch on which a route's runs start.
     default = str(content.get("default_branch", "main"))
     branches = {(route.ref if route.dispatch is DispatchMethod.WORKFLOW else None) or default for route in routes}
-    folders = {branch: await asked.workflow_files(branch) for branch in sorted(branches)}
-    files = {branch: await _read_files(asked, folder, branch) for branch, folder in folders.items()}
+    folders = {branch: await client.workflow_files(branch) for branch in sorted(branches)}
+    files = {branch: await _read_files(client, folder, branch) for branch, folder in folders.items()}
 
     # 2. One invalid dispatch by each method: GitHub checks the permission before the body.
     rights = {
         (method, file): await (
-            asked.try_workflow_dispatch(file) if method is DispatchMethod.WORKFLOW else asked.try_dispatch()
+            client.try_workflow_dispatch(file) if method is DispatchMethod.WORKFLOW else client.try_dispatch()
         )
         for method, file in sorted({(route.dispatch, route.workflow or "") for route in routes})
     }
 
     # 3. What Actions show of it.
-    workflows, runs, actions = await asked.workflows(), await asked.runs(), await asked.actions()
-    return SeenRepository(name, about, default, folders, files, rights, runs, workflows, actions)
+    workflows, runs, actions = await client.workflows(), await client.runs(), await client.actions()
+    return RepositoryAnswers(name, about, default, folders, files, rights, runs, workflows, actions)
 
 
-async def _read_files(asked: GithubRepository, folder: Outcome, branch: str) -> Mapping[str, str]:
+async def _read_files(client: GithubRepository, folder: Outcome, branch: str) -> Mapping[str, str]:
     listed = folder.json if isinstance(folder, Answer) and folder.status == 200 else None
     names = [str(entry.get("name")) for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
     files: dict[str, str] = {}
     for name in [name for name in names if name.endswith((".yml", ".yaml"))][:_MAX_FILES]:
-        answer = await asked.workflow_file(name, branch)
+        answer = await client.workflow_file(name, branch)
         if isinstance(answer, Answer) and answer.status == 200:
             files[f"{FOLDER}/{name}"] = answer.text
     return files
@@ -145,7 +145,7 @@ async def _read_files(asked: GithubRepository, folder: Outcome, branch: str) -> 
 def _check_mlflow(mlflow: MlflowApi, settings: Settings, url: str | None) -> list[Finding]:
     # 1. MLflow answers, and its clock is right.
     asked_at = time.time()
-    known = list(mlflow.webhooks())
+    all_webhooks = list(mlflow.webhooks())
     ahead = clock.seconds_ahead(mlflow.date, asked_at, time.time())
     findings = [
         ok("mlflow", mlflow.server, "it answers, and its webhooks are readable"),
@@ -153,9 +153,9 @@ def _check_mlflow(mlflow: MlflowApi, settings: Settings, url: str | None) -> lis
     ]
 
     # 2. A webhook leads to the bridge.
-    to_bridge = webhooks.to_bridge(known, url)
-    if not to_bridge:
-        message = f"none of {len(known)} webhooks leads to {url or 'a bridge'}"
+    matching = webhooks.to_bridge(all_webhooks, url)
+    if not matching:
+        message = f"none of {len(all_webhooks)} webhooks leads to {url or 'a bridge'}"
         hint = "run `mlflow-bridge webhook create https://bridge.example.com/webhook`, with the bridge's own address"
         if settings.webhook_secrets:
             return [*findings, failed(webhooks.CHECK, mlflow.server, message, hint)]
@@ -164,7 +164,7 @@ def _check_mlflow(mlflow: MlflowApi, settings: Settings, url: str | None) -> lis
         return [*findings, warning(webhooks.CHECK, mlflow.server, message, hint)]
 
     # 3. Each of them is active, has the events, and its test delivery arrives.
-    for webhook in to_bridge:
+    for webhook in matching:
         findings += webhooks.check(webhook, webhooks.required_events(settings.routes))
         if event := webhooks.event_to_test(webhook):
             try:

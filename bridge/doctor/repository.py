@@ -12,21 +12,19 @@ from typing import Final
 from bridge.core.findings import Finding, failed, ok, unknown, warning
 from bridge.core.routing import DispatchMethod, Route
 from bridge.doctor import workflow
-from bridge.github.responses import Answer, Outcome, is_rate_limit
+from bridge.github.responses import MOVED, Answer, Outcome, is_rate_limit
 from bridge.github.workflow_file import FOLDER
 
 _EXPIRES_SOON: Final = 14 * 24 * 3600.0
 """Seconds before a token expires from which on there is a warning."""
 
-_MOVED: Final = (301, 302, 307, 308)
-
 
 @dataclass(frozen=True)
-class SeenRepository:
-    """What GitHub answered about one repository.
+class RepositoryAnswers:
+    """GitHub's answers about one repository.
 
     `folders` and `files` have, by branch, the listing of the workflows' folder and the text of each file by its path.
-    `rights` has the answer to an invalid dispatch by its method and, where the method has one, its workflow's file.
+    `rights` has the answer to an invalid dispatch by its method and, if the method has one, its workflow's file.
     """
 
     name: str
@@ -40,16 +38,16 @@ class SeenRepository:
     actions: Outcome | None = None
 
 
-def check_credential(seen: Outcome, expires_at: float | None, now: float, *, is_app: bool) -> Finding:
+def check_credential(outcome: Outcome, expires_at: float | None, now: float, *, is_app: bool) -> Finding:
     """Check whether GitHub accepts the token or the App's key, and until when; `expires_at` in Unix seconds."""
     check, subject = ("app", "GITHUB_APP_ID") if is_app else ("token", "GITHUB_TOKEN")
-    if not isinstance(seen, Answer):
+    if not isinstance(outcome, Answer):
         return unknown(check, subject, "GitHub did not answer")
-    if seen.status == 401:
+    if outcome.status == 401:
         hint = "create a new token and set GITHUB_TOKEN to it: this one is incomplete, expired or revoked"
         if is_app:
             hint = "create a new key in the App's settings, and set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY"
-        return failed(check, subject, f"GitHub rejects it (401 {seen.message})", hint)
+        return failed(check, subject, f"GitHub rejects it (401 {outcome.message})", hint)
     if is_app:
         return ok(check, subject, "GitHub accepts the App's key")
     if expires_at is None:
@@ -60,31 +58,31 @@ def check_credential(seen: Outcome, expires_at: float | None, now: float, *, is_
     return ok(check, subject, message)
 
 
-def check(seen: SeenRepository, routes: tuple[Route, ...], *, is_app: bool) -> list[Finding]:
+def check(answers: RepositoryAnswers, routes: tuple[Route, ...], *, is_app: bool) -> list[Finding]:
     """Check one repository and the routes that lead to it."""
     # 1. The repository is visible and in use; without it, nothing else can be checked.
-    findings = [_check_visible(seen, is_app=is_app)]
-    if not isinstance(seen.about, Answer) or seen.about.status != 200:
+    findings = [_check_visible(answers, is_app=is_app)]
+    if not isinstance(answers.about, Answer) or answers.about.status != 200:
         return findings
 
     # 2. The credential may dispatch, by each method that a route uses, and may read runs.
-    findings += [_check_dispatch(seen.name, *method, answer) for method, answer in seen.rights.items()]
-    if isinstance(seen.runs, Answer) and seen.runs.status == 200:
-        findings.append(ok("permission", seen.name, "it may read workflow runs (actions=read)"))
+    findings += [_check_dispatch(answers.name, *method, outcome) for method, outcome in answers.rights.items()]
+    if isinstance(answers.runs, Answer) and answers.runs.status == 200:
+        findings.append(ok("permission", answers.name, "it may read workflow runs (actions=read)"))
     else:
-        findings.append(_no_permission("permission", seen.name, seen.runs, "actions=read"))
+        findings.append(_no_permission("permission", answers.name, answers.runs, "actions=read"))
 
     # 3. GitHub Actions is enabled.
-    findings.append(_check_actions(seen.name, seen.actions))
+    findings.append(_check_actions(answers.name, answers.actions))
 
     # 4. Each route has a workflow that starts.
     for route in routes:
-        findings += _check_workflow(seen, route)
+        findings += _check_workflow(answers, route)
     return findings
 
 
-def _check_visible(seen: SeenRepository, *, is_app: bool) -> Finding:
-    check, name, about = "repository", seen.name, seen.about
+def _check_visible(answers: RepositoryAnswers, *, is_app: bool) -> Finding:
+    check, name, about = "repository", answers.name, answers.about
     if not isinstance(about, Answer):
         hint = "check GITHUB_API_URL, and that this machine can reach it"
         return failed(check, name, f"GitHub cannot be reached ({about.cause})", hint)
@@ -92,7 +90,7 @@ def _check_visible(seen: SeenRepository, *, is_app: bool) -> Finding:
         grant = "install the App on it" if is_app else "grant the token access to it"
         hint = f"check the name in GITHUB_REPOSITORY or ROUTES_FILE, and {grant}"
         return failed(check, name, f"GitHub finds no such repository ({about.message})", hint)
-    if about.status in _MOVED:
+    if about.status in MOVED:
         hint = "change GITHUB_REPOSITORY or the route to its new name"
         return failed(check, name, f"the repository has moved ({about.status})", hint)
     if about.status != 200:
@@ -100,45 +98,45 @@ def _check_visible(seen: SeenRepository, *, is_app: bool) -> Finding:
     content = about.json
     if isinstance(content, dict) and (content.get("archived") or content.get("disabled")):
         return failed(check, name, "it is archived or disabled, so no run starts", "unarchive it, or use another one")
-    return ok(check, name, f"accessible; its default branch is {seen.branch}")
+    return ok(check, name, f"accessible; its default branch is {answers.branch}")
 
 
-def _check_dispatch(name: str, method: DispatchMethod, file: str, seen: Outcome) -> Finding:
+def _check_dispatch(name: str, method: DispatchMethod, file: str, outcome: Outcome) -> Finding:
     """Check the answer to an invalid dispatch: 422 (or 400) means that only its body was wrong."""
     check = "permission"
     needed = "contents=write" if method is DispatchMethod.REPOSITORY else "actions=write"
-    if isinstance(seen, Answer) and seen.status in (400, 422):
-        if "disabled" in seen.message:
+    if isinstance(outcome, Answer) and outcome.status in (400, 422):
+        if "disabled" in outcome.message:
             hint = "enable Actions in the repository's settings"
-            return failed(check, name, f"GitHub rejects dispatches ({seen.message})", hint)
+            return failed(check, name, f"GitHub rejects dispatches ({outcome.message})", hint)
         return ok(check, name, f"it may start runs by {method} ({needed})")
-    if isinstance(seen, Answer) and seen.status == 404 and file:
+    if isinstance(outcome, Answer) and outcome.status == 404 and file:
         return unknown(check, name, f"permission to start {file} unknown: GitHub finds no such workflow")
-    return _no_permission(check, name, seen, needed)
+    return _no_permission(check, name, outcome, needed)
 
 
-def _check_actions(name: str, seen: Outcome | None) -> Finding:
+def _check_actions(name: str, outcome: Outcome | None) -> Finding:
     check = "actions"
-    if not isinstance(seen, Answer) or seen.status != 200 or not isinstance(seen.json, dict):
+    if not isinstance(outcome, Answer) or outcome.status != 200 or not isinstance(outcome.json, dict):
         # Few credentials may ask, and the bridge doesn't need to.
         hint = (
             "check under Actions in the repository's settings that they are enabled (the bridge needs no right to ask)"
         )
         return unknown(check, name, "this needs administration=read, which the credential does not have", hint)
-    if not seen.json.get("enabled"):
+    if not outcome.json.get("enabled"):
         return failed(check, name, "Actions are disabled", "enable them in the repository's settings, under Actions")
-    if seen.json.get("allowed_actions") == "local_only":
+    if outcome.json.get("allowed_actions") == "local_only":
         message = "Actions are enabled, but only those of the same owner are allowed"
         return warning(check, name, message, "also allow actions/checkout, astral-sh/setup-uv and docker/login-action")
     return ok(check, name, "Actions are enabled")
 
 
-def _check_workflow(seen: SeenRepository, route: Route) -> list[Finding]:
+def _check_workflow(answers: RepositoryAnswers, route: Route) -> list[Finding]:
     check, subject = workflow.CHECK, f"{route.repository} ({route.name})"
-    branch = (route.ref if route.dispatch is DispatchMethod.WORKFLOW else None) or seen.branch
+    branch = (route.ref if route.dispatch is DispatchMethod.WORKFLOW else None) or answers.branch
 
     # 1. The branch has workflow files, and we may read them.
-    folder = seen.folders.get(branch)
+    folder = answers.folders.get(branch)
     if isinstance(folder, Answer) and folder.status == 404:
         hint = f"run `mlflow-bridge workflow init` in a checkout, commit the file, and push it to {branch}"
         return [failed(check, subject, f"there is no folder {FOLDER} on {branch}", hint)]
@@ -146,12 +144,12 @@ def _check_workflow(seen: SeenRepository, route: Route) -> list[Finding]:
         return [unknown(check, subject, "the workflow files cannot be read", "grant the permission contents=read")]
 
     # 2. One of them starts for the route's events.
-    files = seen.files.get(branch, {})
+    files = answers.files.get(branch, {})
     findings = workflow.check(route, files, branch)
 
     # 3. Nobody has disabled it, nor GitHub after 60 days without activity.
-    known = seen.workflows.json if isinstance(seen.workflows, Answer) else None
-    listed = known.get("workflows", []) if isinstance(known, dict) else []
+    content = answers.workflows.json if isinstance(answers.workflows, Answer) else None
+    listed = content.get("workflows", []) if isinstance(content, dict) else []
     states = {str(entry.get("path")): str(entry.get("state")) for entry in listed}
     for path, text in files.items():
         parsed = workflow.read(path, text)
@@ -163,15 +161,15 @@ def _check_workflow(seen: SeenRepository, route: Route) -> list[Finding]:
     return findings
 
 
-def _no_permission(check: str, name: str, seen: Outcome | None, needed: str) -> Finding:
+def _no_permission(check: str, name: str, outcome: Outcome | None, needed: str) -> Finding:
     """Check an answer that is not a success: a refusal means a missing permission, anything else means nothing."""
-    if not isinstance(seen, Answer):
-        return unknown(check, name, f"GitHub did not answer ({seen.cause if seen else 'it was not asked'})")
-    answer = " ".join(f"{seen.status} {seen.message}".split())
-    if is_rate_limit(seen):
+    if not isinstance(outcome, Answer):
+        return unknown(check, name, f"GitHub did not answer ({outcome.cause if outcome else 'it was not asked'})")
+    answer = " ".join(f"{outcome.status} {outcome.message}".split())
+    if is_rate_limit(outcome):
         return unknown(check, name, f"GitHub's rate limit is exceeded ({answer})", "try again later")
-    if seen.status in (401, 403, 404):
-        permission = seen.headers.get("x-accepted-github-permissions") or needed
+    if outcome.status in (401, 403, 404):
+        permission = outcome.headers.get("x-accepted-github-permissions") or needed
         message = f"GitHub refuses ({answer}): the permission {permission} is missing"
         return failed(check, name, message, f"grant the token or App the permission {permission}")
     return unknown(check, name, f"GitHub answered {answer}", "try again later")

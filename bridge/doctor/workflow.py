@@ -29,7 +29,7 @@ _RUN_NAMES: Final = {
 
 
 def read(path: str, text: str) -> Workflow | None:
-    """Return the workflow in the text of a file, None where the text is not a workflow."""
+    """Return the workflow in the text of a file, None if it is not a workflow."""
     try:
         document = read_yaml(text)
     except yaml.YAMLError:
@@ -51,8 +51,8 @@ def _check_repository_dispatch(route: Route, workflows: list[Workflow], branch: 
     # 1. A workflow listens to the event type.
     listening = [workflow for workflow in workflows if workflow.listens_to(route.event_type)]
     if not listening:
-        others = [_name(each) for each in workflows if "repository_dispatch" in json.dumps(each.document.get("on"))]
-        hint = _write_one(branch)
+        others = [_name(file) for file in workflows if "repository_dispatch" in json.dumps(file.document.get("on"))]
+        hint = _init_hint(branch)
         if others:
             hint = f"add {route.event_type!r} to `types:` in {', '.join(others)}, or set GITHUB_EVENT_TYPE to its type"
         message = f"no workflow on branch {branch} listens to repository_dispatch with type {route.event_type!r}"
@@ -78,7 +78,7 @@ def _check_workflow_dispatch(route: Route, workflows: list[Workflow], *, is_file
     workflow = next((workflow for workflow in workflows if workflow.path == f"{FOLDER}/{file}"), None)
     if workflow is None:
         problem = f"its YAML on {route.ref} cannot be read" if is_file else f"it does not exist on {route.ref}"
-        return failed(CHECK, subject, f"{file} is not a workflow: {problem}", _write_one(str(route.ref)))
+        return failed(CHECK, subject, f"{file} is not a workflow: {problem}", _init_hint(str(route.ref)))
 
     # 2. It listens, and its inputs fit the bridge's: GitHub rejects a dispatch with other ones.
     inputs = workflow.inputs
@@ -138,7 +138,7 @@ def _context(route: Route, workflow: Workflow, branch: str) -> dict[str, Any]:
     return {"github": github, "inputs": workflow.typed(inputs), "vars": {}}
 
 
-def _write_one(branch: str) -> str:
+def _init_hint(branch: str) -> str:
     return f"run `mlflow-bridge workflow init` in a checkout, commit the file, and push it to {branch}"
 
 

@@ -16,14 +16,10 @@ import jwt
 import structlog
 from pydantic import AwareDatetime, BaseModel, StringConstraints, ValidationError
 
-from bridge import __version__
 from bridge.core import http_answers
 from bridge.core.http_answers import AnswerUnreadable
-from bridge.github.client import API_VERSION, SignInFailed
+from bridge.github.client import API_VERSION, HEADERS, TIMEOUT, SignInFailed
 from bridge.github.responses import Answer, NotSent, summary
-
-_TIMEOUT: Final = httpx2.Timeout(15.0, connect=10.0)
-"""Seconds without a byte. GitHub itself ends a request after 10 s."""
 
 _BACKDATED: Final = 60
 """Seconds that the JWT is dated back, as GitHub recommends: its clock may be behind ours."""
@@ -49,7 +45,7 @@ class _AccessToken(BaseModel):
     expires_at: AwareDatetime
 
 
-_Shape = TypeVar("_Shape", bound=BaseModel)
+_Body = TypeVar("_Body", bound=BaseModel)
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,11 +75,7 @@ class AppInstallation:
         self._app_id = app_id
         self._private_key = private_key
         self._url = f"{url.rstrip('/')}/"
-        self._headers = {
-            "Accept": "application/vnd.github+json",
-            "User-Agent": f"mlflow-actions-bridge/{__version__}",
-            "X-GitHub-Api-Version": api_version,
-        }
+        self._headers = {**HEADERS, "X-GitHub-Api-Version": api_version}
         self._clock = clock
         self._tokens: dict[str, _Token] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -104,7 +96,7 @@ class AppInstallation:
         return True
 
     async def _create(self, repository: str) -> _Token:
-        async with httpx2.AsyncClient(base_url=self._url, headers=self._headers, timeout=_TIMEOUT) as client:
+        async with httpx2.AsyncClient(base_url=self._url, headers=self._headers, timeout=TIMEOUT) as client:
             path = f"repos/{repository}/installation"
             installation = await self._ask(client, "GET", path, repository, _Installation)
             path = f"app/installations/{installation.id}/access_tokens"
@@ -119,9 +111,9 @@ class AppInstallation:
         method: str,
         path: str,
         repository: str,
-        shape: type[_Shape],
+        body_type: type[_Body],
         body: object = None,
-    ) -> _Shape:
+    ) -> _Body:
         headers = {"Authorization": f"Bearer {self._jwt()}"}
         try:
             request = client.build_request(method, path, json=body, headers=headers)
@@ -134,7 +126,7 @@ class AppInstallation:
         if not answer.is_success:
             raise _failed(_refusal(answer, repository))
         try:
-            return shape.model_validate(answer.json)
+            return body_type.model_validate(answer.json)
         except ValidationError as error:
             raise _failed(Answer(502, message="the answer holds no sign-in")) from error
 

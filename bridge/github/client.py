@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Annotated, Any, Final, Protocol, Self
 
 import httpx2
@@ -33,11 +32,8 @@ API_VERSION: Final = "2022-11-28"
 _NAMES_RUNS_SINCE: Final = "2026-03-10"
 """From this API version on, the answer to a workflow_dispatch names its run without being asked to."""
 
-_HEADERS: Final = {
-    "Accept": "application/vnd.github+json",
-    "User-Agent": f"mlflow-actions-bridge/{__version__}",
-}
-_TIMEOUT: Final = httpx2.Timeout(15.0, connect=10.0)
+HEADERS: Final = {"Accept": "application/vnd.github+json", "User-Agent": f"mlflow-actions-bridge/{__version__}"}
+TIMEOUT: Final = httpx2.Timeout(15.0, connect=10.0)
 """Seconds without a byte. GitHub itself ends a request after 10 s; `http_answers` limits the whole call."""
 
 _NOT_SENT_ERRORS: Final = (
@@ -62,7 +58,7 @@ class Credential(Protocol):
         """Return the Authorization header for requests about the repository; raises `SignInFailed`."""
 
     async def refused(self, repository: str) -> bool:
-        """Take note of a 401; return whether the next `header` is worth one retry."""
+        """Record a 401; return whether the next `header` is worth one retry."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -90,15 +86,15 @@ class Quota:
 
 
 class SignInFailed(BridgeError):
-    """There is no token to sign a request with; `outcome` is what the request for one led to."""
+    """There is no token to sign a request with; `outcome` is that of the request for one."""
 
     def __init__(self, outcome: Answer | NotSent, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
         self.outcome = outcome
 
 
-class LookFailed(BridgeError):
-    """Whether there is a run is unknown; `outcome` is what the request led to."""
+class RunLookupFailed(BridgeError):
+    """The runs could not be read, so whether there is one is unknown; `outcome` is that of the request."""
 
     def __init__(self, outcome: Outcome, message: str = "", hint: str = "") -> None:
         if not message:
@@ -107,7 +103,7 @@ class LookFailed(BridgeError):
         self.outcome = outcome
 
 
-class ActionsUnreadable(LookFailed):
+class ActionsUnreadable(RunLookupFailed):
     """The token may not read the repository's Actions."""
 
 
@@ -142,17 +138,15 @@ class GithubApi:
         self._pages: OrderedDict[str, tuple[str, Page]] = OrderedDict()
         self._client = httpx2.AsyncClient(
             base_url=f"{url.rstrip('/')}/",
-            headers={**_HEADERS, "X-GitHub-Api-Version": api_version},
+            headers={**HEADERS, "X-GitHub-Api-Version": api_version},
             cookies=http_answers.no_cookies(),
-            timeout=_TIMEOUT,
+            timeout=TIMEOUT,
         )
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
     async def dispatch(self, request: DispatchRequest) -> Outcome:
@@ -174,7 +168,7 @@ class GithubApi:
         return _with_run(outcome)
 
     async def find_run(self, repository: str, dispatch_id: str, *, since: float | None = None) -> Run | None:
-        """Return the newest run whose title begins with the dispatch's id; raises `LookFailed`.
+        """Return the newest run whose title begins with the dispatch's id; raises `RunLookupFailed`.
 
         `since`, in Unix seconds by our clock, is when the dispatch was first sent.
         """
@@ -187,7 +181,7 @@ class GithubApi:
     async def list_runs(self, repository: str, *, since: float | None = None) -> AsyncGenerator[Page, None]:
         """Yield the runs created after `since` (Unix seconds by our clock), newest first, as far as GitHub lists them.
 
-        A page is requested when the caller asks for it. Raises `LookFailed`.
+        A page is requested when the caller asks for it. Raises `RunLookupFailed`.
         """
         for position in range(1, MAX_RUN_PAGES + 1):
             page = await self._list(repository, since, position)
@@ -196,7 +190,7 @@ class GithubApi:
                 return
 
     async def read_run(self, repository: str, run_id: int) -> Run | None:
-        """Return the run as it is now; None if it was deleted. Raises `LookFailed`."""
+        """Return the run as it is now; None if it was deleted. Raises `RunLookupFailed`."""
         outcome = await self.ask("GET", repository, f"actions/runs/{run_id}")
         if isinstance(outcome, Answer) and outcome.status == 404:
             return None
@@ -204,7 +198,7 @@ class GithubApi:
         try:
             return Run.model_validate(answer.json)
         except ValidationError as error:
-            raise LookFailed(Answer(502, message="the answer is not a run")) from error
+            raise RunLookupFailed(Answer(502, message="the answer is not a run")) from error
 
     async def ask(
         self,
@@ -270,21 +264,21 @@ class GithubApi:
             begin = max((since - _CLOCK_SKEW) // _STEP * _STEP, 0.0)
             query["created"] = f">={datetime.fromtimestamp(begin, UTC):%Y-%m-%dT%H:%M:%SZ}"
         key = json.dumps([repository, query])
-        etag, known = self._pages.get(key, ("", Page((), is_last=True)))
+        etag, cached = self._pages.get(key, ("", Page((), is_last=True)))
         headers = {"If-None-Match": etag} if etag else {}
         outcome = await self.ask("GET", repository, "actions/runs", query=query, headers=headers)
         if isinstance(outcome, Answer) and outcome.status == 304 and etag:
             self._pages.move_to_end(key)
-            return known
+            return cached
 
         answer = _successful(repository, outcome)
         try:
             listed = _Runs.model_validate(answer.json).workflow_runs
         except ValidationError as error:
-            raise LookFailed(Answer(502, message="the answer is not a list of runs")) from error
+            raise RunLookupFailed(Answer(502, message="the answer is not a list of runs")) from error
         page = Page(tuple(run for entry in listed if (run := _run(entry))), is_last=len(listed) < RUNS_PER_PAGE)
         if listed and not page.runs:
-            raise LookFailed(Answer(502, message="the answer is not a list of runs"))
+            raise RunLookupFailed(Answer(502, message="the answer is not a list of runs"))
 
         etag = answer.headers.get("etag", "")
         if etag and etag.isascii():  # httpx2 can send no other
@@ -296,9 +290,9 @@ class GithubApi:
 
 
 def _successful(repository: str, outcome: Outcome) -> Answer:
-    """Return an answer with status 200; raises `LookFailed` for anything else."""
+    """Return an answer with status 200; raises `RunLookupFailed` for anything else."""
     if not isinstance(outcome, Answer):
-        raise LookFailed(outcome)
+        raise RunLookupFailed(outcome)
     if outcome.status in (403, 404) and not is_rate_limit(outcome):
         raise ActionsUnreadable(
             outcome,
@@ -306,7 +300,7 @@ def _successful(repository: str, outcome: Outcome) -> Answer:
             "grant the token or App the permission actions=read on that repository, and check that Actions are enabled",
         )
     if outcome.status != 200:
-        raise LookFailed(outcome)
+        raise RunLookupFailed(outcome)
     return outcome
 
 

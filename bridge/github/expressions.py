@@ -35,7 +35,7 @@ def render(text: str, context: Context) -> str:
     """Return `text` with each `${{ … }}` replaced by its value as a string; raises `InvalidExpression`."""
     if "${{" in EXPRESSION.sub("", text):
         raise InvalidExpression(f"the text {text!r} has a ${{{{ without its }}}}")
-    return EXPRESSION.sub(lambda part: as_string(evaluate(part[1], context)), text)
+    return EXPRESSION.sub(lambda match: as_string(evaluate(match[1], context)), text)
 
 
 def evaluate(expression: str, context: Context) -> Any:

@@ -20,7 +20,7 @@ MIN_RATE_DELAY = 60.0
 MAX_RATE_DELAY = 3600.0
 """GitHub's limits are per hour: a longer time in a header comes from a wrong clock."""
 
-_MOVED = frozenset({301, 302, 307, 308})
+MOVED: Final = frozenset({301, 302, 307, 308})
 
 _HEADERS: Final = (
     "date",
@@ -51,7 +51,7 @@ class Answer:
 
     @classmethod
     def read(cls, response: httpx2.Response) -> Self:
-        """Take over what is used of a response."""
+        """Return the parts of a response that are used here."""
         headers = {name: clean(response.headers[name]) for name in _HEADERS if name in response.headers}
         answer = cls(response.status_code, headers, text=response.content.decode("utf-8-sig", "replace"))
         message = None
@@ -172,7 +172,7 @@ def _access_hint(answer: Answer) -> str | None:
             "check that the repository exists and that the token or App has contents=write on it; for a route with a "
             "workflow, that its file exists, and actions=write"
         )
-    if answer.status in _MOVED:
+    if answer.status in MOVED:
         return "the repository has moved; set GITHUB_REPOSITORY or the route to its new name, and replay the deliveries"
     return None
 

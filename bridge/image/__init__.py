@@ -1,1 +1,1 @@
-"""What runs on the Actions runner: resolve, download, build, smoke test, push, promote, report."""
+"""The steps on the Actions runner: resolve, download, build, smoke test, push, promote, report."""

@@ -1,4 +1,4 @@
-"""What a step sends to GitHub's runner: outputs, annotations and the summary.
+"""Messages to GitHub's runner: outputs, annotations and the summary.
 
 Source: GitHub's "Workflow commands for GitHub Actions". Outside a runner, outputs and summary are printed.
 """
@@ -38,7 +38,7 @@ def summary(markdown: str) -> None:
 
 
 def escape(text: str) -> str:
-    """Return `text` for the summary, where nothing in it becomes Markdown, HTML or a new line."""
+    """Return `text` for the summary so that nothing in it becomes Markdown, HTML or a new line."""
     return "".join(char if char.isalnum() or char == " " else f"&#{ord(char)};" for char in text)
 
 
@@ -62,15 +62,12 @@ def log(text: str) -> None:
 
 
 def _annotate(kind: str, title: str, message: str) -> None:
-    print(f"::{kind} title={_property(title)}::{_data(message)}", flush=True)
+    escaped_title = _data(title).replace(":", "%3A").replace(",", "%2C")
+    print(f"::{kind} title={escaped_title}::{_data(message)}", flush=True)
 
 
 def _data(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def _append(variable: str, text: str) -> None:

@@ -179,17 +179,14 @@ def _with_retries(ask: Callable[[], _R]) -> _R:
 def metadata_in(folder: Path, *, java: bool = False) -> ModelMetadata:
     """Read and check the metadata of the model in `folder`. Raises as `bridge.image.metadata.read` does."""
     try:
-        texts = [_read_small(folder / name) for name in (MLMODEL, PYTHON_ENV)]
+        for name in (MLMODEL, PYTHON_ENV):
+            _check_metadata_size(name, (folder / name).stat().st_size)
+        texts = [(folder / name).read_text(encoding="utf-8") for name in (MLMODEL, PYTHON_ENV)]
     except (OSError, UnicodeDecodeError) as error:
         raise UnsafeMetadata(
             f"the model has no readable {MLMODEL} and {PYTHON_ENV}", "log it with a newer MLflow"
         ) from error
     return read(*texts, java=java)
-
-
-def _read_small(file: Path) -> str:
-    _check_metadata_size(file.name, file.stat().st_size)
-    return file.read_text(encoding="utf-8")
 
 
 def _check_metadata_size(name: str, size: int) -> None:

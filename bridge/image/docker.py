@@ -45,22 +45,22 @@ _END_SECONDS = 2.0
 
 
 def check_mlflow(mlflow_version: str, python_version: str) -> None:
-    """Resolve with uv what `build_with_mlflow` would install, without installing or running anything.
+    """Resolve with uv the packages that `build_with_mlflow` would install, without installing or running anything.
 
     Raises `UnsupportedModel` if it can't be installed, `BuildFailed` if there is no uv.
     """
     command = ["uv", "pip", "compile", "--quiet", *_PACKAGES, "--python-version", _series(python_version), "-"]
     requirement = f"mlflow=={mlflow_version}"
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             command, input=requirement, env=environment(), capture_output=True, text=True, check=False
         )
     except FileNotFoundError as error:
         raise _missing("uv") from error
-    if done.returncode:
+    if result.returncode:
         raise UnsupportedModel(
             f"{requirement} can't be installed for Python {python_version} from wheels that were published before "
-            f"{PACKAGES_UNTIL[:10]} ({_last(done.stderr)})",
+            f"{PACKAGES_UNTIL[:10]} ({_tail(result.stderr)})",
             "install a newer release of the bridge, or set the input builder to layered",
         )
 
@@ -118,8 +118,8 @@ def remove_all_of(run: str) -> None:
 
 def tag(image: str, name: str) -> None:
     """Name an image, even if another image has that name now. Raises `BuildFailed`."""
-    done = quiet(["docker", "image", "tag", image, name])
-    if done.returncode:
+    result = quiet(["docker", "image", "tag", image, name])
+    if result.returncode:
         raise BuildFailed(f"{image} is no longer in Docker's image store", "re-run the job")
 
 
@@ -139,10 +139,10 @@ def image_size(image: str) -> int:
 
 
 def _inspect(image: str, form: str) -> str:
-    done = quiet(["docker", "image", "inspect", "--format", form, image])
-    if done.returncode:
+    result = quiet(["docker", "image", "inspect", "--format", form, image])
+    if result.returncode:
         raise BuildFailed(f"{image} is not in Docker's image store", "run the build step first")
-    return done.stdout.strip()
+    return result.stdout.strip()
 
 
 def push(tag: str) -> str:
@@ -157,7 +157,7 @@ def push(tag: str) -> str:
                 print(line, end="", flush=True)
                 lines.append(line.strip())
     if process.returncode:
-        output = _last(" ".join(lines))
+        output = _tail(" ".join(lines))
         unknown = Diagnosis("the push failed", "check that the sign-in may write there, then re-run the job")
         diagnosis = diagnose(output, tag.split("/")[0]) or unknown
         raise RegistryError(f"{tag}: {diagnosis.message} ({output})", diagnosis.hint)
@@ -213,18 +213,18 @@ class Container:
         machine = quiet(["docker", "info", "--format", "{{.MemTotal}} {{.NCPU}}"])
         if machine.returncode:
             raise SmokeTestFailed(
-                f"the Docker engine doesn't respond ({_last(machine.stderr)})", "start Docker on the runner"
+                f"the Docker engine doesn't respond ({_tail(machine.stderr)})", "start Docker on the runner"
             )
         memory, cpus = map(int, machine.stdout.split())
         command = ["docker", "run", "--detach", *label_options(run_label(CONTAINER_LABEL))]
         command += sandbox.options(memory, cpus, root=root)
         command += [] if network else ["--network", "none"]
-        done = quiet([*command, "--env", "MLFLOW_MODELS_WORKERS=1", image])
-        container = cls(done.stdout.strip())
-        if done.returncode:
+        result = quiet([*command, "--env", "MLFLOW_MODELS_WORKERS=1", image])
+        container = cls(result.stdout.strip())
+        if result.returncode:
             if container.id:  # a container that was created and not started would keep its image from being removed
                 container.remove()
-            raise SmokeTestFailed(f"{image}: the container did not start ({_last(done.stderr)})", "re-run the job")
+            raise SmokeTestFailed(f"{image}: the container did not start ({_tail(result.stderr)})", "re-run the job")
         return container
 
     def python(self, script: str, *arguments: str, stdin: bytes = b"", timeout: float) -> tuple[int, str]:
@@ -239,7 +239,7 @@ class Container:
             with subprocess.Popen(
                 command, env=environment(), stdin=file, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
             ) as process:
-                return _bounded(process, timeout)
+                return _read_output(process, timeout)
 
     def state(self) -> ContainerState | None:
         """Return the container's state; None if Docker doesn't report one.
@@ -251,10 +251,10 @@ class Container:
                 ["docker", "wait", self.id], env=environment(), capture_output=True, timeout=_END_SECONDS, check=False
             )
         form = '{"state": {{json .State}}, "memory": {{.HostConfig.Memory}}}'
-        done = quiet(["docker", "container", "inspect", "--format", form, self.id])
-        if done.returncode:
+        result = quiet(["docker", "container", "inspect", "--format", form, self.id])
+        if result.returncode:
             return None
-        report = json.loads(done.stdout)
+        report = json.loads(result.stdout)
         state = report["state"]
         return ContainerState(state["Running"], state["ExitCode"], state["OOMKilled"], report["memory"])
 
@@ -270,7 +270,7 @@ class Container:
         quiet(["docker", "rm", "--force", "--volumes", self.id])
 
 
-def _bounded(process: subprocess.Popen[bytes], timeout: float) -> tuple[int, str]:
+def _read_output(process: subprocess.Popen[bytes], timeout: float) -> tuple[int, str]:
     """Read at most 64 KiB from a process that isn't trusted, for at most `timeout` seconds."""
     late = threading.Event()
 
@@ -301,20 +301,20 @@ def environment() -> dict[str, str]:
 def _build(command: Sequence[str], image: str, stdin: str = "") -> None:
     try:
         with untrusted_output():
-            done = subprocess.run(
+            result = subprocess.run(
                 command, input=stdin, env=environment(), stderr=subprocess.STDOUT, text=True, check=False
             )
     except FileNotFoundError as error:
         raise _missing(command[0]) from error
-    if done.returncode:
-        raise BuildFailed(f"{image}: {command[0]} ended with status {done.returncode}", "see the build's log above")
+    if result.returncode:
+        raise BuildFailed(f"{image}: {command[0]} ended with status {result.returncode}", "see the build's log above")
 
 
 def _missing(program: str) -> BuildFailed:
     return BuildFailed(f"{program} is not installed on this runner", f"install {program} there")
 
 
-def _last(output: str) -> str:
+def _tail(output: str) -> str:
     return " ".join(output.split())[-300:]
 
 

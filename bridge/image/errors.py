@@ -1,4 +1,4 @@
-"""What can stop a step on the runner. Message and hint become the run's one annotation."""
+"""Errors that end a step on the runner. Message and hint become the run's one annotation."""
 
 from bridge.core.errors import BridgeError
 

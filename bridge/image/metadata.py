@@ -25,7 +25,7 @@ _JAVA_FLAVORS = frozenset({"h2o", "johnsnowlabs", "spark"})
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """What a build may rely on: two releases `X.Y.Z`, and whether there is an example request for the smoke test."""
+    """Checked metadata: two releases `X.Y.Z`, and whether there is an example request for the smoke test."""
 
     mlflow_version: str
     python_version: str
@@ -93,7 +93,7 @@ def _release(file: str, key: str, value: object, oldest: tuple[int, int, int]) -
             f"{file} has {key}: {_shown(value)}, which is not a plain release such as {_dotted(oldest)}",
             "log the model again with a released version",
         )
-    if tuple(int(part) for part in match.groups()) < oldest:
+    if tuple(int(number) for number in match.groups()) < oldest:
         raise UnsupportedModel(
             f"{file} has {key}: {value}, but only {_dotted(oldest)} or newer can be built",
             "log the model again with a newer version",
@@ -107,4 +107,4 @@ def _shown(value: object) -> str:
 
 
 def _dotted(version: tuple[int, int, int]) -> str:
-    return ".".join(str(part) for part in version)
+    return ".".join(str(number) for number in version)

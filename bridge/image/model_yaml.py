@@ -30,7 +30,7 @@ def mapping(file: str, text: str) -> dict[object, object]:
 
 
 def _problem(text: str) -> str:
-    """Return what is not allowed in `text`, before anything is constructed from it; empty if all is allowed."""
+    """Return the first forbidden construct in `text`, empty if there is none; nothing is constructed from the text."""
     resolver = yaml.resolver.Resolver()
     nodes = depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):

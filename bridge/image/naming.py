@@ -50,12 +50,12 @@ def repository(registry: str, namespace: str, slug: str) -> str:
             f"DOCKER_REGISTRY {registry!r} is not a registry's host",
             "use lower case, and a dot or a port, such as ghcr.io or harbor:443",
         )
-    if path and not all(_PATH_COMPONENT.fullmatch(part) for part in path.split("/")):
+    if path and not all(_PATH_COMPONENT.fullmatch(component) for component in path.split("/")):
         raise InvalidImageName(
             f"DOCKER_NAMESPACE {namespace!r} can't be part of an image's name",
             "between slashes, use letters and digits, separated by single . _ -",
         )
-    return "/".join(part for part in (registry, path, slug) if part)
+    return "/".join(component for component in (registry, path, slug) if component)
 
 
 def alias_tag(alias: str) -> str | None:

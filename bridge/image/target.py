@@ -58,10 +58,10 @@ def _read_payload(text: str) -> dict[str, dict[str, Any]]:
         raise InvalidInput("payload is not JSON", "leave it empty when you start the workflow manually") from error
     if not isinstance(payload, dict) or payload.get("schema") != 1:
         raise InvalidInput("payload does not have schema 1, which this workflow reads", release)
-    parts = {key: payload.get(key) or {} for key in ("model", "inputs")}
-    if not all(isinstance(part, dict) for part in parts.values()):
+    sections = {key: payload.get(key) or {} for key in ("model", "inputs")}
+    if not all(isinstance(section, dict) for section in sections.values()):
         raise InvalidInput("model and inputs of the payload are not objects", release)
-    return parts
+    return sections
 
 
 def _check_inputs(inputs: Mapping[str, object]) -> dict[str, str]:

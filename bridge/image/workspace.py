@@ -69,7 +69,7 @@ class Workspace:
     def plan(self) -> Plan:
         """Return the plan of the download step. Raises `MissingSetting` if that step did not run."""
         fields = self._read("plan.json")
-        fields["builder"]["asked"] = tuple(fields["builder"]["asked"])
+        fields["builder"]["layered_only"] = tuple(fields["builder"]["layered_only"])
         fields |= {"metadata": ModelMetadata(**fields["metadata"]), "builder": Builder(**fields["builder"])}
         return Plan(**fields)
 

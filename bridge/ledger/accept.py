@@ -37,7 +37,7 @@ class SharedCommits:
         self._committing: asyncio.Task[None] | None = None
 
     async def add(self, entry: Entry) -> Accepted | Duplicate:
-        """Return once the entry is on the disk, or known already; raises what happened to this one entry."""
+        """Return once the entry is on the disk, or known already; raises the error of this entry only."""
         outcome: asyncio.Future[Accepted | Duplicate] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, outcome))
         if self._committing is None or self._committing.done():
@@ -67,7 +67,7 @@ class SharedCommits:
 
 
 def commit(database: Database, entries: Sequence[Entry]) -> list[Outcome]:
-    """Write the entries in one transaction, and return what became of each.
+    """Write the entries in one transaction, and return the outcome of each.
 
     If one of them can't be stored, each half is committed without the other: in the end only that one fails.
     """
@@ -96,7 +96,11 @@ def _insert(connection: sa.Connection, entries: Sequence[Entry]) -> list[Outcome
             outcomes.append(Accepted())
         else:
             outcomes.append(Duplicate())
-    if rows := [_dispatch_row(dispatch, delivery) for delivery, new in accepted for dispatch in new]:
+    if rows := [
+        _dispatch_row(dispatch, delivery.id, delivery.received_at, delivery.received_at)
+        for delivery, new in accepted
+        for dispatch in new
+    ]:
         connection.scalars(new_dispatch, rows).all()
     versions.record_accepted(connection, accepted)
     return outcomes
@@ -121,8 +125,8 @@ def replay(connection: sa.Connection, delivery_id: str, new: Sequence[Dispatch],
     )
     withdrawn = {"state": DispatchState.WITHDRAWN.value, "reason": "replayed", "ended_at": now, "sending_since": None}
     connection.execute(dispatches.update().where(*pending).values(withdrawn))
-    also = {"delivery_id": delivery_id, "received_at": received_at, "next_at": now, "created_at": now}
-    connection.execute(dispatches.insert(), [_pending_row(dispatch) | also for dispatch in new])
+    rows = [_dispatch_row(dispatch, delivery_id, received_at, now) for dispatch in new]
+    connection.execute(dispatches.insert(), rows)
     versions.refresh(connection, delivery_id)
 
 
@@ -132,10 +136,7 @@ def _delivery_row(delivery: Delivery) -> dict[str, Any]:
     return row | {"id": delivery.id, "kind": event.kind.value, "received_at": delivery.received_at}
 
 
-def _dispatch_row(dispatch: Dispatch, delivery: Delivery) -> dict[str, Any]:
-    times = dict.fromkeys(("received_at", "next_at", "created_at"), delivery.received_at)
-    return _pending_row(dispatch) | times | {"delivery_id": delivery.id}
-
-
-def _pending_row(dispatch: Dispatch) -> dict[str, Any]:
-    return vars(dispatch) | {"way": dispatch.way.value, "state": DispatchState.PENDING.value, "attempts": 0}
+def _dispatch_row(dispatch: Dispatch, delivery_id: str, received_at: float | None, at: float) -> dict[str, Any]:
+    """`received_at` is the delivery's, which the index needs; `at` is when the dispatch was made."""
+    row = vars(dispatch) | {"way": dispatch.way.value, "state": DispatchState.PENDING.value, "attempts": 0}
+    return row | {"delivery_id": delivery_id, "received_at": received_at, "next_at": at, "created_at": at}

@@ -1,4 +1,4 @@
-"""What a loop keeps between two of its steps: a text under a name."""
+"""The state that a loop keeps between two steps: a text under a name."""
 
 import sqlalchemy as sa
 
@@ -12,6 +12,6 @@ def read_bookmark(connection: sa.Connection, name: str) -> str | None:
 
 
 def write_bookmark(connection: sa.Connection, name: str, text: str) -> None:
-    """Keep the text instead of the previous one."""
+    """Store the text in place of the previous one."""
     new = insert(connection.dialect, bookmarks).values(name=name, text=text)
     connection.execute(new.on_conflict_do_update(index_elements=["name"], set_={"text": text}))

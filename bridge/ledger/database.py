@@ -61,18 +61,18 @@ class Database:
         """Return the time on which all that share this database agree: its server's clock, or this machine's."""
         if self._since is None:
             return time.time()
-        theirs, ours = self._since
-        return theirs + time.monotonic() - ours
+        server_time, read_at = self._since
+        return server_time + time.monotonic() - read_at
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """Open a transaction that may write; what it wrote is on the disk once `with` is left."""
+        """Open a transaction that may write; its writes are on the disk once `with` is left."""
         with self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """Open a transaction that sees what was committed before it, and waits for no writer."""
+        """Open a transaction that sees all earlier commits, and waits for no writer."""
         with self._engine.connect().execution_options(bridge_reads=True) as connection, connection.begin():
             yield connection
 
@@ -83,7 +83,7 @@ class Database:
                 connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_MIGRATION_WAIT}")
                 connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")  # imports take seconds
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
-            if _revision(connection) != HEAD:
+            if revision(connection) != HEAD:
                 _upgrade(connection)
             connection.execute(insert(connection.dialect, lanes).on_conflict_do_nothing(), _FIRST_LANE)
 
@@ -92,13 +92,13 @@ class Database:
         self._engine.dispose()
 
     def _prepare_postgres(self, connection: Any, _record: object) -> None:
-        began = time.monotonic()
+        started = time.monotonic()
         with connection.cursor() as cursor:
             cursor.execute(f"SET lock_timeout = {_BUSY}")
             cursor.execute(f"SET idle_in_transaction_session_timeout = {_FROZEN}")
-            (theirs,) = cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+            (server_time,) = cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
         connection.commit()
-        self._since = (theirs, (began + time.monotonic()) / 2)
+        self._since = (server_time, (started + time.monotonic()) / 2)
 
 
 _FIRST_LANE: Final = {"name": LANE, "next_at": 0.0, "pauses": 0}
@@ -141,8 +141,8 @@ def _engine(text: str) -> tuple[sa.Engine, str]:
     )
 
 
-def _revision(connection: sa.Connection) -> str | None:
-    """Return the newest migration that was made; asked without Alembic, which costs 10 MB to import."""
+def revision(connection: sa.Connection) -> str | None:
+    """Return the newest migration that was made; read without Alembic, which costs 10 MB to import."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
     return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()

@@ -1,4 +1,4 @@
-"""What can go wrong with the ledger, and the translation of a driver's error into ours."""
+"""The ledger's errors, and the translation of a driver's error into them."""
 
 import sqlite3
 
@@ -24,17 +24,17 @@ def translated(error: Exception, hint: str) -> Exception:
 
     Ours quotes only the driver's message, because SQLAlchemy's contains the statement and its values.
     """
-    ours: BridgeError
+    ledger_error: BridgeError
     if isinstance(error, sa.exc.DataError | UnicodeError | OverflowError):
-        ours = Unstorable(
+        ledger_error = Unstorable(
             f"the ledger can't store one of the values ({type(error).__name__})", "change it at its source"
         )
     elif isinstance(error, sa.exc.SQLAlchemyError | sqlite3.Error):
-        ours = LedgerUnavailable(f"the ledger can't be used ({_cause(error)})", hint)
+        ledger_error = LedgerUnavailable(f"the ledger can't be used ({_cause(error)})", hint)
     else:
         return error
-    ours.__cause__ = error
-    return ours
+    ledger_error.__cause__ = error
+    return ledger_error
 
 
 def _cause(error: Exception) -> str:

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import sqlalchemy as sa
-
 from bridge.core.errors import BridgeError
 from bridge.core.findings import Finding, FindingState, failed, ok, warning
-from bridge.ledger.database import HEAD, Database
+from bridge.ledger.database import HEAD, Database, revision
 from bridge.ledger.errors import LedgerUnavailable, translated
 from bridge.ledger.ledger import Ledger
 
@@ -27,7 +25,7 @@ _FOLDER_HINT: Final = "create the folder of DATABASE_URL on a persistent disk, w
 
 @dataclass(frozen=True)
 class LedgerStatus:
-    """What `inspect` saw. `revision` is None before the bridge's first start; `free` are bytes beside a file."""
+    """The state of a database. `revision` is None before the bridge's first start; `free` are bytes beside a file."""
 
     place: str
     revision: str | None = None
@@ -36,7 +34,7 @@ class LedgerStatus:
 
 
 def inspect(url: str) -> LedgerStatus:
-    """Inspect the database of a DATABASE_URL; what is wrong with it is in the result's `error`."""
+    """Inspect the database of a DATABASE_URL; a problem is returned as `error`, never raised."""
     if not url.startswith(_SQLITE):
         return _inspect_database(url, "PostgreSQL", None)
     file = Path(url.removeprefix(_SQLITE))
@@ -55,36 +53,35 @@ def _inspect_database(url: str, place: str, free: int | None) -> LedgerStatus:
         return LedgerStatus(place, error=error)
     try:
         with database.writing() as connection:
-            if not sa.inspect(connection).has_table("alembic_version"):
-                return LedgerStatus(place, free=free)
-            revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-            # Changes no row, and fails where the tables can't be written.
-            connection.exec_driver_sql("UPDATE lanes SET pauses = pauses WHERE 1 = 0")
-            return LedgerStatus(place, revision, free=free)
+            current = revision(connection)
+            if current is not None:
+                # Changes no row, and fails if the tables can't be written.
+                connection.exec_driver_sql("UPDATE lanes SET pauses = pauses WHERE 1 = 0")
+            return LedgerStatus(place, current, free=free)
     except Exception as error:
-        ours = translated(error, database.hint)
-        if not isinstance(ours, BridgeError):
+        ledger_error = translated(error, database.hint)
+        if not isinstance(ledger_error, BridgeError):
             raise
-        return LedgerStatus(place, error=ours, free=free)
+        return LedgerStatus(place, error=ledger_error, free=free)
     finally:
         database.close()
 
 
 def check(status: LedgerStatus) -> Finding:
-    """Return what the status means for the bridge."""
-    place, revision, error = status.place, status.revision, status.error
+    """Return the finding for a status."""
+    place, current, error = status.place, status.revision, status.error
     if error:
         return failed(CHECK, place, error.message, error.hint)
     if status.free is not None and status.free < _LOW_SPACE:
         message = f"only {status.free // 1024**2} MiB are free on its disk"
         return warning(CHECK, place, message, "free some space, or move the ledger by DATABASE_URL")
-    if revision is None:
+    if current is None:
         return ok(CHECK, place, "will be created at the bridge's first start")
-    if revision > HEAD:
-        message = f"created by a later release (its schema is {revision}, this release's is {HEAD})"
+    if current > HEAD:
+        message = f"created by a later release (its schema is {current}, this release's is {HEAD})"
         return failed(CHECK, place, message, "start that release, or set DATABASE_URL to another database")
-    if revision < HEAD:
-        message = f"its schema is {revision}, this release's is {HEAD}"
+    if current < HEAD:
+        message = f"its schema is {current}, this release's is {HEAD}"
         return warning(CHECK, place, message, "start this release's `mlflow-bridge serve`, which upgrades it")
     return ok(CHECK, place, "writable, with this release's schema")
 

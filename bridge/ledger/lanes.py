@@ -1,9 +1,9 @@
-"""Lanes and what is pending on them: who may send, what is due, what became of it.
+"""Lanes: who may send, which dispatch is due, and the outcome of its requests.
 
-A repository that refuses our credential has a lane of its own name, only to be paused: others go on.
+A repository that refuses our credential gets a lane with its own name, so that only this one is paused.
 
-Whoever sends holds the lane's lease, and every write names what its writer saw of the dispatch: what somebody else has
-changed since then stays as it is, however late a frozen holder wakes up.
+The sender holds the lane's lease, and every write names the dispatch as its writer has read it. If another process has
+changed it since then, the write changes nothing, however late a frozen holder wakes up.
 """
 
 from dataclasses import replace
@@ -16,13 +16,10 @@ from bridge.core.routing import DispatchMethod
 from bridge.ledger import versions
 from bridge.ledger.database import insert
 from bridge.ledger.records import LANE, Lane, Pending
-from bridge.ledger.schema import dispatches, lanes
+from bridge.ledger.schema import IS_PENDING, dispatches, lanes
 
 LEASE: Final = 5.0
 """Seconds for which a lane is held unless the lease is renewed; so long nothing is sent after its holder died."""
-
-_IS_PENDING = dispatches.c.state == sa.literal_column("'pending'")
-"""Spelled as in the index; otherwise SQLite would not use it."""
 
 
 def acquire(connection: sa.Connection, lease: str, holder: str, *, now: float, seconds: float) -> Lane | None:
@@ -31,9 +28,12 @@ def acquire(connection: sa.Connection, lease: str, holder: str, *, now: float, s
     if row is None:
         _create(connection, lease)
         row = _locked(connection, lease)
-    if row is None or not (row.leased_by == holder or _is_free(row.leased_until, now, seconds)):
+    if row is None:
         return None
-    remaining = (row.leased_until or 0.0) - now
+    remaining = (row.leased_until or now) - now
+    # A lease that ends later than any can was acquired before the clock was set back: it doesn't hold others up.
+    if row.leased_by != holder and 0 < remaining <= seconds:
+        return None
     if row.leased_by != holder or not seconds / 2 <= remaining <= seconds:  # otherwise the write would change nothing
         _change(connection, lease, leased_by=holder, leased_until=now + seconds)
     return Lane(row.name, row.next_at, row.paused_because, row.pauses)
@@ -41,8 +41,8 @@ def acquire(connection: sa.Connection, lease: str, holder: str, *, now: float, s
 
 def release(connection: sa.Connection, lease: str, holder: str) -> None:
     """Let others acquire the lease at once, if `holder` has it."""
-    own = lanes.update().where(lanes.c.name == lease, lanes.c.leased_by == holder)
-    connection.execute(own.values(leased_by=None, leased_until=None))
+    held = lanes.update().where(lanes.c.name == lease, lanes.c.leased_by == holder)
+    connection.execute(held.values(leased_by=None, leased_until=None))
 
 
 def pause_reasons(connection: sa.Connection) -> dict[str, str]:
@@ -59,7 +59,7 @@ def next_pending(connection: sa.Connection, lane: str = LANE, *, now: float) -> 
     columns = [dispatches.c[name] for name in Pending.__dataclass_fields__]
     query = (
         sa.select(*columns)
-        .where(dispatches.c.lane == lane, _IS_PENDING, dispatches.c.repository.not_in(paused))
+        .where(dispatches.c.lane == lane, IS_PENDING, dispatches.c.repository.not_in(paused))
         .where(dispatches.c.way.in_(DispatchMethod))  # a later release may have added others
         .order_by(dispatches.c.next_at, dispatches.c.id)
         .limit(1)
@@ -89,7 +89,7 @@ def begin_sending(
 def settle(
     connection: sa.Connection, seen: Pending, decision: Decision, holder: str, *, now: float, lane_next_at: float
 ) -> bool:
-    """Write what became of the dispatch; nothing of its lane goes out before `lane_next_at`, or the pause's end.
+    """Write the outcome of the request; nothing on its lane is sent before `lane_next_at`, or the pause's end.
 
     False, and nothing has changed, if it is no longer as seen or `holder` no longer holds the lane.
     """
@@ -113,7 +113,7 @@ def settle(
 
 
 def _dispatch_values(decision: Decision, now: float) -> dict[str, Any]:
-    """Return what changes in the dispatch; only a pause counts no attempt."""
+    """Return the changed columns of the dispatch; only a pause counts no attempt."""
     values: dict[str, Any] = {"attempts": dispatches.c.attempts + 1, "sending_since": None}
     match decision:
         case Sent(run_id, run_url):
@@ -126,10 +126,10 @@ def _dispatch_values(decision: Decision, now: float) -> dict[str, Any]:
         case VerifyThenRetry(at, reason):
             values |= {"next_at": at, "reason": reason}
             del values["sending_since"]
-        case Pause(until, reason, look_first, repository_only):
+        case Pause(until, reason, verify_first, repository_only):
             # The repository that refuses this dispatch may accept the lane's others: those are tried first then.
             values = {"next_at": until if repository_only else dispatches.c.created_at, "reason": reason}
-            values |= {} if look_first else {"sending_since": None}
+            values |= {} if verify_first else {"sending_since": None}
     return values
 
 
@@ -141,11 +141,6 @@ def _as_seen(seen: Pending) -> sa.Update:
         dispatches.c.next_at == seen.next_at,
         dispatches.c.sending_since.is_not_distinct_from(seen.sending_since),
     )
-
-
-def _is_free(until: float | None, now: float, seconds: float) -> bool:
-    """Whether the lease has ended; one that ends later than any can was acquired before the clock was set back."""
-    return until is None or until <= now or until > now + seconds
 
 
 def _locked(connection: sa.Connection, name: str) -> sa.Row[Any] | None:

@@ -1,4 +1,4 @@
-"""The ledger as the rest of the bridge uses it: asynchronous, and on two threads of its own."""
+"""The ledger as the rest of the bridge uses it: asynchronous, with one thread that writes and one that reads."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ class Ledger:
         await self._commits.finish()
         for thread in (self._reader, self._writer):
             await asyncio.to_thread(thread.shutdown)
-        self._database.close()  # a connection that were still in use would be left open
+        self._database.close()  # by now no thread uses a connection, which would stay open
 
     async def accept(self, delivery: Delivery, dispatches: Sequence[Dispatch]) -> Accepted | Duplicate:
         """Write the delivery with its dispatches, all or nothing; a known id changes nothing."""
@@ -56,7 +56,7 @@ class Ledger:
     async def write(
         self, work: Callable[Concatenate[sa.Connection, _P], _R], *args: _P.args, **kwargs: _P.kwargs
     ) -> _R:
-        """Call `work` in a transaction of its own; what it wrote is on the disk when this returns."""
+        """Call `work` in a new transaction; its writes are on the disk when this returns."""
         return await self._run(self._writer, lambda: _within(self._database.writing(), work, *args, **kwargs))
 
     async def read(self, work: Callable[Concatenate[sa.Connection, _P], _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -67,10 +67,10 @@ class Ledger:
         try:
             return await asyncio.get_running_loop().run_in_executor(thread, work)
         except Exception as error:
-            ours = errors.translated(error, self._database.hint)
-            if ours is error:
+            ledger_error = errors.translated(error, self._database.hint)
+            if ledger_error is error:
                 raise
-            raise ours from error
+            raise ledger_error from error
 
 
 def _within(

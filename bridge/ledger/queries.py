@@ -1,4 +1,4 @@
-"""What people and metrics read: lists of model versions and deliveries, newest first, one of them in detail, figures.
+"""Queries for people and metrics: lists of versions and deliveries, newest first; one of them in detail; figures.
 
 However many there are, a query reads about as many rows as it returns. The one exception is a search that matches many
 names whose rows are all old: it reads on until it has found them.
@@ -25,7 +25,17 @@ from bridge.ledger.records import (
     ResultPage,
     VersionSummary,
 )
-from bridge.ledger.schema import OF_DELIVERY, attempts, deliveries, dispatches, is_about, lanes, models, versions
+from bridge.ledger.schema import (
+    IS_PENDING,
+    OF_DELIVERY,
+    attempts,
+    deliveries,
+    dispatches,
+    is_about,
+    lanes,
+    models,
+    versions,
+)
 
 _MAX_NAMES: Final = 1000
 """A search that matches more names reads through the list of versions instead of asking for each name."""
@@ -35,9 +45,6 @@ _FEW: Final = 2000
 
 _MAX_DETAILS: Final = 50
 """Deliveries of one version, and attempts of one dispatch, that are returned."""
-
-_IS_PENDING: Final = sa.text("state = 'pending'")
-"""Spelled as in the index; otherwise SQLite would not use it."""
 
 _Row = TypeVar("_Row")
 _Branch = tuple[sa.ColumnElement[bool], ...]
@@ -70,10 +77,10 @@ def list_deliveries(connection: sa.Connection, criteria: Filter) -> ResultPage[D
 
     `state` is compared with that of a delivery's last dispatch.
     """
-    about = _about(criteria)
-    ids = sa.select(deliveries.c.id).where(*about).limit(_FEW + 1)
-    are_few = bool(about) and len(connection.execute(ids).all()) <= _FEW
-    newest = (_newest_of_few if are_few else _newest_of_all)(connection, criteria, about)
+    conditions = _delivery_conditions(criteria)
+    ids = sa.select(deliveries.c.id).where(*conditions).limit(_FEW + 1)
+    are_few = bool(conditions) and len(connection.execute(ids).all()) <= _FEW
+    newest = (_newest_of_few if are_few else _newest_of_all)(connection, criteria, conditions)
     page = _page(newest, criteria, lambda pair: pair[0])
     delivery_ids = [delivery_id for _, delivery_id in page.rows]
     rows = connection.execute(sa.select(deliveries).where(deliveries.c.id.in_(delivery_ids))).all()
@@ -90,7 +97,7 @@ def find_delivery(connection: sa.Connection, delivery_id: str) -> DeliveryDetail
 def last_delivery(
     connection: sa.Connection, kind: EventKind, model: str, *, version: str | None = None, alias: str | None = None
 ) -> LastDelivery | None:
-    """Return the model's newest delivery of that kind, of that version or alias where one is named."""
+    """Return the model's newest delivery of that kind, of that version or alias if one is named."""
     query = (
         sa.select(deliveries.c.id, deliveries.c.version, deliveries.c.received_at)
         .where(deliveries.c.model == model, deliveries.c.kind == kind)
@@ -112,7 +119,7 @@ def figures(connection: sa.Connection, *, now: float) -> Figures:
     # The count and the lanes are there for SQLite: for min() alone it would read the whole table.
     waiting = sa.select(sa.func.min(dispatches.c.created_at), sa.func.count())
     on_lanes = dispatches.c.lane.in_(sa.select(lanes.c.name))
-    oldest = connection.execute(waiting.where(_IS_PENDING, on_lanes)).one()[0]
+    oldest = connection.execute(waiting.where(IS_PENDING, on_lanes)).one()[0]
     return Figures(
         dispatches={state: counts.get(state, 0) for state in DispatchState},
         oldest_pending=None if oldest is None else max(0.0, now - oldest),
@@ -122,19 +129,22 @@ def figures(connection: sa.Connection, *, now: float) -> Figures:
 
 def _branches(connection: sa.Connection, criteria: Filter) -> list[_Branch]:
     """Return conditions that each have an index in the list's order, and that together match the criteria."""
-    more = [versions.c.version == criteria.version] if criteria.version is not None else []
+    by_version = [versions.c.version == criteria.version] if criteria.version is not None else []
     if criteria.model is None and not criteria.search:
-        return [(_is_listed(criteria.state), *more)]
+        return [(_is_listed(criteria.state), *by_version)]
     matches = models.c.name == criteria.model if criteria.model is not None else _folded(criteria.search)
     names = connection.execute(sa.select(models.c.name).where(matches).limit(_MAX_NAMES + 1)).all()
     if len(names) > _MAX_NAMES:
         has_match = sa.exists().where(models.c.name == versions.c.model, matches)
-        return [(_is_listed(criteria.state), has_match, *more)]
-    return [(*branch, *more) for branch in _by_name(connection, criteria, matches, more)]
+        return [(_is_listed(criteria.state), has_match, *by_version)]
+    return [(*branch, *by_version) for branch in _by_name(connection, criteria, matches, by_version)]
 
 
 def _by_name(
-    connection: sa.Connection, criteria: Filter, matches: sa.ColumnElement[bool], more: Sequence[sa.ColumnElement[bool]]
+    connection: sa.Connection,
+    criteria: Filter,
+    matches: sa.ColumnElement[bool],
+    by_version: Sequence[sa.ColumnElement[bool]],
 ) -> list[_Branch]:
     """Return a condition for each pair of name and state that can be on the page: no more than the page has rows.
 
@@ -145,7 +155,7 @@ def _by_name(
     states = [criteria.state] if criteria.state else list(DispatchState)
     newest = [
         sa.select(sa.func.max(versions.c.latest_id))
-        .where(versions.c.model == models.c.name, versions.c.state == state, *more)
+        .where(versions.c.model == models.c.name, versions.c.state == state, *by_version)
         .where(*_older(versions.c.latest_id, criteria))
         .scalar_subquery()
         for state in states
@@ -170,7 +180,7 @@ def _older(column: sa.ColumnElement[str], criteria: Filter) -> list[sa.ColumnEle
 
 def _merged(branches: Iterable[_Branch], criteria: Filter) -> sa.Select[Any]:
     """Select the newest of each branch, and of these the newest, with their dispatches; one more than a page has."""
-    parts = [
+    selects = [
         sa.select(versions)
         .where(*branch, *_older(versions.c.latest_id, criteria))
         .order_by(versions.c.latest_id.desc())
@@ -179,12 +189,12 @@ def _merged(branches: Iterable[_Branch], criteria: Filter) -> sa.Select[Any]:
         .select()
         for branch in branches
     ]
-    few = sa.union_all(*parts).subquery() if len(parts) > 1 else parts[0].subquery()
-    own = [few.c[name] for name in ("model", "version", "state", "latest_id", "told_at", "dispatch_id")]
-    own += [few.c[name] for name in ("image_uri", "image_status")]
-    theirs = [dispatches.c[name] for name in ("delivery_id", "repository", "reason", "run_url")]
-    joined = few.join(dispatches, dispatches.c.id == few.c.dispatch_id)
-    query = sa.select(*own, *theirs).select_from(joined).order_by(few.c.latest_id.desc())
+    newest = sa.union_all(*selects).subquery() if len(selects) > 1 else selects[0].subquery()
+    columns = [newest.c[name] for name in ("model", "version", "state", "latest_id", "told_at", "dispatch_id")]
+    columns += [newest.c[name] for name in ("image_uri", "image_status")]
+    dispatch_columns = [dispatches.c[name] for name in ("delivery_id", "repository", "reason", "run_url")]
+    joined = newest.join(dispatches, dispatches.c.id == newest.c.dispatch_id)
+    query = sa.select(*columns, *dispatch_columns).select_from(joined).order_by(newest.c.latest_id.desc())
     return query.limit(criteria.limit + 1)
 
 
@@ -194,7 +204,7 @@ def _page(rows: Sequence[_Row], criteria: Filter, key: Callable[[_Row], str]) ->
     return ResultPage(shown, key(shown[-1]) if len(rows) > len(shown) else None)
 
 
-def _about(criteria: Filter) -> list[sa.ColumnElement[bool]]:
+def _delivery_conditions(criteria: Filter) -> list[sa.ColumnElement[bool]]:
     conditions: list[sa.ColumnElement[bool]] = []
     if criteria.search:
         conditions.append(deliveries.c.model.in_(sa.select(models.c.name).where(_folded(criteria.search))))
@@ -206,10 +216,10 @@ def _about(criteria: Filter) -> list[sa.ColumnElement[bool]]:
 
 
 def _newest_of_few(
-    connection: sa.Connection, criteria: Filter, about: Iterable[sa.ColumnElement[bool]]
+    connection: sa.Connection, criteria: Filter, conditions: Iterable[sa.ColumnElement[bool]]
 ) -> list[tuple[str, str]]:
     query = sa.select(dispatches.c.delivery_id, dispatches.c.id, dispatches.c.state)
-    query = query.join(deliveries, OF_DELIVERY).where(*about)
+    query = query.join(deliveries, OF_DELIVERY).where(*conditions)
     newest: dict[str, tuple[str, str]] = {}
     for delivery_id, dispatch_id, state in connection.execute(query):
         newest[delivery_id] = max(newest.get(delivery_id, ("", "")), (dispatch_id, state))
@@ -223,7 +233,7 @@ def _newest_of_few(
 
 
 def _newest_of_all(
-    connection: sa.Connection, criteria: Filter, about: Sequence[sa.ColumnElement[bool]]
+    connection: sa.Connection, criteria: Filter, conditions: Sequence[sa.ColumnElement[bool]]
 ) -> list[tuple[str, str]]:
     newer = dispatches.alias()
     query = sa.select(dispatches.c.id, dispatches.c.delivery_id).where(
@@ -236,8 +246,8 @@ def _newest_of_all(
     )
     if criteria.state:
         query = query.where(dispatches.c.state == criteria.state)
-    if about:
-        query = query.join(deliveries, deliveries.c.id == dispatches.c.delivery_id).where(*about)
+    if conditions:
+        query = query.join(deliveries, deliveries.c.id == dispatches.c.delivery_id).where(*conditions)
     rows = connection.execute(query.order_by(dispatches.c.id.desc()).limit(criteria.limit + 1))
     return [(dispatch_id, delivery_id) for dispatch_id, delivery_id in rows]
 
@@ -249,21 +259,20 @@ def _summary(row: sa.RowMapping) -> VersionSummary:
 def _details(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[DeliveryDetails]:
     """Return each delivery with its dispatches, newest first, and their last attempts, oldest first."""
     columns = [dispatches.c[name] for name in DispatchDetails.__dataclass_fields__ if name != "answers"]
-    own = deliveries.c.id.in_([row.id for row in rows])
-    query = sa.select(*columns).join(deliveries, OF_DELIVERY).where(own).order_by(dispatches.c.id.desc())
-    sent = connection.execute(query).mappings().all()
+    of_rows = deliveries.c.id.in_([row.id for row in rows])
+    query = sa.select(*columns).join(deliveries, OF_DELIVERY).where(of_rows).order_by(dispatches.c.id.desc())
+    dispatch_rows = connection.execute(query).mappings().all()
     answers: dict[str, list[Attempt]] = defaultdict(list)
-    of_sent = attempts.c.dispatch_id.in_([row["id"] for row in sent])
-    for row in connection.execute(sa.select(attempts).where(of_sent).order_by(attempts.c.first_at)):
+    of_dispatches = attempts.c.dispatch_id.in_([row["id"] for row in dispatch_rows])
+    for row in connection.execute(sa.select(attempts).where(of_dispatches).order_by(attempts.c.first_at)):
         answers[row.dispatch_id].append(Attempt(row.first_at, row.last_at, row.times, row.outcome, row.answer))
     by_delivery: dict[str, list[DispatchDetails]] = defaultdict(list)
-    for values in map(dict, sent):
+    for values in map(dict, dispatch_rows):
         values |= {"state": DispatchState(values["state"]), "way": DispatchMethod(values["way"])}
         values["answers"] = tuple(answers[values["id"]][-_MAX_DETAILS:])
         by_delivery[values["delivery_id"]].append(DispatchDetails(**values))
-    return [DeliveryDetails(_delivery(row), tuple(by_delivery[row.id])) for row in rows]
-
-
-def _delivery(row: sa.Row[Any]) -> Delivery:
-    event = Event(EventKind(row.kind), row.model, row.version, row.alias, row.tag, row.source, row.run_id)
-    return Delivery(row.id, event, row.received_at)
+    details = []
+    for row in rows:
+        event = Event(EventKind(row.kind), row.model, row.version, row.alias, row.tag, row.source, row.run_id)
+        details.append(DeliveryDetails(Delivery(row.id, event, row.received_at), tuple(by_delivery[row.id])))
+    return details

@@ -1,4 +1,4 @@
-"""What goes into the ledger and what comes out of it: plain values."""
+"""The values that the ledger stores and returns."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ LANE: Final = "github"
 """The lane of the only credential."""
 
 FOLLOWER: Final = "follower"
-"""The lease of whoever follows the runs."""
+"""The lease of the process that follows the runs."""
 
 RECONCILER: Final = "reconciler"
-"""The lease of whoever asks MLflow for events that no delivery reported."""
+"""The lease of the process that asks MLflow for events that no delivery reported."""
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One signed POST from MLflow, and what it says."""
+    """One signed POST from MLflow, and the event in it."""
 
     id: str
     event: Event
@@ -157,7 +157,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class DispatchDetails:
-    """A dispatch as people see it: what became of it so far."""
+    """A dispatch as people see it, with its history so far."""
 
     id: str
     delivery_id: str
@@ -181,10 +181,10 @@ class DispatchDetails:
 
 @dataclass(frozen=True)
 class DeliveryDetails:
-    """A delivery, and all that was sent for it, newest first."""
+    """A delivery and its dispatches, newest first."""
 
     delivery: Delivery
-    sent: tuple[DispatchDetails, ...]
+    dispatches: tuple[DispatchDetails, ...]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The runs of dispatches that went out: which are to be followed, and what was seen of them."""
+"""The runs of sent dispatches: which ones are followed, and what GitHub reported about them."""
 
 from dataclasses import replace
 from typing import Any, Final
@@ -20,19 +20,19 @@ _SUPERSEDED: Final = "a newer dispatch for the same model replaced the run"
 
 
 def open_dispatches(connection: sa.Connection, *, now: float) -> list[OpenDispatch]:
-    """Return what is sent or running, and what failed, was cancelled or unseen at most 7 days ago; oldest first."""
-    about = ("model", "version", "alias")
-    columns = [dispatches.c[name] for name in OpenDispatch.__dataclass_fields__ if name not in about]
-    columns += [deliveries.c[name] for name in about]
+    """Return dispatches that are sent or running, or failed, cancelled or unseen for at most 7 days; oldest first."""
+    event_columns = ("model", "version", "alias")
+    columns = [dispatches.c[name] for name in OpenDispatch.__dataclass_fields__ if name not in event_columns]
+    columns += [deliveries.c[name] for name in event_columns]
     query = sa.select(*columns).join(deliveries, deliveries.c.id == dispatches.c.delivery_id)
     under_way, ended = dispatches.c.ended_at.is_(None), dispatches.c.ended_at > now - _REVIVAL
-    rows = connection.execute(sa.union_all(*(query.where(_IS_FOLLOWED, which) for which in (under_way, ended))))
+    rows = connection.execute(sa.union_all(*(query.where(_IS_FOLLOWED, condition) for condition in (under_way, ended))))
     followed = [OpenDispatch(**row | {"state": DispatchState(row["state"])}) for row in map(dict, rows.mappings())]
     return sorted(followed, key=lambda dispatch: (dispatch.sent_at, dispatch.id))
 
 
 def settle_run(connection: sa.Connection, dispatch_id: str, seen: RunObservation) -> RunObservation | None:
-    """Write what a run was seen to be, and return what was written; None if that changed nothing.
+    """Write an observation of a run, and return it as written; None if it changes nothing.
 
     An older observation undoes no newer one; nothing becomes `unseen` whose run was seen; what succeeded stays so. A
     run that was cancelled is `superseded` if a newer dispatch for its model was sent to the same repository.

@@ -29,6 +29,9 @@ dispatches: Final = sa.Table(
     sa.Column("attempts", sa.Integer),
     sa.Column("run_id", sa.BigInteger),
 )
+IS_PENDING: Final = dispatches.c.state == sa.literal_column("'pending'")
+"""Spelled as in the index; otherwise SQLite would not use it."""
+
 OF_DELIVERY: Final = sa.and_(
     dispatches.c.received_at == deliveries.c.received_at, dispatches.c.delivery_id == deliveries.c.id
 )

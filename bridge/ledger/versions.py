@@ -1,4 +1,4 @@
-"""The table `versions`, which people browse, kept up to date by whoever changes a dispatch, in the same transaction.
+"""The table `versions`, which people browse; each change of a dispatch updates it in the same transaction.
 
 A version's state is that of its newest delivery or replay; where that went to several routes, it is the state that most
 needs attention. Rows of `versions` are locked last of all, and in order, so that no two writers wait for each other.
@@ -65,22 +65,23 @@ def _inserts(dialect: sa.Dialect) -> tuple[sa.Insert, sa.Insert]:
     return insert(dialect, models).on_conflict_do_nothing(), new_version
 
 
-def record_attempt(connection: sa.Connection, seen: Pending, decision: Decision, now: float) -> None:
-    """Keep what GitHub answered to an attempt, and bring the version's row up to date.
+def record_attempt(connection: sa.Connection, dispatch: Pending, decision: Decision, now: float) -> None:
+    """Record GitHub's answer to an attempt, and bring the version's row up to date.
 
     A repeated answer is only counted: a token that is wrong for a week leaves one row.
     """
-    outcome, answer = _in_words(decision)
-    own = attempts.c.dispatch_id == seen.id
-    last = connection.execute(sa.select(attempts).where(own).order_by(attempts.c.first_at.desc()).limit(1)).first()
+    outcome, answer = _outcome_and_answer(decision)
+    of_dispatch = attempts.c.dispatch_id == dispatch.id
+    query = sa.select(attempts).where(of_dispatch).order_by(attempts.c.first_at.desc()).limit(1)
+    last = connection.execute(query).first()
     if last and (last.outcome, last.answer) == (outcome, answer):
-        repeated = attempts.update().where(own, attempts.c.first_at == last.first_at)
+        repeated = attempts.update().where(of_dispatch, attempts.c.first_at == last.first_at)
         connection.execute(repeated.values(times=attempts.c.times + 1, last_at=now))
     else:
         at = max(now, math.nextafter(last.first_at, math.inf)) if last else now
-        row = {"dispatch_id": seen.id, "first_at": at, "last_at": at, "times": 1, "outcome": outcome, "answer": answer}
-        connection.execute(attempts.insert().values(row))
-    refresh(connection, seen.delivery_id)
+        row = {"dispatch_id": dispatch.id, "first_at": at, "last_at": at, "outcome": outcome, "answer": answer}
+        connection.execute(attempts.insert().values(**row, times=1))
+    refresh(connection, dispatch.delivery_id)
 
 
 def refresh(connection: sa.Connection, delivery_id: str) -> None:
@@ -92,14 +93,14 @@ def refresh(connection: sa.Connection, delivery_id: str) -> None:
     # The row's lock makes writers of one version take turns: each sees what the one before it has written.
     latest_id = connection.scalar(sa.select(versions.c.latest_id).where(*key).with_for_update())
     rows = _dispatches_of(connection, delivery_id)
-    newest = max(rows, key=lambda row: str(row.id))
-    if latest_id and latest_id > newest.id:
+    if latest_id and latest_id > rows[0].id:
         # Another delivery of this version is newer: what changed in this one doesn't show, the newer one's state does.
         (newer,) = connection.execute(sa.select(dispatches.c.delivery_id).where(dispatches.c.id == latest_id)).one()
         rows = _dispatches_of(connection, newer)
-        newest = max(rows, key=lambda row: str(row.id))
+    newest = rows[0]
     # Dispatches of one delivery or replay were made at one time; those before a replay no longer count.
     latest = [row for row in rows if row.created_at == newest.created_at]
+    # Of several routes, the one that most needs attention shows; of equal ones, that of the newest dispatch.
     shown = min(latest, key=lambda row: (_STATE_PRIORITY.index(row.state), row.id != newest.id))
     state = {"state": shown.state, "dispatch_id": shown.id, "latest_id": newest.id, "told_at": newest.created_at}
     new = insert(connection.dialect, versions).values(
@@ -111,7 +112,7 @@ def refresh(connection: sa.Connection, delivery_id: str) -> None:
 def write_image(
     connection: sa.Connection, model: str, version: str, uri: str | None, status: str | None, *, now: float
 ) -> None:
-    """Keep MLflow's `image.*` tags of a version as they were at `now`; an older reading overwrites no newer one."""
+    """Store MLflow's `image.*` tags of a version as they were at `now`; an older reading overwrites no newer one."""
     row = {"model": model, "version": version, "image_uri": uri, "image_status": status, "read_at": now}
     new = insert(connection.dialect, versions).values(row)
     connection.execute(
@@ -124,12 +125,13 @@ def write_image(
 
 
 def _dispatches_of(connection: sa.Connection, delivery_id: str) -> Sequence[sa.Row[Any, Any, Any]]:
+    """Return the delivery's dispatches, newest first: by id (a ULID), not by a text order of the database's own."""
     columns = (dispatches.c.id, dispatches.c.created_at, dispatches.c.state)
     query = sa.select(*columns).join(deliveries, OF_DELIVERY).where(deliveries.c.id == delivery_id)
-    return connection.execute(query).all()
+    return sorted(connection.execute(query).all(), key=lambda row: str(row.id), reverse=True)
 
 
-def _in_words(decision: Decision) -> tuple[str, str]:
+def _outcome_and_answer(decision: Decision) -> tuple[str, str]:
     """Return the attempt's outcome in one word, and GitHub's answer."""
     match decision:
         case Sent(run_id):

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated, Any, Final, Self, TypeVar
 from urllib.parse import quote
 
@@ -62,7 +61,7 @@ Name = InstanceOf[str]
 """The name of a model, version or alias, with any content. It is never changed; code that stores it checks it."""
 
 _Optional = Annotated[Text | None, BeforeValidator(lambda value: value or None)]
-"""MLflow sends an empty string for what is not set."""
+"""MLflow sends an empty string for a missing value."""
 
 
 class MlflowError(BridgeError):
@@ -93,11 +92,11 @@ class MlflowAnswerUnreadable(MlflowError):
     """The answer doesn't have the format of MLflow's REST API."""
 
 
-class _Shape(BaseModel):
+class _ApiModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class ModelVersion(_Shape):
+class ModelVersion(_ApiModel):
     """A model version; `version` is text, as everywhere in MLflow's API."""
 
     name: Name
@@ -114,7 +113,7 @@ class ModelVersion(_Shape):
         return _by_key(tags, "key", "value")
 
 
-class RecentVersion(_Shape):
+class RecentVersion(_ApiModel):
     """A model version in MLflow's list; `created` is in milliseconds by MLflow's clock."""
 
     name: Name
@@ -124,7 +123,7 @@ class RecentVersion(_Shape):
     run_id: _Optional = None
 
 
-class RegisteredModel(_Shape):
+class RegisteredModel(_ApiModel):
     """A model with the version of each of its aliases."""
 
     name: Name
@@ -144,7 +143,7 @@ class Skipped:
     fault: str
 
 
-class WebhookTest(_Shape):
+class WebhookTest(_ApiModel):
     """The result of a test event: `status` and `body` of the receiver's answer, or `error` if there was none."""
 
     success: bool = False
@@ -153,7 +152,7 @@ class WebhookTest(_Shape):
     error: Text | None = Field(default=None, validation_alias="error_message")
 
 
-class Webhook(_Shape):
+class Webhook(_ApiModel):
     """A webhook, without its secret, which MLflow never shows; `events` are like `model_version.created`."""
 
     id: str = Field(validation_alias="webhook_id")
@@ -164,7 +163,7 @@ class Webhook(_Shape):
 
     @field_validator("events", mode="before")
     @classmethod
-    def _words(cls, events: object) -> object:
+    def _names(cls, events: object) -> object:
         if isinstance(events, list) and all(isinstance(event, dict) for event in events):
             return [f"{event.get('entity', '')}.{event.get('action', '')}".lower() for event in events]
         return events
@@ -175,7 +174,7 @@ class Webhook(_Shape):
         return self.status == "ACTIVE"
 
 
-class ListedArtifact(_Shape):
+class ListedArtifact(_ApiModel):
     """A file or folder in MLflow's list; `size` in bytes. MLflow omits the size of an empty file."""
 
     name: str = Field(validation_alias="path")
@@ -260,9 +259,7 @@ class MlflowApi:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -404,7 +401,7 @@ class MlflowApi:
         return self._ask("POST", path, _TestResult, subject, body=body, seconds=_TEST_SECONDS).result
 
     def _entries(
-        self, path: str, shape: type[_Entry], subject: str, page_size: int, query: Mapping[str, str] | None = None
+        self, path: str, entry_type: type[_Entry], subject: str, page_size: int, query: Mapping[str, str] | None = None
     ) -> Iterator[_Entry | Skipped]:
         """Yield the entries of all pages of a list.
 
@@ -429,7 +426,7 @@ class MlflowApi:
                 continue
             size = min(size * 10, page_size)
             for entry in answer.entries:
-                yield _entry(shape, entry)
+                yield _entry(entry_type, entry)
             passed += len(answer.entries)
             if not answer.next_page_token:
                 return
@@ -442,14 +439,14 @@ class MlflowApi:
         self,
         method: str,
         path: str,
-        shape: type[_Answer],
+        answer_type: type[_Answer],
         subject: str,
         *,
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
         seconds: float | None = None,
     ) -> _Answer:
-        """Send a request and parse its answer; `subject` is what it is about, in messages."""
+        """Send a request and parse its answer; `subject` names its object in messages."""
         try:
             for value in (*(query or {}).values(), *(body or {}).values()):
                 str(value).encode()
@@ -475,7 +472,7 @@ class MlflowApi:
         if not answer.is_success:
             raise self._error(answer, subject)
         try:
-            return shape.model_validate(read_json(answer.content))
+            return answer_type.model_validate(read_json(answer.content))
         except ValueError as error:
             raise MlflowAnswerUnreadable(
                 f"MLflow at {self.server} sent an answer for {subject} that is not of its REST API",
@@ -573,10 +570,10 @@ def _line(body: object, name: str) -> str:
     return " ".join(clean(text).split())[:MAX_ERROR_MESSAGE] if isinstance(text, str) else ""
 
 
-def _entry(shape: type[_Entry], content: object) -> _Entry | Skipped:
+def _entry(entry_type: type[_Entry], content: object) -> _Entry | Skipped:
     """Read an entry. One whose name is too long is skipped: many names of a megabyte each would fill the memory."""
     try:
-        entry = shape.model_validate(content)
+        entry = entry_type.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         fault = clean(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from bridge.core.addresses import is_loopback
+from bridge.core.addresses import is_loopback, redact
 from bridge.core.events import EventKind
 from bridge.core.findings import Finding, failed, ok, warning
 from bridge.core.routing import Route
@@ -28,7 +28,7 @@ TRIAL: Final = "mlflow-bridge-rotation"
 
 PATH: Final = "/webhook"
 
-_MAX_WORDS: Final = 300
+_MAX_QUOTE: Final = 300
 """Characters shown of what MLflow or the receiver answered."""
 
 
@@ -92,7 +92,7 @@ def check_test(webhook: "Webhook", test: "WebhookTest") -> Finding:
         return failed(DELIVERY, subject, f"something other than the bridge answered (status {test.status})", hint)
 
     # 3. The bridge did not accept it.
-    answer = " ".join(f"{test.status} {body.get('detail', '')}".split())[:_MAX_WORDS]
+    answer = " ".join(f"{test.status} {body.get('detail', '')}".split())[:_MAX_QUOTE]
     hints = {
         400: f"synchronize both clocks with NTP: a delivery may be MAX_TIMESTAMP_AGE old and {MAX_AHEAD} s ahead",
         401: "run `mlflow-bridge webhook rotate` with the running bridge's settings, because MLflow has another secret",
@@ -102,21 +102,21 @@ def check_test(webhook: "Webhook", test: "WebhookTest") -> Finding:
     return failed(DELIVERY, subject, f"the bridge answered {answer}", hints.get(test.status, "check the bridge's log"))
 
 
-def explain_refusal(words: str) -> str:
-    """Return the hint for MLflow's words where they refuse a webhook's address; empty where they don't."""
-    if "scheme" in words and "llowed schemes" in words:
+def explain_refusal(text: str) -> str:
+    """Return the hint for MLflow's refusal of a webhook's address; empty if `text` is no such refusal."""
+    if "scheme" in text and "llowed schemes" in text:
         return (
             "put a proxy with TLS in front of the bridge and use its https address, or start MLflow's server with "
             "MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https"
         )
     if any(
-        part in words for part in ("not resolve to a non-public", "is not a public IP address", "invalid IP address")
+        phrase in text for phrase in ("not resolve to a non-public", "is not a public IP address", "invalid IP address")
     ):
         return (
             "use a public address or, if the server's network is trusted, start MLflow's server with "
             "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true"
         )
-    if "Cannot resolve" in words or "NameResolutionError" in words:
+    if "Cannot resolve" in text or "NameResolutionError" in text:
         return "use a host name that MLflow's server can resolve"
     return ""
 
@@ -126,19 +126,13 @@ def label(webhook: "Webhook") -> str:
     return f"{webhook.name} → {redact(webhook.url)}"
 
 
-def redact(url: str) -> str:
-    """Return the address without user, password and query."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
 def _explain_silence(error: str) -> tuple[str, str]:
     """Return message and hint for what MLflow reports of a test delivery that had no answer."""
-    words = " ".join(error.removeprefix("Failed to test webhook: ").split())[:_MAX_WORDS]
+    text = " ".join(error.removeprefix("Failed to test webhook: ").split())[:_MAX_QUOTE]
     if hint := explain_refusal(error):
-        return f"MLflow refuses the address ({words})", hint
+        return f"MLflow refuses the address ({text})", hint
     if "SSL" in error or "certificate" in error.lower():
         hint = "use a certificate of a public authority: since 3.15, MLflow cannot be given a CA bundle for webhooks"
-        return f"MLflow does not trust the certificate ({words})", hint
+        return f"MLflow does not trust the certificate ({text})", hint
     hint = "check that the bridge runs, and that MLflow's server can reach its address (MLflow uses no proxy for it)"
-    return f"MLflow cannot reach the bridge ({words})", hint
+    return f"MLflow cannot reach the bridge ({text})", hint

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from bridge.core.events import EventKind
 from bridge.core.limits import MAX_CURSOR, MAX_PARAMETER, MAX_ROWS, MAX_SEARCH
-from bridge.ledger import DeliveryDetails, DispatchState, Filter, VersionSummary, queries
+from bridge.ledger import DeliveryDetails, DispatchState, Filter, queries
 from bridge.server import replay as replaying
 from bridge.server.auth import admin
 from bridge.server.errors import NOT_SIGNED_IN, ErrorRoute
@@ -149,17 +149,18 @@ async def openapi(request: Request) -> dict[str, Any]:
 
 
 @router.get("/api/versions")
-async def versions(request: Request, wanted: Annotated[Filter, Depends(_filter)]) -> Versions:
+async def versions(request: Request, criteria: Annotated[Filter, Depends(_filter)]) -> Versions:
     """List model versions, most recently reported or replayed first."""
-    part = await AppState.of(request).ledger.read(queries.list_versions, wanted)
-    return Versions(versions=[_version(row) for row in part.rows], next=part.next)
+    page = await AppState.of(request).ledger.read(queries.list_versions, criteria)
+    rows = [{**vars(row), "image": {"uri": row.image_uri, "status": row.image_status}} for row in page.rows]
+    return Versions.model_validate({"versions": rows, "next": page.next})
 
 
 @router.get("/api/deliveries")
-async def deliveries(request: Request, wanted: Annotated[Filter, Depends(_filter)]) -> Deliveries:
+async def deliveries(request: Request, criteria: Annotated[Filter, Depends(_filter)]) -> Deliveries:
     """List deliveries, most recently received or replayed first; `state` filters by the last dispatch."""
-    part = await AppState.of(request).ledger.read(queries.list_deliveries, wanted)
-    return Deliveries(deliveries=[delivery_answer(row) for row in part.rows], next=part.next)
+    page = await AppState.of(request).ledger.read(queries.list_deliveries, criteria)
+    return Deliveries(deliveries=[delivery_answer(row) for row in page.rows], next=page.next)
 
 
 @router.get("/api/deliveries/{delivery_id}")
@@ -175,15 +176,10 @@ async def replay(request: Request, delivery_id: str) -> Replayed:
     return Replayed(status=Outcome.SUBMITTED, delivery_id=delivery_id, dispatch_ids=[dispatch.id for dispatch in sent])
 
 
-def _version(row: VersionSummary) -> Version:
-    image = {"uri": row.image_uri, "status": row.image_status}
-    return Version.model_validate({**vars(row), "image": image})
-
-
-def delivery_answer(story: DeliveryDetails) -> ApiDelivery:
+def delivery_answer(details: DeliveryDetails) -> ApiDelivery:
     """Return the delivery as the API and the commands show it."""
-    delivery = story.delivery
+    delivery = details.delivery
     event = {**vars(delivery.event), "event": delivery.event.kind}
     return ApiDelivery.model_validate(
-        {**event, "id": delivery.id, "received_at": delivery.received_at, "dispatches": story.sent}
+        {**event, "id": delivery.id, "received_at": delivery.received_at, "dispatches": details.dispatches}
     )

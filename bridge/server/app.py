@@ -25,10 +25,10 @@ from bridge.workers.reconciler import Reconciler
 from bridge.workers.waits import WAITS, Waits
 
 _DRAIN: Final = 5.0
-"""Seconds that the loops have to finish their steps when the process is told to stop."""
+"""Seconds that the loops get to finish their steps when the process stops."""
 
 _CANCEL: Final = 1.0
-"""Seconds that cancelled loops then have to release what they hold."""
+"""Seconds that cancelled loops then get to release what they hold."""
 
 _log = structlog.get_logger(__name__)
 
@@ -55,8 +55,8 @@ def create_app(settings: Settings, since: float | None = None, waits: Waits = WA
         redirect_slashes=False,
     )
     app.add_middleware(RequestHeadCheck)
-    for part in (webhook, health, metrics, pages, api):
-        app.include_router(part.router)
+    for module in (webhook, health, metrics, pages, api):
+        app.include_router(module.router)
     return app
 
 
@@ -77,28 +77,23 @@ async def _running(settings: Settings, since: float | None, waits: Waits) -> Asy
 
 
 def _state(
-    settings: Settings,
-    ledger: Ledger,
-    github: GithubApi,
-    mlflow: MlflowApi | None,
-    since: float | None,
-    waits: Waits,
+    settings: Settings, ledger: Ledger, github: GithubApi, mlflow: MlflowApi | None, since: float | None, waits: Waits
 ) -> AppState:
-    measured = Metrics(settings.routes)
+    app_metrics = Metrics(settings.routes)
     dispatcher = Dispatcher(
         ledger,
         github,
         interval=settings.github_dispatch_interval,
         settle=settings.dispatch_settle,
         clock=ledger.time,
-        dispatched=measured.dispatched,
+        dispatched=app_metrics.dispatched,
     )
     follower = Follower(
-        ledger, github, mlflow, interval=settings.github_poll_interval, ended=measured.run_ended, waits=waits
+        ledger, github, mlflow, interval=settings.github_poll_interval, ended=app_metrics.run_ended, waits=waits
     )
 
     def imported() -> None:
-        measured.delivery("reconciled")
+        app_metrics.delivery("reconciled")
         dispatcher.wake()
 
     reconciler = None
@@ -112,7 +107,7 @@ def _state(
             imported=imported,
             waits=waits,
         )
-    return AppState(settings, ledger, github, measured, dispatcher, follower, reconciler, Probe(ledger))
+    return AppState(settings, ledger, github, app_metrics, dispatcher, follower, reconciler, Probe(ledger))
 
 
 def _log_start(settings: Settings) -> None:

@@ -87,12 +87,12 @@ def check(authorization: str, password: str) -> None:
     """Return only for the right user and password; raises `NotSignedIn`. Both are compared in constant time."""
     scheme, _, credentials = authorization.partition(" ")
     try:
-        user, _, word = b64decode(credentials.strip(), validate=True).partition(b":")
+        user, _, sent_password = b64decode(credentials.strip(), validate=True).partition(b":")
     except (binascii.Error, ValueError):
-        user, word = b"", b""
-    right_user = secrets.compare_digest(user, USER.encode())
-    right_word = secrets.compare_digest(word, password.encode())
-    if scheme.lower() != "basic" or not (right_user and right_word):
+        user, sent_password = b"", b""
+    user_matches = secrets.compare_digest(user, USER.encode())
+    password_matches = secrets.compare_digest(sent_password, password.encode())
+    if scheme.lower() != "basic" or not (user_matches and password_matches):
         raise NotSignedIn
 
 
@@ -100,10 +100,10 @@ def check_origin(headers: Mapping[str, str]) -> None:
     """Return only for requests of our own pages and of programs; raises `CrossSite`."""
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if site is not None:
-        ours = site in ("same-origin", "none")
+        is_ours = site in ("same-origin", "none")
     else:
-        ours = origin is None or _host(origin) == headers.get("host", "").lower()
-    if not ours:
+        is_ours = origin is None or _host(origin) == headers.get("host", "").lower()
+    if not is_ours:
         raise CrossSite("the request came from another site", "repeat it on the status page itself")
 
 

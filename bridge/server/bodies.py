@@ -17,10 +17,10 @@ class Body(bytearray):
     def __init__(self, budget: "Budget") -> None:
         self._budget = budget
 
-    def add(self, part: bytes) -> None:
-        """Append the part; raises `TooManyBodies` if the budget is used up."""
-        self._budget.reserve(len(part) - max(0, min(UNCOUNTED_BODY - len(self), len(part))))
-        self += part
+    def add(self, chunk: bytes) -> None:
+        """Append the bytes; raises `TooManyBodies` if the budget is used up."""
+        self._budget.reserve(len(chunk) - max(0, min(UNCOUNTED_BODY - len(self), len(chunk))))
+        self += chunk
 
 
 class Budget:
@@ -31,7 +31,7 @@ class Budget:
 
     @contextmanager
     def body(self) -> Iterator[Body]:
-        """Yield an empty body; what it has used is always released at the end."""
+        """Yield an empty body; its share of the budget is always released at the end."""
         body = Body(self)
         try:
             yield body

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
+from bridge.core.addresses import redact
 from bridge.core.limits import MAX_LINK, MAX_SHOWN_NAME
 from bridge.ledger import DispatchState
 
@@ -55,8 +56,8 @@ def took(seconds: float) -> str:
     whole = round(seconds)
     for unit, smaller, size, factor in (("d", "h", 86_400, 3_600), ("h", "min", 3_600, 60), ("min", "s", 60, 1)):
         if whole >= size:
-            rest = whole % size // factor
-            return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+            remainder = whole % size // factor
+            return f"{whole // size} {unit}" + (f" {remainder} {smaller}" if remainder else "")
     return f"{whole} s"
 
 
@@ -92,9 +93,7 @@ def mlflow_page(tracking_uri: str | None, model: str, version: str) -> str | Non
     """Return the address of the version's page in MLflow, without a password that `tracking_uri` may contain."""
     if tracking_uri is None:
         return None
-    parts = urlsplit(tracking_uri)
-    server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
-    address = f"{server}/#/models/{quote(model, safe='')}/versions/{quote(version, safe='')}"
+    address = f"{redact(tracking_uri).rstrip('/')}/#/models/{quote(model, safe='')}/versions/{quote(version, safe='')}"
     return address if len(address) <= MAX_LINK else None
 
 

@@ -1,7 +1,7 @@
 """`GET /metrics`: what Prometheus reads.
 
-What it says of the ledger is the same from every replica; the rest is each process's own. Anyone may read it, so labels
-name only routes, never repositories or models, and never quote GitHub.
+Metrics of the ledger are the same from every replica; all others are per process. Anyone may read them, so labels name
+only routes, never repositories or models, and never quote GitHub.
 """
 
 import asyncio
@@ -46,9 +46,9 @@ async def read_metrics(request: Request) -> Response:
 
 
 class Metrics:
-    """The metrics of one application, in a registry of its own. Its methods are for the one event loop.
+    """The metrics of one application, in a separate registry. Only the event loop may call its methods.
 
-    Whoever reads the ledger for it holds `reading_ledger`; `ledger_read_at` is in monotonic seconds.
+    A reader of the ledger holds `reading_ledger`; `ledger_read_at` is in monotonic seconds.
     """
 
     def __init__(self, routes: Sequence[Route]) -> None:

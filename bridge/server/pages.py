@@ -53,51 +53,52 @@ router = APIRouter(dependencies=[Depends(admin)], route_class=_PageRoute, includ
 @router.get("/")
 async def versions(request: Request, state: str = "", search: str = "", before: str = "") -> Response:
     """List the model versions, most recent event first, filtered by state and by name."""
-    parts = AppState.of(request)
+    app_state = AppState.of(request)
     search = search.replace("\0", "").strip()[:MAX_SEARCH]
     chosen = DispatchState(state) if state in set(DispatchState) else None
     shown = Filter(chosen, search, before=before.replace("\0", "") or None, limit=_ROWS)
-    part = await parts.ledger.read(queries.list_versions, shown)
-    asked = {"search": search, "state": chosen or ""}
+    page = await app_state.ledger.read(queries.list_versions, shown)
+    query = {"search": search, "state": chosen or ""}
     return _page(
         "versions.html",
-        rows=[_row(parts, row) for row in part.rows],
+        rows=[_row(app_state, row) for row in page.rows],
         states=list(DispatchState),
         chosen=chosen,
         search=search,
         first=not before,
-        newest=f"/?{urlencode({key: value for key, value in asked.items() if value})}",
-        older=f"/?{urlencode({**asked, 'before': part.next})}" if part.next else None,
-        problems=await _problems(parts),
+        newest=f"/?{urlencode({key: value for key, value in query.items() if value})}",
+        older=f"/?{urlencode({**query, 'before': page.next})}" if page.next else None,
+        problems=await _problems(app_state),
     )
 
 
 @router.get("/version")
 async def version(request: Request, model: str = "", version: str = "", delivery: str = "") -> Response:
     """Show one version, by its name or by one of its deliveries, with all deliveries and dispatches."""
-    parts = AppState.of(request)
+    app_state = AppState.of(request)
     if delivery:
-        event = (await replaying.find(parts, delivery)).delivery.event
+        event = (await replaying.find(app_state, delivery)).delivery.event
         model, version = event.model, event.version
-    found = None if "\0" in model + version else await parts.ledger.read(queries.find_version, model, version)
-    if found is None:
+    result = None if "\0" in model + version else await app_state.ledger.read(queries.find_version, model, version)
+    if result is None:
         raise NotFound("no delivery has reported that model version", "check its name, or register it in MLflow")
-    row, stories = found
-    now = parts.ledger.time()
+    row, deliveries = result
+    latest = [details for details in deliveries if details.delivery.id == row.delivery_id]
+    now = app_state.ledger.time()
     return _page(
         "version.html",
-        row=_row(parts, row),
-        deliveries=[_delivery(story, row, now) for story in stories],
-        timeline=next((_timeline(story, row, now) for story in stories if story.delivery.id == row.delivery_id), None),
-        problems=await _problems(parts),
+        row=_row(app_state, row),
+        deliveries=[_delivery(details, row, now) for details in deliveries],
+        timeline=_timeline(latest[0], row, now) if latest else None,
+        problems=await _problems(app_state),
     )
 
 
 @router.post("/deliveries/{delivery_id}/replay")
 async def replay(request: Request, delivery_id: str) -> Response:
     """Dispatch the delivery again, and show its version."""
-    story, _ = await replaying.replay(AppState.of(request), delivery_id)
-    event = story.delivery.event
+    details, _ = await replaying.replay(AppState.of(request), delivery_id)
+    event = details.delivery.event
     return RedirectResponse(formatting.page(event.model, event.version, delivery_id), 303)
 
 
@@ -109,7 +110,7 @@ async def static(name: str) -> Response:
     return Response(_file(name), media_type=_FILES[name])
 
 
-def _row(parts: AppState, row: VersionSummary) -> dict[str, Any]:
+def _row(app_state: AppState, row: VersionSummary) -> dict[str, Any]:
     tagged, digest = formatting.image(row.image_uri) if row.image_uri else ("", "")
     return {
         "key": row.dispatch_id,
@@ -124,20 +125,20 @@ def _row(parts: AppState, row: VersionSummary) -> dict[str, Any]:
         "digest": digest,
         "image_status": row.image_status,
         "log": formatting.link(row.run_url),
-        "mlflow": formatting.mlflow_page(parts.settings.mlflow_tracking_uri, row.model, row.version),
+        "mlflow": formatting.mlflow_page(app_state.settings.mlflow_tracking_uri, row.model, row.version),
         "told_at": row.told_at,
-        "now": parts.ledger.time(),
+        "now": app_state.ledger.time(),
     }
 
 
-def _delivery(story: DeliveryDetails, row: VersionSummary, now: float) -> dict[str, Any]:
-    event = story.delivery.event
+def _delivery(details: DeliveryDetails, row: VersionSummary, now: float) -> dict[str, Any]:
+    event = details.delivery.event
     return {
-        "id": story.delivery.id,
+        "id": details.delivery.id,
         "kind": event.kind,
         "about": formatting.name(event.alias or event.tag or ""),
-        "received_at": story.delivery.received_at,
-        "dispatches": [_dispatch(dispatch, row, now) for dispatch in story.sent],
+        "received_at": details.delivery.received_at,
+        "dispatches": [_dispatch(dispatch, row, now) for dispatch in details.dispatches],
         "now": now,
     }
 
@@ -156,26 +157,26 @@ def _dispatch(dispatch: DispatchDetails, row: VersionSummary, now: float) -> dic
     }
 
 
-def _timeline(story: DeliveryDetails, row: VersionSummary, now: float) -> dict[str, Any]:
+def _timeline(details: DeliveryDetails, row: VersionSummary, now: float) -> dict[str, Any]:
     """Return the timeline of the dispatch that the version's state is from."""
-    dispatch = next(dispatch for dispatch in story.sent if dispatch.id == row.dispatch_id)
-    pushed = story.delivery.event.kind == EventKind.VERSION_CREATED and row.image_status == "pushed"
+    dispatch = next(dispatch for dispatch in details.dispatches if dispatch.id == row.dispatch_id)
+    pushed = details.delivery.event.kind == EventKind.VERSION_CREATED and row.image_status == "pushed"
     return {
-        "steps": timeline.steps(dispatch, story.delivery.received_at, pushed=pushed),
+        "steps": timeline.steps(dispatch, details.delivery.received_at, pushed=pushed),
         "phases": timeline.phases(dispatch, now=now),
         "width": timeline.WIDTH,
-        "delivery_id": story.delivery.id,
+        "delivery_id": details.delivery.id,
         "can_replay": dispatch.state not in UNFINISHED,
     }
 
 
-async def _problems(parts: AppState) -> list[str]:
-    return [fault.reason for fault in health.degraded(parts, await parts.ledger.read(lanes.pause_reasons))]
+async def _problems(app_state: AppState) -> list[str]:
+    return [fault.reason for fault in health.degraded(app_state, await app_state.ledger.read(lanes.pause_reasons))]
 
 
-def _page(template: str, status: int = 200, more: dict[str, str] | None = None, **values: Any) -> Response:
+def _page(template: str, status: int = 200, headers: dict[str, str] | None = None, **values: Any) -> Response:
     text = _environment().get_template(template).render(values)
-    return HTMLResponse(text, status, _HEADERS | (more or {}))
+    return HTMLResponse(text, status, _HEADERS | (headers or {}))
 
 
 @cache

@@ -17,7 +17,7 @@ from bridge.settings import SettingsInvalid, load
 from bridge.workers.waits import WAITS, Waits
 
 _GRACE: Final = 3
-"""Seconds that open connections have to end in when the process is told to stop."""
+"""Seconds that open connections get to finish when the process stops."""
 
 _log = structlog.get_logger(__name__)
 
@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 def serve(since: float | None = None, waits: Waits = WAITS) -> None:
     """Serve until a signal; `since` and `waits` as in `create_app`.
 
-    Exits with status 2 and one message where settings are missing or wrong, with 1 and one line where the ledger can't
+    Exits with status 2 and one message if settings are missing or wrong, with 1 and one line if the ledger can't
     be opened.
     """
     try:
@@ -40,7 +40,7 @@ def serve(since: float | None = None, waits: Waits = WAITS) -> None:
     except LedgerUnavailable as error:
         _log.critical("bridge can't start", reason=str(error))
         raise SystemExit(1) from None
-    # The usual 1024 open files are too few where strangers hold 1,000 connections.
+    # The usual 1024 open files are too few if strangers hold 1,000 connections.
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     uvicorn.run(

@@ -1,4 +1,4 @@
-"""What the endpoints work with, created once by the application's lifespan."""
+"""The state that all endpoints share, created once by the application's lifespan."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self

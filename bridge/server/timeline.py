@@ -1,10 +1,9 @@
-"""How long each phase of a dispatch took: pure; times are Unix seconds.
+"""How long each phase of a dispatch took. Pure; times are Unix seconds.
 
-GitHub's clock says when a run started, ours everything else. A step may therefore seem to come before the one that it
+GitHub's clock says when a run started, ours everything else. A step may therefore seem to precede the one that it
 follows: it then counts as simultaneous.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -13,8 +12,8 @@ from bridge.core.dispatches import UNFINISHED
 from bridge.ledger import DispatchDetails, DispatchState
 
 WIDTH: Final = 1000
-_LEAST: Final = 8
-"""Of the bar's width, so that a phase that took no time is visible, too."""
+_MIN_WIDTH: Final = 8
+"""Of the bar's width, so that a phase that took no time is visible."""
 
 _ENDS: Final = {
     DispatchState.SUCCEEDED: "Run succeeded",
@@ -49,21 +48,20 @@ class Phase:
 
 
 def steps(dispatch: DispatchDetails, received_at: float, *, pushed: bool) -> list[Step]:
-    """Return what has happened so far, in order; `pushed`: the run is known to have pushed an image."""
-    done = [Step("Received", received_at, None)]
-    for name, at in _moments(dispatch, received_at, pushed):
-        if at is not None:
-            last = done[-1].at
-            done.append(Step(name, max(at, last), max(at - last, 0.0)))
-    return done
-
-
-def _moments(dispatch: DispatchDetails, received_at: float, pushed: bool) -> Iterator[tuple[str, float | None]]:
-    yield "Replayed", dispatch.created_at if dispatch.created_at > received_at else None
-    yield "Dispatched", dispatch.sent_at
-    yield "Run started", dispatch.started_at if dispatch.sent_at is not None else None
+    """Return the steps so far, in order; `pushed`: the run is known to have pushed an image."""
     end = "Image pushed" if pushed and dispatch.state == DispatchState.SUCCEEDED else _ENDS.get(dispatch.state, "")
-    yield end, dispatch.ended_at if dispatch.state not in UNFINISHED else None
+    moments = (
+        ("Replayed", dispatch.created_at if dispatch.created_at > received_at else None),
+        ("Dispatched", dispatch.sent_at),
+        ("Run started", dispatch.started_at if dispatch.sent_at is not None else None),
+        (end, dispatch.ended_at if dispatch.state not in UNFINISHED else None),
+    )
+    timeline = [Step("Received", received_at, None)]
+    for name, at in moments:
+        if at is not None:
+            last = timeline[-1].at
+            timeline.append(Step(name, max(at, last), max(at - last, 0.0)))
+    return timeline
 
 
 def phases(dispatch: DispatchDetails, *, now: float) -> list[Phase]:
@@ -77,13 +75,13 @@ def phases(dispatch: DispatchDetails, *, now: float) -> list[Phase]:
     end = dispatch.ended_at if is_over and dispatch.ended_at is not None else now
     times = [at for *_, at in starts] + [max(end, starts[-1][2])]
     seconds = [max(after - before, 0.0) for before, after in pairwise(times)]
-    # Each phase has the same least width, and its share of the rest.
-    total, rest = sum(seconds), WIDTH - _LEAST * len(starts)
+    # Each phase has the minimum width, and its share of what is left.
+    total, shared = sum(seconds), WIDTH - _MIN_WIDTH * len(starts)
     drawn, x = list[Phase](), 0
     for index, ((name, kind, _), duration) in enumerate(zip(starts, seconds, strict=True), 1):
         is_last = index == len(starts)
         share = duration / total if total else 1 / len(starts)
-        width = WIDTH - x if is_last else _LEAST + round(rest * share)
+        width = WIDTH - x if is_last else _MIN_WIDTH + round(shared * share)
         drawn.append(Phase(name, kind, duration, is_last and not is_over, x, width))
         x += width
     return drawn

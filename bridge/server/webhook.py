@@ -95,16 +95,16 @@ def _headers(request: Request) -> dict[bytes, bytes | None]:
 
 async def _read(request: Request, body: Body) -> None:
     """Read the whole body; raises `BodyTooLarge` as soon as it is too large, without reading on."""
-    more = True
-    while more:
+    more_body = True
+    while more_body:
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise BodyCutOff("the sender disconnected before the body was complete", "send it again")
-        part = message.get("body", b"")
-        if len(body) + len(part) > MAX_BODY:
+        chunk = message.get("body", b"")
+        if len(body) + len(chunk) > MAX_BODY:
             raise _too_large()
-        body.add(part)
-        more = message.get("more_body", False)
+        body.add(chunk)
+        more_body = message.get("more_body", False)
 
 
 def _too_large() -> BodyTooLarge:
@@ -112,7 +112,7 @@ def _too_large() -> BodyTooLarge:
 
 
 def _announced_length(headers: Mapping[bytes, bytes | None]) -> int:
-    """Return Content-Length; 0 where there is none, or none that is a number."""
+    """Return Content-Length; 0 if it is missing or not a number."""
     try:
         return int(headers.get(b"content-length") or 0)
     except ValueError:

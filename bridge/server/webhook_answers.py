@@ -1,4 +1,4 @@
-"""What the webhook answers: outcomes, errors, and the status of each."""
+"""The webhook's answers: outcomes, errors, and the status of each."""
 
 from collections.abc import Mapping
 from enum import StrEnum

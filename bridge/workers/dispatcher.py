@@ -1,4 +1,4 @@
-"""The loop that sends what is due to GitHub, one request at a time."""
+"""The loop that sends due dispatches to GitHub, one request at a time."""
 
 import random
 import time
@@ -11,7 +11,7 @@ import structlog
 from bridge.core import requests
 from bridge.core.dispatches import Decision, Pause, Reject, Retry, Sent, VerifyThenRetry
 from bridge.core.requests import DispatchUnreadable
-from bridge.github.client import ActionsUnreadable, GithubApi, LookFailed
+from bridge.github.client import ActionsUnreadable, GithubApi, RunLookupFailed
 from bridge.github.responses import MAX_DELAY, MAX_RATE_DELAY, Answer, decide, delay, pause
 from bridge.ledger import LANE, LEASE, Lane, Ledger, Pending, Unstorable, lanes
 from bridge.workers.lease import Lease
@@ -86,28 +86,28 @@ class Dispatcher(Loop):
             return self._closed(min(wait, _IDLE))
         # 4. Send, renewing the lease however long GitHub takes.
         async with self._lease.renewing():
-            await self._do(dispatch, lane)
+            await self._process(dispatch, lane)
         return self._closed(self._interval)
 
     def _closed(self, seconds: float) -> float:
         self._closed_until = self._clock() + seconds
         return seconds
 
-    async def _do(self, dispatch: Pending, lane: Lane) -> None:
+    async def _process(self, dispatch: Pending, lane: Lane) -> None:
         # 1. If the dispatch may have been sent before, search for its run; None means that it is to be sent.
         decision = await self._find_run(dispatch, lane) if dispatch.sending_since is not None else None
         if decision is None:
             # 2. Record that GitHub may receive it now: after a crash the next holder searches before it sends again.
-            begun = await self._ledger.write(
+            sending = await self._ledger.write(
                 lanes.begin_sending, dispatch, self._lease.holder, now=self._clock(), settle=self._settle
             )
-            if begun is None:
+            if sending is None:
                 return  # another replica has changed it, or holds the lane
-            dispatch = begun
+            dispatch = sending
             # 3. Send it.
             decision = await self._send(dispatch, lane)
-        # 4. Record the outcome. If the database can't store GitHub's words, ours end the dispatch: else it would be
-        #    sent again and again.
+        # 4. Record the outcome. If the database can't store GitHub's message, reject the dispatch with our own:
+        #    otherwise it would be sent again and again.
         now = self._clock()
         try:
             written = await self._record(dispatch, decision, now)
@@ -147,19 +147,18 @@ class Dispatcher(Loop):
         try:
             run = await self._github.find_run(dispatch.repository, dispatch.id, since=dispatch.created_at)
         except ActionsUnreadable as error:
-            # Sent again unseen: a second run does no harm, and none at all would.
+            # Sent again without a search: a second run does no harm, no run at all would.
             log = _log.bind(dispatch_id=dispatch.id, delivery_id=dispatch.delivery_id)
             log.warning("cannot check for an earlier run, sending again", reason=str(error))
             return None
-        except LookFailed as error:
-            return self._after_failed_search(error, dispatch, lane)
+        except RunLookupFailed as error:
+            # The search counts against the same limits as a dispatch, so a refused one pauses the lane as well. Either
+            # way the dispatch stays uncertain: the next attempt searches again.
+            now = self._clock()
+            if isinstance(error.outcome, Answer) and (paused := pause(error.outcome, pauses=lane.pauses, now=now)):
+                return replace(paused, verify_first=True)
+            return VerifyThenRetry(now + delay(dispatch.attempts, self._chance()), str(error))
         return Sent(run.id, run.html_url) if run else None
-
-    def _after_failed_search(self, error: LookFailed, dispatch: Pending, lane: Lane) -> Decision:
-        now = self._clock()
-        if isinstance(error.outcome, Answer) and (paused := pause(error.outcome, pauses=lane.pauses, now=now)):
-            return replace(paused, look_first=True)
-        return VerifyThenRetry(now + delay(dispatch.attempts, self._chance()), str(error))
 
 
 def _seconds_until(at: float, now: float, longest: float) -> float:
@@ -181,5 +180,5 @@ def _report(dispatch: Pending, decision: Decision, now: float, *, written: bool)
         case Retry(at, reason) | VerifyThenRetry(at, reason):
             log.warning("dispatch delayed", reason=reason, seconds=round(at - now, 1))
         case Pause(until, reason, repository_only=alone):
-            what = "repository" if alone else "lane"
-            log.error(f"{what} paused", reason=reason, seconds=round(until - now, 1))
+            scope = "repository" if alone else "lane"
+            log.error(f"{scope} paused", reason=reason, seconds=round(until - now, 1))

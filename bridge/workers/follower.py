@@ -8,16 +8,8 @@ from typing import ClassVar, Final
 
 import structlog
 
-from bridge.core.dispatches import (
-    AWAITING_RUN,
-    DispatchState,
-    OpenDispatch,
-    Run,
-    RunObservation,
-    by_dispatch,
-    decide,
-)
-from bridge.github.client import GithubApi, LookFailed
+from bridge.core.dispatches import AWAITING_RUN, DispatchState, OpenDispatch, Run, RunObservation, by_dispatch, decide
+from bridge.github.client import GithubApi, RunLookupFailed
 from bridge.github.responses import Answer, delay, pause
 from bridge.ledger import FOLLOWER, Ledger, LedgerUnavailable, Unstorable, runs, versions
 from bridge.mlflow.client import MlflowAnswerTooLarge, MlflowApi, MlflowError, MlflowNotFound, MlflowRefused
@@ -38,12 +30,9 @@ _MAX_READ_BY_ID: Final = 20
 
 _log = structlog.get_logger(__name__)
 
-Image = tuple[str, str]
-"""A model and its version."""
-
 
 class Follower(Loop):
-    """Asks for each repository's runs once every `interval` seconds, and records what became of its dispatches.
+    """Asks for each repository's runs once every `interval` seconds, and records the states of its dispatches.
 
     At a run's end the image that MLflow's tags name is recorded, if there is an `mlflow`, and `ended` is called with
     the run's state and the seconds since the delivery. `problems` has the reasons: by repository, why its runs can't be
@@ -78,7 +67,7 @@ class Follower(Loop):
         self._failures: dict[str, int] = defaultdict(int)
         self._not_before: dict[str, float] = {}
         self._checked_reruns = 0.0
-        self._unread: dict[Image, None] = {}
+        self._unread: dict[tuple[str, str], None] = {}  # model and version; ordered, unlike a set
 
     async def step(self) -> float:
         """Ask each repository that has open dispatches once, if this process is the one that follows."""
@@ -88,12 +77,17 @@ class Follower(Loop):
             self.problems.clear()
             return self._interval
         async with self._lease.renewing():
-            # 2. Read the images that MLflow couldn't name the last time.
+            # 2. Read the image tags that MLflow couldn't return the last time.
             await self._read_images()
-            # 3. Ask for the runs: of what is under way, and more rarely of what may have been re-run.
+            # 3. Ask for the runs: of what is under way, and more rarely of what has ended, because it may be re-run.
+            open_dispatches = await self._ledger.read(runs.open_dispatches, now=now)
+            with_ended = now >= self._checked_reruns + self._waits.rerun_check
+            if with_ended:
+                self._checked_reruns = now
             by_repository: dict[str, list[OpenDispatch]] = defaultdict(list)
-            for dispatch in await self._due(now):
-                by_repository[dispatch.repository].append(dispatch)
+            for dispatch in open_dispatches:
+                if dispatch.id not in self.problems and (with_ended or dispatch.state in AWAITING_RUN):
+                    by_repository[dispatch.repository].append(dispatch)
             for repository, dispatches in by_repository.items():
                 if self._not_before.get(repository, 0.0) <= now and not self.stopping:
                     await self._guarded_follow(repository, dispatches)
@@ -102,14 +96,6 @@ class Follower(Loop):
     async def end(self) -> None:
         """Let another process follow."""
         await self._lease.release()
-
-    async def _due(self, now: float) -> Sequence[OpenDispatch]:
-        open_dispatches = await self._ledger.read(runs.open_dispatches, now=now)
-        known = [dispatch for dispatch in open_dispatches if dispatch.id not in self.problems]
-        if now >= self._checked_reruns + self._waits.rerun_check:
-            self._checked_reruns = now
-            return known
-        return [dispatch for dispatch in known if dispatch.state in AWAITING_RUN]
 
     async def _guarded_follow(self, repository: str, dispatches: Sequence[OpenDispatch]) -> None:
         """Follow; an error with this repository doesn't affect the others."""
@@ -127,44 +113,44 @@ class Follower(Loop):
     async def _follow(self, repository: str, dispatches: Sequence[OpenDispatch]) -> None:
         asked_at = self._clock()
         try:
-            known = await self._find_runs(repository, dispatches)
-        except LookFailed as error:
+            runs_by_id = await self._find_runs(repository, dispatches)
+        except RunLookupFailed as error:
             self._back_off(repository, error)
             return
         self._failures.pop(repository, None)
         self.problems.pop(repository, None)
         changes = []
         for dispatch in dispatches:
-            if dispatch.id in known:
-                seen = decide(dispatch, known[dispatch.id], at=asked_at, unseen_after=self._waits.unseen_after)
-                if seen:
-                    changes.append((dispatch, seen))
+            if dispatch.id in runs_by_id:
+                change = decide(dispatch, runs_by_id[dispatch.id], at=asked_at, unseen_after=self._waits.unseen_after)
+                if change:
+                    changes.append((dispatch, change))
         await self._record(changes)
 
     async def _find_runs(self, repository: str, dispatches: Sequence[OpenDispatch]) -> Mapping[str, Run | None]:
-        """Return the run of each dispatch, None if it has none; what can't be known just now is left out.
+        """Return the run of each dispatch, None if it has none; unknown ones are left out.
 
         The list is read as far as is needed for those whose run isn't known; the others are then read by their ids.
         """
-        known: dict[str, Run | None] = {}
+        runs_by_id: dict[str, Run | None] = {}
         missing = list(dispatches)
         since = min(dispatch.sent_at for dispatch in dispatches)
         async with aclosing(self._github.list_runs(repository, since=since)) as pages:
             async for page in pages:
-                known |= by_dispatch(page.runs, missing)
-                missing = [dispatch for dispatch in missing if dispatch.id not in known]
+                runs_by_id |= by_dispatch(page.runs, missing)
+                missing = [dispatch for dispatch in missing if dispatch.id not in runs_by_id]
                 if page.is_last:
-                    known |= {dispatch.id: None for dispatch in missing if dispatch.run_id is None}
+                    runs_by_id |= {dispatch.id: None for dispatch in missing if dispatch.run_id is None}
                 if len(missing) <= _FEW_MISSING and all(dispatch.run_id is not None for dispatch in missing):
                     break
-        # What is under way comes first, and the rest in any order, so that each has its turn some time.
+        # What is under way comes first, and the rest in any order, so that every run gets its turn.
         to_read = [(dispatch, dispatch.run_id) for dispatch in missing if dispatch.run_id is not None]
         to_read.sort(key=lambda pair: (pair[0].state not in AWAITING_RUN, self._chance()))
         for dispatch, run_id in to_read[:_MAX_READ_BY_ID]:
-            known[dispatch.id] = await self._github.read_run(repository, run_id)
-        return known
+            runs_by_id[dispatch.id] = await self._github.read_run(repository, run_id)
+        return runs_by_id
 
-    def _back_off(self, repository: str, error: LookFailed) -> None:
+    def _back_off(self, repository: str, error: RunLookupFailed) -> None:
         """Don't ask for the repository's runs for a while: as long as GitHub says, or longer with every failure."""
         now, failures = self._clock(), self._failures[repository]
         paused = pause(error.outcome, pauses=failures, now=now) if isinstance(error.outcome, Answer) else None
@@ -176,12 +162,12 @@ class Follower(Loop):
         self.problems[repository] = str(error)
 
     async def _record(self, changes: Sequence[tuple[OpenDispatch, RunObservation]]) -> None:
-        ended = [dispatch for dispatch, seen in changes if seen.state in _RUN_ENDED]
+        ended = [dispatch for dispatch, observation in changes if observation.state in _RUN_ENDED]
         self._unread |= {(dispatch.model, dispatch.version): None for dispatch in ended}
         await self._read_images()  # before the end is recorded: if the process is killed in between, both are repeated
-        for dispatch, seen in changes:
+        for dispatch, observation in changes:
             try:
-                written = await self._ledger.write(runs.settle_run, dispatch.id, seen)
+                written = await self._ledger.write(runs.settle_run, dispatch.id, observation)
             except LedgerUnavailable:
                 raise
             except Exception as error:  # it affects only this dispatch
@@ -194,22 +180,22 @@ class Follower(Loop):
                 if written:
                     self._report(dispatch, written)
 
-    def _report(self, dispatch: OpenDispatch, seen: RunObservation) -> None:
-        log = _log.error if seen.state in (DispatchState.FAILED, DispatchState.UNSEEN) else _log.info
+    def _report(self, dispatch: OpenDispatch, observation: RunObservation) -> None:
+        log = _log.error if observation.state in (DispatchState.FAILED, DispatchState.UNSEEN) else _log.info
         log(
             "run",
-            state=seen.state,
-            reason=seen.reason,
+            state=observation.state,
+            reason=observation.reason,
             dispatch_id=dispatch.id,
             delivery_id=dispatch.delivery_id,
             repository=dispatch.repository,
-            run_id=seen.run_id,
+            run_id=observation.run_id,
         )
-        if dispatch.state in AWAITING_RUN and seen.state in _RUN_ENDED:
-            self._ended(seen.state, seen.at - dispatch.created_at)
+        if dispatch.state in AWAITING_RUN and observation.state in _RUN_ENDED:
+            self._ended(observation.state, observation.at - dispatch.created_at)
 
     async def _read_images(self) -> None:
-        """Record the image tags of the versions whose runs have ended; what MLflow can't answer now is asked again."""
+        """Record the image tags of the versions whose runs have ended; after an error they are read again later."""
         refused: set[str] = set()
         for model, version in list(self._unread):
             if model in refused:

@@ -10,7 +10,7 @@ from bridge.ledger import Lane, Ledger, LedgerUnavailable, lanes
 
 
 class Lease:
-    """The lease `name`, for `seconds` at a time; whoever was frozen for longer has lost it. `clock` is the ledger's."""
+    """The lease `name`, for `seconds` at a time: a process that freezes for longer loses it. `clock`: the ledger's."""
 
     def __init__(self, ledger: Ledger, name: str, *, seconds: float, clock: Callable[[], float]) -> None:
         self.holder: Final = str(uuid4())

@@ -1,4 +1,4 @@
-"""What runs in the background: one step after another, until it is stopped."""
+"""A background loop: one step after another, until it is stopped."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -57,7 +57,7 @@ class Loop(ABC):
         try:
             while not self.stopping:
                 self._woken.clear()
-                await self._rest(await self._guarded_step())
+                await self._sleep(await self._guarded_step())
         finally:
             self.running = False
             with suppress(LedgerUnavailable):
@@ -76,7 +76,7 @@ class Loop(ABC):
         self._failed_steps += 1
         return _AFTER_FAILURE
 
-    async def _rest(self, seconds: float) -> None:
+    async def _sleep(self, seconds: float) -> None:
         if seconds > 0 and not self.stopping:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), seconds)

@@ -121,10 +121,10 @@ class Reconciler(Loop):
             return versions
         last = missed_events.read_aliases(text)
         changes = missed_events.changed_aliases(last, aliases)
-        moved, done = await self._import_aliases(changes, last, versions, dry_run=dry_run)
+        alias_events, settled = await self._import_aliases(changes, last, versions, dry_run=dry_run)
         if not dry_run:
-            await self._note_aliases(done)
-        return versions + moved
+            await self._save_aliases(settled)
+        return versions + alias_events
 
     async def _guarded_comparison(self, now: float) -> float:
         """Compare, and return the seconds until the next time."""
@@ -143,7 +143,11 @@ class Reconciler(Loop):
         # 1. Read the aliases before any version is stored: that version's run comes later, and so sees all of them.
         aliases = await self._read_aliases()
         watermark = await self._watermark(now)
-        last = await self._last_aliases(aliases)
+        text = await self._ledger.read(bookmarks.read_bookmark, ALIASES)
+        if not text:  # the first comparison of all only records the aliases
+            text = missed_events.write_aliases(aliases)
+            await self._ledger.write(bookmarks.write_bookmark, ALIASES, text)
+        last = missed_events.read_aliases(text)
         # 2. Store the versions that no delivery reported.
         versions, newest = await self._import_versions(watermark.begin, now)
         if newest is not None:
@@ -153,23 +157,23 @@ class Reconciler(Loop):
         changes = missed_events.changed_aliases(last, aliases)
         self._first_seen = {change: self._first_seen.get(change, now) for change in changes}
         too_new = {change for change, first in self._first_seen.items() if now < first + self._waits.grace}
-        _, done = await self._import_aliases(changes, last, versions, too_new=too_new)
-        await self._note_aliases(done)
-        # 4. Come back when the first of those is old enough.
-        for change in done:
+        _, settled = await self._import_aliases(changes, last, versions, too_new=too_new)
+        await self._save_aliases(settled)
+        # 4. Come back when the first of the others is old enough.
+        for change in settled:
             del self._first_seen[change]
-        ripe = [first + self._waits.grace for first in self._first_seen.values()]
-        return min([self._interval, *(max(at - now, 1.0) for at in ripe)])
+        due_times = [first + self._waits.grace for first in self._first_seen.values()]
+        return min([self._interval, *(max(at - now, 1.0) for at in due_times)])
 
     async def _read_aliases(self) -> Aliases:
         models = await run_in_daemon_thread(lambda: list(self._mlflow.registered_models()))
         return {model.name: model.aliases for model in self._readable(models, RegisteredModel)}
 
-    def _readable(self, entries: Sequence[_Entry | Skipped], shape: type[_Entry]) -> list[_Entry]:
+    def _readable(self, entries: Sequence[_Entry | Skipped], entry_type: type[_Entry]) -> list[_Entry]:
         for entry in entries:
             if isinstance(entry, Skipped):
                 self._skip(entry.entry, entry.fault)
-        return [entry for entry in entries if isinstance(entry, shape)]
+        return [entry for entry in entries if isinstance(entry, entry_type)]
 
     def _skip(self, entry: str, fault: str) -> None:
         entry = clean(entry)
@@ -197,19 +201,12 @@ class Reconciler(Loop):
         _log.info("reconciler begins", versions_since=datetime.fromtimestamp(watermark.floor, UTC).isoformat())
         return watermark
 
-    async def _last_aliases(self, aliases: Aliases) -> Aliases:
-        """Return the aliases as they were at the last comparison; at the first of all, as they are now."""
-        if text := await self._ledger.read(bookmarks.read_bookmark, ALIASES):
-            return missed_events.read_aliases(text)
-        await self._ledger.write(bookmarks.write_bookmark, ALIASES, missed_events.write_aliases(aliases))
-        return aliases
-
-    async def _note_aliases(self, done: Sequence[AliasChange]) -> None:
-        if done:  # read again, because a command may have written beside the loop
+    async def _save_aliases(self, settled: Sequence[AliasChange]) -> None:
+        if settled:  # read again, because a command may have written beside the loop
             text = await self._ledger.read(bookmarks.read_bookmark, ALIASES)
             last = missed_events.read_aliases(text) if text else {}
-            noted = missed_events.write_aliases(missed_events.apply_changes(last, done))
-            await self._ledger.write(bookmarks.write_bookmark, ALIASES, noted)
+            text = missed_events.write_aliases(missed_events.apply_changes(last, settled))
+            await self._ledger.write(bookmarks.write_bookmark, ALIASES, text)
 
     async def _import_versions(
         self, begin: float, now: float, *, dry_run: bool = False
@@ -220,16 +217,16 @@ class Reconciler(Loop):
         """
         entries = await run_in_daemon_thread(lambda: list(self._mlflow.recent_versions(int(begin * 1000))))
         readable = self._readable(entries, RecentVersion)
-        ripe = [version for version in reversed(readable) if version.created / 1000 <= now - self._waits.grace]
+        old_enough = [version for version in reversed(readable) if version.created / 1000 <= now - self._waits.grace]
         imported = []
-        for version in ripe:
+        for version in old_enough:
             try:
                 missed = await self._missed_version(version)
                 if missed and (dry_run or await self._import(missed)):
                     imported.append(missed)
             except (UnsupportedEvent, PayloadTooLarge) as error:  # affects only this version
                 self._skip(f"version {version.version!r} of model {version.name!r}", _fault(error))
-        return imported, ripe[-1].created / 1000 if ripe else None
+        return imported, old_enough[-1].created / 1000 if old_enough else None
 
     async def _missed_version(self, version: RecentVersion) -> MissedEvent | None:
         event = missed_events.version_event(version.name, version.version, version.source, version.run_id)
@@ -261,26 +258,26 @@ class Reconciler(Loop):
         """
         covered = {(version.event.model, version.event.version): set(version.routes) for version in versions}
         imported: list[MissedEvent] = []
-        done: list[AliasChange] = []
+        settled: list[AliasChange] = []
         for change in changes:
             try:
                 event = missed_events.alias_event(change)
                 routes = self._matching_routes(event)
                 if set(routes) <= covered.get((change.model, change.version), set()):
-                    done.append(change)
+                    settled.append(change)
                     continue
                 delivery_id = await self._missed_alias_delivery_id(change, last)
                 if delivery_id is None:
-                    done.append(change)
+                    settled.append(change)
                 elif change not in too_new:
                     missed = MissedEvent(event, delivery_id, routes)
                     if dry_run or await self._import(missed):
                         imported.append(missed)
-                    done.append(change)
+                    settled.append(change)
             except (UnsupportedEvent, PayloadTooLarge) as error:  # affects only this alias
                 self._first_seen.pop(change, None)
                 self._skip(f"alias {change.alias!r} of model {change.model!r}", _fault(error))
-        return imported, done
+        return imported, settled
 
     async def _missed_alias_delivery_id(self, change: AliasChange, last: Aliases) -> str | None:
         """Return the id that the change's delivery gets; None if a delivery has already reported the change.
@@ -292,11 +289,13 @@ class Reconciler(Loop):
             queries.last_delivery, EventKind.ALIAS_CREATED, change.model, alias=change.alias
         )
         if reported and reported.version == change.version:
-            between = last.get(change.model, {}).get(change.alias)
-            if between is None or not (between.isascii() and between.isdigit()):  # no delivery can be of such a version
+            version_between = last.get(change.model, {}).get(change.alias)
+            if version_between is None or not (
+                version_between.isascii() and version_between.isdigit()
+            ):  # no delivery can be of such a version
                 return None
             covering = await self._ledger.read(
-                queries.last_delivery, EventKind.VERSION_CREATED, change.model, version=between
+                queries.last_delivery, EventKind.VERSION_CREATED, change.model, version=version_between
             )
             if covering is None or covering.received_at <= reported.received_at:
                 return None
@@ -311,8 +310,8 @@ class Reconciler(Loop):
         outcome = await intake.accept(self._ledger, event, missed.delivery_id, self._routes, now=self._clock())
         if not isinstance(outcome, Accepted):
             return False
-        about = {"kind": event.kind, "model": event.model, "version": event.version, "alias": event.alias}
-        _log.info("imported from the MLflow registry", delivery_id=missed.delivery_id, **about)
+        event_fields = {"kind": event.kind, "model": event.model, "version": event.version, "alias": event.alias}
+        _log.info("imported from the MLflow registry", delivery_id=missed.delivery_id, **event_fields)
         self._imported()
         return True
 

@@ -80,16 +80,20 @@ def github(tmp_path: Path) -> Iterator[LoopbackGitHub]:
         yield github
 
 
-@pytest.fixture
-def settings(github: LoopbackGitHub) -> dict[str, str]:
-    """The settings of a bridge that sends without pause."""
+def bridge_settings(github: LoopbackGitHub) -> dict[str, str]:
+    """Return the environment of a bridge as an operator would start it."""
     return {
         "MLFLOW_WEBHOOK_SECRET": SECRET,
         "GITHUB_TOKEN": TOKEN,
         "GITHUB_REPOSITORY": REPOSITORY,
         "GITHUB_API_URL": github.url,
-        "GITHUB_DISPATCH_INTERVAL": "0",
     }
+
+
+@pytest.fixture
+def settings(github: LoopbackGitHub) -> dict[str, str]:
+    """The settings of a bridge that sends without pause."""
+    return bridge_settings(github) | {"GITHUB_DISPATCH_INTERVAL": "0"}
 
 
 @pytest.fixture

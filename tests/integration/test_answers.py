@@ -18,7 +18,7 @@ from bridge.core.limits import MAX_ANSWER
 from bridge.core.requests import build
 from bridge.core.routing import DispatchMethod
 from bridge.github.app_auth import AppInstallation
-from bridge.github.client import GithubApi, LookFailed, StaticToken
+from bridge.github.client import GithubApi, RunLookupFailed, StaticToken
 from bridge.github.responses import Answer, NotSent, Unanswered
 from bridge.mlflow.client import MlflowAnswerTooLarge, MlflowApi, MlflowError, MlflowUnreachable
 from bridge.mlflow.threads import run_in_daemon_thread
@@ -118,9 +118,9 @@ async def test_every_call_to_github_ends_with_an_outcome_of_ours(answer: hostile
     with serving({"": answer}) as server:
         async with GithubApi(server.url, StaticToken("t")) as api, asyncio.timeout(PATIENCE):
             assert isinstance(await api.dispatch(DISPATCH), Unanswered)
-            with pytest.raises(LookFailed):
+            with pytest.raises(RunLookupFailed):
                 await api.find_run("o/r", "d1")
-            with pytest.raises(LookFailed):
+            with pytest.raises(RunLookupFailed):
                 await api.read_run("o/r", 1)
             assert isinstance(await api.ask("GET", "o/r"), Unanswered)
 

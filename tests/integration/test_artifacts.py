@@ -62,8 +62,8 @@ def everything_below(folder: Path) -> set[str]:
 def test_files_are_written_where_the_listing_has_them(tmp_path: Path) -> None:
     server = download(holding(file("MLmodel"), file("ü &=;+.bin"), folder("data")), tmp_path)
     assert everything_below(tmp_path) == {"description/MLmodel", "model/MLmodel", "model/ü &=;+.bin"}
-    assert {headers["Authorization"] for _, headers in server.asked} == {"Bearer t"}
-    files = [headers for path, headers in server.asked if "?path=" not in path]
+    assert {headers["Authorization"] for _, headers in server.requests} == {"Bearer t"}
+    files = [headers for path, headers in server.requests if "?path=" not in path]
     assert {headers["Accept-Encoding"] for headers in files} == {"identity"}
 
 
@@ -202,7 +202,7 @@ def test_a_redirect_is_not_followed(tmp_path: Path, status: int, where: str) -> 
 
         with pytest.raises(MlflowError):
             download(redirect if where == "listing" else holding(file("a"), content=redirect), tmp_path)
-        assert evil.asked == []
+        assert evil.requests == []
 
 
 @pytest.mark.parametrize(
@@ -276,4 +276,4 @@ def test_a_server_that_is_gone_ends_in_a_message(tmp_path: Path) -> None:
 def test_the_prefix_of_the_tracking_address_is_kept(tmp_path: Path) -> None:
     with ScriptedServer(lambda request: request.list()) as server, MlflowApi(f"{server.url}/ml flow/") as mlflow:
         ModelArtifacts("mlflow-artifacts:/a b/c", mlflow).sizes()
-    assert [path for path, _ in server.asked] == ["/ml%20flow/api/2.0/mlflow-artifacts/artifacts?path=a+b%2Fc"]
+    assert [path for path, _ in server.requests] == ["/ml%20flow/api/2.0/mlflow-artifacts/artifacts?path=a+b%2Fc"]

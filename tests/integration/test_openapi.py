@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
 
 from bridge.server.app import create_app
 from bridge.settings import Settings
-from tests.integration.conftest import REPOSITORY, SECRET, TOKEN
+from tests.integration.conftest import REPOSITORY, SECRET, TOKEN, bridge_settings
 from tests.integration.deliveries import signed
 from tests.loopback.github.server import LoopbackGitHub
 from tests.loopback.servers import BridgeServer
@@ -31,15 +31,11 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BridgeServer]:
     folder = tmp_path_factory.mktemp("openapi")
-    with LoopbackGitHub(repository=REPOSITORY, tree=folder, token=TOKEN, folder=folder) as github:
-        env = {
-            "MLFLOW_WEBHOOK_SECRET": SECRET,
-            "GITHUB_TOKEN": TOKEN,
-            "GITHUB_REPOSITORY": REPOSITORY,
-            "GITHUB_API_URL": github.url,
-        }
-        with BridgeServer(env, folder / "bridge") as bridge:
-            yield bridge
+    with (
+        LoopbackGitHub(repository=REPOSITORY, tree=folder, token=TOKEN, folder=folder) as github,
+        BridgeServer(bridge_settings(github), folder / "bridge") as bridge,
+    ):
+        yield bridge
 
 
 @pytest.fixture(scope="module")

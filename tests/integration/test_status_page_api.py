@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 from schemathesis import Case
 
-from tests.integration.conftest import REPOSITORY, SECRET, TOKEN
+from tests.integration.conftest import REPOSITORY, TOKEN, bridge_settings
 from tests.integration.deliveries import VALID, post
 from tests.integration.test_openapi import CHECKS, api, description
 from tests.loopback.github.server import LoopbackGitHub
@@ -23,13 +23,7 @@ SIGNED_IN = {"Authorization": "Basic " + b64encode(f"admin:{PASSWORD}".encode())
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BridgeServer]:
     folder = tmp_path_factory.mktemp("api")
     with LoopbackGitHub(repository=REPOSITORY, tree=folder, token=TOKEN, folder=folder) as github:
-        env = {
-            "MLFLOW_WEBHOOK_SECRET": SECRET,
-            "GITHUB_TOKEN": TOKEN,
-            "GITHUB_REPOSITORY": REPOSITORY,
-            "GITHUB_API_URL": github.url,
-            "ADMIN_PASSWORD": PASSWORD,
-        }
+        env = bridge_settings(github) | {"ADMIN_PASSWORD": PASSWORD}
         with BridgeServer(env, folder / "bridge") as bridge:
             for event in VALID:
                 assert post(bridge.url, event).status_code == 202

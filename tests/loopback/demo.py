@@ -46,12 +46,12 @@ def run(*, keep: bool) -> int:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlflow-bridge-demo-")))
             with _step(console, "Start MLflow, the bridge, a loopback GitHub" + ("" if missing else ", a registry")):
-                parts = stack.enter_context(stage(tree, folder, images=missing is None))
-            if parts.registry:
-                stack.callback(remove_images, parts.registry.host)
-            _show(console, parts, missing)
+                setup = stack.enter_context(stage(tree, folder, images=missing is None))
+            if setup.registry:
+                stack.callback(remove_images, setup.registry.host)
+            _show(console, setup, missing)
             if keep:
-                _wait(console, parts)
+                _wait(console, setup)
     except BridgeError as error:
         console.print(f"[red]✗[/] {escape(str(error))}")
         return 1
@@ -61,40 +61,40 @@ def run(*, keep: bool) -> int:
     return 0
 
 
-def _show(console: Console, parts: Stage, missing: str | None) -> None:
-    began = time.monotonic()
+def _show(console: Console, setup: Stage, missing: str | None) -> None:
+    started = time.monotonic()
     with _step(console, f"Log and register {MODEL!r} in MLflow, alias {ALIAS!r}"):
-        registered = parts.register(MODEL, ALIAS)
+        registered = setup.register(MODEL, ALIAS)
     with _step(console, "MLflow's webhooks reach the bridge, its dispatches reach GitHub"):
-        runs = _runs(parts)
-    seconds = parts.github.dispatches[0].received_at.timestamp() - registered["registered"]
+        runs = _runs(setup)
+    seconds = setup.github.dispatches[0].received_at.timestamp() - registered["registered"]
     table = _table("Value", f"{MODEL} version {registered['version']}")
     table.add_row("Registration to dispatch", f"{seconds:.2f} s")
-    if parts.registry is None:
-        _show_dockerfile(console, parts, runs, registered["version"])
+    if setup.registry is None:
+        _show_dockerfile(console, setup, runs, registered["version"])
         table.add_row("Runs at GitHub", "\n".join(escape(run.title) for run in runs))
         table.add_row("Missing for the rest", escape(str(missing)))
     else:
         for run in runs:
-            _follow(console, parts, run)
-        _show_image(console, parts, parts.registry, table, registered["version"])
-    table.add_row("Total", f"{time.monotonic() - began:.0f} s")
+            _follow(console, setup, run)
+        _show_image(console, setup, setup.registry, table, registered["version"])
+    table.add_row("Total", f"{time.monotonic() - started:.0f} s")
     console.print(table)
 
 
-def _runs(parts: Stage) -> list[Run]:
+def _runs(setup: Stage) -> list[Run]:
     """Return the runs of the version's event and of the alias's, oldest first."""
     try:
-        return list(reversed(parts.github.wait_for_runs(2, _DISPATCH_SECONDS)))
+        return list(reversed(setup.github.wait_for_runs(2, _DISPATCH_SECONDS)))
     except RunNotCompleted as error:
-        log = "\n".join(parts.bridge.last_lines(20))
+        log = "\n".join(setup.bridge.last_lines(20))
         raise DemoFailed(
-            f"GitHub received {len(parts.github.dispatches)} of 2 dispatches within {_DISPATCH_SECONDS:.0f} s; "
+            f"GitHub received {len(setup.github.dispatches)} of 2 dispatches within {_DISPATCH_SECONDS:.0f} s; "
             f"the end of the bridge's log:\n{log}"
         ) from error
 
 
-def _follow(console: Console, parts: Stage, run: Run) -> None:
+def _follow(console: Console, setup: Stage, run: Run) -> None:
     """Print a line for each step that ends, with a bar for the one in progress. Raises `DemoFailed`."""
     console.print(f"[bold]Run[/] {escape(run.title)}")
     columns = (TextColumn("  {task.description}"), BarColumn(bar_width=30), TimeElapsedColumn())
@@ -102,7 +102,7 @@ def _follow(console: Console, parts: Stage, run: Run) -> None:
     with Progress(*columns, console=console, transient=True) as progress:
         task, shown = progress.add_task("waiting", total=None), ""
         while True:
-            now = next(other for other in parts.github.runs if other.id == run.id)
+            now = next(other for other in setup.github.runs if other.id == run.id)
             for job, step in _ended_steps(now):
                 if (job.name, step.number) not in printed:
                     printed.add((job.name, step.number))
@@ -139,14 +139,14 @@ def _short(job: Job) -> str:
     return job.name.rpartition("/")[2].strip()
 
 
-def _show_image(console: Console, parts: Stage, registry: Registry, table: Table, version: str) -> None:
+def _show_image(console: Console, setup: Stage, registry: Registry, table: Table, version: str) -> None:
     """Run the image that MLflow's tags name, ask it for predictions, and fill the table. Raises `DemoFailed`."""
-    with parts.api() as mlflow:
+    with setup.api() as mlflow:
         tags = mlflow.version(MODEL, version).tags
     reference = tags["image.uri"]
     with (
         _step(console, "Pull the image from the registry, run it, ask it for predictions"),
-        serving(registry, reference, parts.folder / "docker") as url,
+        serving(registry, reference, setup.folder / "docker") as url,
     ):
         answer = httpx2.post(f"{url}/invocations", json=_EXAMPLE, timeout=60.0, trust_env=False)
     if answer.status_code != 200 or answer.json() != _SPECIES:
@@ -159,31 +159,31 @@ def _show_image(console: Console, parts: Stage, registry: Registry, table: Table
     table.add_row("POST /invocations", escape(answer.text))
 
 
-def _show_dockerfile(console: Console, parts: Stage, runs: list[Run], version: str) -> None:
+def _show_dockerfile(console: Console, setup: Stage, runs: list[Run], version: str) -> None:
     """Print the Dockerfile that the runner would build. Raises `DemoFailed`."""
     console.print(f"[bold]Run[/] {escape(runs[0].title)} is {runs[0].status}; the runner would build:")
-    folder = parts.folder / "dockerfile"
+    folder = setup.folder / "dockerfile"
     command = [sys.executable, "-m", "mlflow", "models", "generate-dockerfile", "--env-manager", "local"]
-    done = subprocess.run(
+    result = subprocess.run(
         [*command, "--model-uri", f"models:/{MODEL}/{version}", "--output-directory", str(folder)],
-        env={"PATH": "", "MLFLOW_TRACKING_URI": parts.mlflow.url, "MLFLOW_DISABLE_TELEMETRY": "true"},
+        env={"PATH": "", "MLFLOW_TRACKING_URI": setup.mlflow.url, "MLFLOW_DISABLE_TELEMETRY": "true"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    if done.returncode:
-        raise DemoFailed(f"mlflow models generate-dockerfile failed: {done.stderr.strip()[-300:]}")
+    if result.returncode:
+        raise DemoFailed(f"mlflow models generate-dockerfile failed: {result.stderr.strip()[-300:]}")
     console.print(escape((folder / "Dockerfile").read_text(encoding="utf-8").strip()), style="dim")
 
 
-def _wait(console: Console, parts: Stage) -> None:
+def _wait(console: Console, setup: Stage) -> None:
     """Print where everything is, and keep it running until Ctrl-C."""
     table = _table("Where", "Still running: press Ctrl-C to stop")
-    table.add_row("MLflow", f"{parts.mlflow.url}/#/models")
-    table.add_row("The bridge", parts.bridge.url)
-    for run in reversed(parts.github.runs):
-        table.add_row(f"Run {escape(run.title)}", parts.github.page(run))
-    if parts.registry:
-        table.add_row("The registry", f"http://{parts.registry.host}/v2/_catalog")
-    table.add_row("Files and logs", str(parts.folder))
+    table.add_row("MLflow", f"{setup.mlflow.url}/#/models")
+    table.add_row("The bridge", setup.bridge.url)
+    for run in reversed(setup.github.runs):
+        table.add_row(f"Run {escape(run.title)}", setup.github.page(run))
+    if setup.registry:
+        table.add_row("The registry", f"http://{setup.registry.host}/v2/_catalog")
+    table.add_row("Files and logs", str(setup.folder))
     console.print(table)
     with suppress(KeyboardInterrupt):
         threading.Event().wait()
@@ -197,10 +197,10 @@ def _table(column: str, title: str) -> Table:
 
 @contextmanager
 def _step(console: Console, title: str) -> Iterator[None]:
-    began = time.monotonic()
+    started = time.monotonic()
     with console.status(escape(title)):
         yield
-    console.print(f"[green]✓[/] {escape(title)} [dim]{time.monotonic() - began:.1f} s[/]")
+    console.print(f"[green]✓[/] {escape(title)} [dim]{time.monotonic() - started:.1f} s[/]")
 
 
 if __name__ == "__main__":

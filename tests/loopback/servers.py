@@ -13,7 +13,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import httpx2
@@ -70,7 +69,7 @@ class Server:
     def __enter__(self) -> Self:
         started.append(self)
         self.folder.mkdir(parents=True, exist_ok=True)
-        began = time.monotonic()
+        starting_at = time.monotonic()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -82,16 +81,14 @@ class Server:
                 start_new_session=True,
             )
         try:
-            self._wait_until_healthy(self._process, began + _START_SECONDS)
+            self._wait_until_healthy(self._process, starting_at + _START_SECONDS)
         except BaseException:
             self.stop()
             raise
-        self.seconds_to_start = time.monotonic() - began
+        self.seconds_to_start = time.monotonic() - starting_at
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def stop(self) -> None:
@@ -102,11 +99,11 @@ class Server:
         """Kill the process and its children, as in a crash."""
         self._end(signal.SIGKILL)
 
-    def _end(self, how: signal.Signals) -> None:
+    def _end(self, first: signal.Signals) -> None:
         process = self._process
         if process is None:
             return
-        for sign in (how, signal.SIGKILL):
+        for sign in (first, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, sign)
             with suppress(subprocess.TimeoutExpired):

@@ -57,10 +57,10 @@ class Stage:
         """Register a version of a small model; returns `version` and `registered` of `sample_model`."""
         command = [sys.executable, "-m", "tests.loopback.sample_model", model, *([alias] if alias else [])]
         env = os.environ | {"MLFLOW_TRACKING_URI": self.mlflow.url, "MLFLOW_DISABLE_TELEMETRY": "true"}
-        done = subprocess.run(command, env=env, cwd=self.folder, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise BridgeError(f"the model {model!r} could not be registered: {done.stderr.strip()[-500:]}")
-        return dict(json.loads(done.stdout.splitlines()[-1]))
+        result = subprocess.run(command, env=env, cwd=self.folder, capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise BridgeError(f"the model {model!r} could not be registered: {result.stderr.strip()[-500:]}")
+        return dict(json.loads(result.stdout.splitlines()[-1]))
 
 
 @contextmanager
@@ -194,10 +194,10 @@ def _answers_ping(url: str) -> bool:
 
 def _output(env: Mapping[str, str], *arguments: str, stdin: str = "") -> str:
     """Return docker's output, or its stderr if there is none, as for `logs`. Raises `NotServing`."""
-    done = subprocess.run(["docker", *arguments], env=env, input=stdin, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise NotServing(f"docker {arguments[0]} failed: {done.stderr.strip()[-300:]}")
-    return (done.stdout or done.stderr).strip()
+    result = subprocess.run(["docker", *arguments], env=env, input=stdin, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise NotServing(f"docker {arguments[0]} failed: {result.stderr.strip()[-300:]}")
+    return (result.stdout or result.stderr).strip()
 
 
 def _is_available(image: str) -> bool:
@@ -206,5 +206,5 @@ def _is_available(image: str) -> bool:
 
 
 def _docker(*arguments: str) -> bool:
-    done = subprocess.run(["docker", *arguments], capture_output=True, check=False)
-    return done.returncode == 0
+    result = subprocess.run(["docker", *arguments], capture_output=True, check=False)
+    return result.returncode == 0

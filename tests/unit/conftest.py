@@ -1,11 +1,12 @@
-"""Unit tests reach no network: a test that opens one fails."""
+"""Unit tests reach no network: a test that opens a connection fails. Ledgers are real, on both kinds of database."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from pytest_socket import disable_socket, enable_socket
 
+from bridge.ledger import Ledger
 from bridge.settings import Settings
 from tests.postgres import Postgres
 
@@ -49,3 +50,11 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / '100% ledger.db'}"
     return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+async def ledger(database_url: str) -> AsyncIterator[Ledger]:
+    ledger = Ledger(database_url)
+    await ledger.start()
+    yield ledger
+    await ledger.close()

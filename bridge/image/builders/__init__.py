@@ -1,1 +1,1 @@
-"""What turns a model into an image: `mlflow models build-docker`, or our own layers."""
+"""Builders of images: `mlflow models build-docker`, or our own layers."""

@@ -31,12 +31,12 @@ _CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 
 @dataclass(frozen=True)
 class Builder:
-    """The builder and its inputs. `asked` names the inputs and secrets that only `builder: layered` supports."""
+    """The builder and its inputs. `layered_only` names the inputs and secrets that only `builder: layered` supports."""
 
     name: str = MLFLOW
     base_image: str = ""
     wheels_only: bool = False
-    asked: tuple[str, ...] = ()
+    layered_only: tuple[str, ...] = ()
     env_manager: str = ENV_MANAGERS[0]
     """How MLflow's builder installs the model's packages."""
     install_java: bool = False
@@ -61,7 +61,7 @@ class Builder:
     def read(
         cls, settings: ImageSettings, inputs: Mapping[str, str] | None = None, machine: str = platform.machine()
     ) -> "Builder":
-        """Read a payload's `inputs`, and the workflow's for what they don't set. Raises `InvalidInput`.
+        """Read the `inputs` of a payload, or the workflow's for those that are not set. Raises `InvalidInput`.
 
         What `resolve` has decided overrides both, so that all jobs of a run use the same builder.
         """
@@ -85,17 +85,18 @@ class Builder:
                 "base-image is set by the payload while the secrets PIP_INDEX_URL or PIP_EXTRA_INDEX_URL are set",
                 "remove it from the route, and set the workflow's own input base-image",
             )
-        layered_only = {
+        layered_values = {
             "base-image": values["base-image"],
             "platforms": values["platforms"],
             "build-from-source": settings.build_from_source,
             "the secrets PIP_INDEX_URL and PIP_EXTRA_INDEX_URL": settings.has_package_index,
             "the secret CA_CERTIFICATES": settings.has_ca_certificates,
         }
-        asked = tuple(label for label, value in layered_only.items() if value)
-        if name == MLFLOW and asked:
+        layered_only = tuple(label for label, value in layered_values.items() if value)
+        if name == MLFLOW and layered_only:
             raise InvalidInput(
-                f"builder mlflow does not support {' and '.join(asked)}", "set builder to layered, or remove them"
+                f"builder mlflow does not support {' and '.join(layered_only)}",
+                "set builder to layered, or remove them",
             )
         _check_platform(values["platforms"], machine)
 
@@ -114,7 +115,7 @@ class Builder:
             name=name,
             base_image=values["base-image"],
             wheels_only=settings.has_package_index and not settings.build_from_source,
-            asked=asked,
+            layered_only=layered_only,
             env_manager=env_manager,
             install_java=settings.install_java,
         )

@@ -1,1 +1,1 @@
-"""The container registry: a client, sign-in, and what its refusals mean."""
+"""The container registry: a client, sign-in, and the meaning of its refusals."""

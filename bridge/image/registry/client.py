@@ -1,6 +1,5 @@
 """A client of the container registry, by the program `skopeo`."""
 
-import ipaddress
 import json
 import os
 import re
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from bridge.core.addresses import is_loopback
 from bridge.core.text import read_json
 from bridge.image.errors import RegistryError
 from bridge.image.registry.credentials import ecr_host
@@ -26,7 +26,7 @@ _TRANSIENT = re.compile(
     r"|connection re(?:set|fused)|broken pipe|i/o timeout|handshake timeout|temporary failure",
     re.I,
 )
-"""Failures that a retry may not meet."""
+"""Failures after which a retry may succeed."""
 _ADDRESS = re.compile(r"https?://[^\s\"\\]+")
 """A requested URL, as skopeo quotes it: the model's name is in it, as a path or encoded in a query."""
 _DOCKER_HUB = "https://index.docker.io/v1/"
@@ -149,25 +149,27 @@ class Repository:
 
     def _once(self, verb: str, *arguments: str) -> str:
         platform = ["--override-os", "linux", "--override-arch", self.architecture]
-        command = ["skopeo", *platform, verb, *self._authfile(), *arguments]
+        # Docker's own file is named, because older releases of skopeo don't read DOCKER_CONFIG.
+        authfile = ["--authfile", str(self._config())] if self._config().is_file() else []
+        command = ["skopeo", *platform, verb, *authfile, *arguments]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=self.timeout, check=False)
+            result = subprocess.run(command, capture_output=True, text=True, timeout=self.timeout, check=False)
         except FileNotFoundError as error:
             raise RegistryError("skopeo is not installed on this runner", "install skopeo") from error
         except subprocess.TimeoutExpired as error:
             raise RegistryError(
                 f"{self.name}: the registry did not answer within {self.timeout:.0f} s", "re-run the job"
             ) from error
-        if done.returncode:
-            raise self._error(verb, done.stderr)
-        return done.stdout
+        if result.returncode:
+            raise self._error(verb, result.stderr)
+        return result.stdout
 
     def _error(self, verb: str, stderr: str) -> RegistryError:
         # Without the name, which may contain any of the words that are searched for: a model can be called "denied".
         answer = " ".join(stderr.split()).replace(self.name, "the repository")
         answer = _ADDRESS.sub("its address", answer)[-400:]
         host = self.name.split("/")[0]
-        known = diagnose(answer, host)
+        diagnosis = diagnose(answer, host)
         if verb != "copy" and _ABSENT.search(answer):
             return _Absent(f"{self.name}: not found ({answer})")
         if is_immutable(answer):
@@ -176,13 +178,13 @@ class Repository:
                 "exclude alias tags from tag immutability",
             )
         if _TRANSIENT.search(answer):
-            return _Transient(*self._text(known or _FAILED, answer))
+            return _Transient(*self._text(diagnosis or _FAILED, answer))
         refused = _REFUSED.search(answer)
         if not refused:
-            return RegistryError(*self._text(known or _FAILED, answer))
+            return RegistryError(*self._text(diagnosis or _FAILED, answer))
         # ECR has words of its own for what doesn't exist, so its refusals are refusals.
         may_be_absent = verb != "copy" and self._signed_in() and not ecr_host(host)
-        return (_RepositoryRefused if may_be_absent else RegistryError)(*self._text(known or _DENIED, answer))
+        return (_RepositoryRefused if may_be_absent else RegistryError)(*self._text(diagnosis or _DENIED, answer))
 
     def _text(self, diagnosis: Diagnosis, answer: str) -> tuple[str, str]:
         return f"{self.name}: {diagnosis.message} ({answer})", diagnosis.hint
@@ -196,27 +198,14 @@ class Repository:
         sign_ins = json.loads(file.read_text(encoding="utf-8")).get("auths", {}) if file.is_file() else {}
         return host in sign_ins or (host == "docker.io" and _DOCKER_HUB in sign_ins)
 
-    def _authfile(self) -> list[str]:
-        """Name Docker's own file, because older releases of skopeo don't read DOCKER_CONFIG."""
-        file = self._config()
-        return ["--authfile", str(file)] if file.is_file() else []
-
     def _tls(self, *flags: str) -> list[str]:
         """Use plain HTTP for a registry on this machine, as Docker does, and for no other."""
-        return [f"{flag}=false" for flag in flags] if _is_local(self.name.split("/")[0]) else []
+        return [f"{flag}=false" for flag in flags] if is_loopback(f"//{self.name}") else []
 
 
 def _manifest(manifest: Any) -> Manifest:
-    parts = [manifest["config"], *manifest["layers"]]
-    return Manifest(config=parts[0]["digest"], size=sum(part["size"] for part in parts))
-
-
-def _is_local(host: str) -> bool:
-    name = re.sub(r":[0-9]+$", "", host)
-    try:
-        return name == "localhost" or ipaddress.ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    blobs = [manifest["config"], *manifest["layers"]]
+    return Manifest(config=blobs[0]["digest"], size=sum(blob["size"] for blob in blobs))
 
 
 class _Transient(RegistryError):

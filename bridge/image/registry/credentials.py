@@ -1,4 +1,4 @@
-"""Which way of signing in fits the registry's host, and what it needs: a table with one row per kind of registry.
+"""How to sign in to a registry, and the settings that this needs: a table with one row per kind of registry.
 
 OIDC comes first wherever the registry supports it, because then no long-lived key is stored anywhere. The steps that
 sign in are in .github/actions/sign-in.
@@ -68,7 +68,7 @@ class SignInMethod(StrEnum):
 
 @dataclass(frozen=True)
 class SignIn:
-    """The chosen method, and what its steps need to know. Nothing in here is a secret."""
+    """The chosen method, with the inputs of its steps. Nothing in here is a secret."""
 
     method: SignInMethod
     username: str = ""
@@ -112,7 +112,7 @@ class _Registry:
     needs: tuple[str, ...] = ()
     """Fields that must be set whichever option is used."""
     notes: Mapping[str, str] = field(default_factory=dict)
-    """What a field holds for this registry, for the message that it is missing."""
+    """A field's meaning for this registry, for the message that it is missing."""
     outputs: Mapping[str, str] = field(default_factory=dict)
     """Values of `SignIn`, beside the pattern's groups."""
     use_host: str = ""

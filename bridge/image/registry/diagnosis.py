@@ -1,4 +1,4 @@
-"""What a registry's refusal means, and what to do: a table of the words that docker, skopeo and BuildKit print."""
+"""The meaning of a registry's refusal, and its fix: a table of the messages of docker, skopeo and BuildKit."""
 
 import re
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _ECR = r".*\.dkr\.ecr\..*"
 _GOOGLE = r".*(?:pkg\.dev|gcr\.io)"
 _AZURE = r".*\.azurecr\..*"
 
-_KNOWN = (
+_DIAGNOSES = (
     (
         _GHCR,
         r"permission_denied: (?:write|read)_package|installation not allowed to",
@@ -105,7 +105,7 @@ def is_immutable(answer: str) -> bool:
 
 def diagnose(answer: str, host: str) -> Diagnosis | None:
     """Return what an answer of the registry at `host` means; None if it is unknown."""
-    for host_pattern, words, message, hint in _KNOWN:
-        if re.fullmatch(host_pattern, host) and re.search(words, answer, re.I):
+    for host_pattern, phrases, message, hint in _DIAGNOSES:
+        if re.fullmatch(host_pattern, host) and re.search(phrases, answer, re.I):
             return Diagnosis(message, hint)
     return None

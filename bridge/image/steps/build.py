@@ -59,7 +59,7 @@ def _unlabelled(workspace: Workspace) -> str:
 
 
 def clean_up(workspace: Workspace) -> None:
-    """Remove everything that this job's steps left on the runner, and nothing of another job."""
+    """Remove everything that this job's steps left on the runner, and nothing from another job."""
     docker.remove_all_of(workspace.run)
     for image in (_unlabelled(workspace), workspace.pulled()):
         docker.remove(image)

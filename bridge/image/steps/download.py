@@ -30,11 +30,7 @@ def download(settings: ImageSettings, workspace: Workspace) -> None:
         version = target.find(mlflow)
         repository = repository_of(settings, version.name)
         existing = image_to_keep(
-            repository,
-            model=version.name,
-            version=version.version,
-            source=version.source or "",
-            force=settings.force,
+            repository, model=version.name, version=version.version, source=version.source or "", force=settings.force
         )
         actions.output("build", str(existing is None).lower())
         if existing:

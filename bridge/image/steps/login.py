@@ -16,7 +16,7 @@ def sign_in(access: AccessSettings) -> None:
 
 
 def sign_in_failed(access: AccessSettings) -> None:
-    """Say what to check after the registry refused user and password. Always raises `RegistryError`."""
+    """Report that the registry refused user and password, and what to check. Always raises `RegistryError`."""
     raise RegistryError(
         f"{access.docker_registry}: the sign-in as {choose_sign_in(access).username} failed",
         "check DOCKER_USERNAME and DOCKER_REGISTRY_PASSWORD; the log of the step before this one has the registry's "

@@ -26,11 +26,11 @@ def push(settings: ImageSettings, workspace: Workspace) -> None:
         return
     # 2. Leave an image alone that another run has pushed since `download`.
     repository = Repository(plan.repository, settings.docker_config)
-    tested, parts = workspace.image_id(), workspace.image if plan.builder.layered else None
+    tested, image_folder = workspace.image_id(), workspace.image if plan.builder.layered else None
     existing = image_to_keep(
         repository, model=plan.model, version=plan.version, source=plan.source, force=settings.force
     )
-    if existing and not is_tested(repository, existing.digest, tested, parts):
+    if existing and not is_tested(repository, existing.digest, tested, image_folder):
         actions.notice(
             "Not pushed",
             f"{plan.tag} already is {existing.digest}, which is not the image that this run tested. This run doesn't "
@@ -38,7 +38,7 @@ def push(settings: ImageSettings, workspace: Workspace) -> None:
         )
         return
     # 3. Push, and compare what the registry has with what was tested.
-    digest = existing.digest if existing else push_tested(repository, plan, tested, parts)
+    digest = existing.digest if existing else push_tested(repository, plan, tested, image_folder)
     # 4. Pass on the digest to the next steps and jobs.
     workspace.write_digest(digest)
     actions.output("name", plan.repository)
@@ -46,17 +46,17 @@ def push(settings: ImageSettings, workspace: Workspace) -> None:
     actions.log(f"{plan.tag} is {digest}")
 
 
-def push_tested(repository: Repository, plan: Plan, tested: str, parts: Path | None = None) -> str:
+def push_tested(repository: Repository, plan: Plan, tested: str, image_folder: Path | None = None) -> str:
     """Push the image `tested`, and return its digest. Raises `RegistryError`, also if the registry has another image.
 
-    `parts` is the folder of a layered image; only those parts are pushed that the registry doesn't have.
+    `image_folder` is the folder of a layered image; only those parts are pushed that the registry doesn't have.
     """
-    if parts:
-        digest = LayeredRepository(repository.name, repository.docker_config).push_parts(parts, plan.version)
+    if image_folder:
+        digest = LayeredRepository(repository.name, repository.docker_config).push_parts(image_folder, plan.version)
     else:
         docker.tag(tested, plan.tag)
         digest = docker.push(plan.tag)
-    if not is_tested(repository, digest, tested, parts):
+    if not is_tested(repository, digest, tested, image_folder):
         raise RegistryError(
             f"{plan.tag} is {digest} in the registry, which is not the image that was tested ({tested})",
             "re-run the workflow",
@@ -64,12 +64,12 @@ def push_tested(repository: Repository, plan: Plan, tested: str, parts: Path | N
     return digest
 
 
-def is_tested(repository: Repository, digest: str, tested: str, parts: Path | None = None) -> bool:
+def is_tested(repository: Repository, digest: str, tested: str, image_folder: Path | None = None) -> bool:
     """Whether `digest` in the registry is the image with the id `tested` in Docker. Raises `RegistryError`.
 
-    A layered image must also have exactly the manifest in `parts`, because others can guess its configuration.
+    A layered image must also have exactly the manifest in `image_folder`, because others can guess its configuration.
     """
-    if parts and digest != manifest_digest(parts):
+    if image_folder and digest != manifest_digest(image_folder):
         return False
     # Docker's id is the manifest's digest with containerd's image store, else the configuration's.
     return tested in (digest, repository.manifest(digest).config)

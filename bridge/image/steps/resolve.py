@@ -38,11 +38,7 @@ def resolve(settings: ImageSettings) -> None:
         actions.log(f"model {version.name!r} version {version.version} from {version.source}")
         repository = repository_of(settings, version.name)
         existing = image_to_keep(
-            repository,
-            model=version.name,
-            version=version.version,
-            source=version.source or "",
-            force=settings.force,
+            repository, model=version.name, version=version.version, source=version.source or "", force=settings.force
         )
         # 3. Without an image, refuse now what can't be built later.
         if existing is None:
@@ -105,10 +101,10 @@ def choose_builder(builder: Builder, folder: Path, metadata: ModelMetadata) -> B
     except UnsupportedModel as error:
         if not error.mlflow_can_build:
             raise
-        if builder.asked:
+        if builder.layered_only:
             raise UnsupportedModel(
                 f"{error.message}; the layered builder doesn't support that, and MLflow's own builder doesn't support "
-                f"{' and '.join(builder.asked)}",
+                f"{' and '.join(builder.layered_only)}",
                 "remove these settings, so that MLflow's own builder makes the image, or change the model",
             ) from error
         actions.notice("Built by MLflow's own builder", f"{error.message}; the layered builder doesn't support that")

@@ -106,7 +106,7 @@ def _files(image: str) -> Iterator[IO[bytes]]:
 
 @dataclass
 class _PythonMetadata:
-    """What the files of one `.dist-info` or `.egg-info` contain."""
+    """The content of one `.dist-info` or `.egg-info`."""
 
     name: str = ""
     version: str = ""
@@ -200,7 +200,7 @@ def _read_headers(metadata: _PythonMetadata, text: str) -> None:
 
 
 def _python_packages(lists: _Lists) -> Iterator[Package]:
-    installed = {place: metadata for place, metadata in lists.python.items() if metadata.name}
+    installed = {location: metadata for location, metadata in lists.python.items() if metadata.name}
     urls = {
         (site, canonicalize_name(metadata.name)): _python_url(metadata).to_string()
         for (site, _), metadata in installed.items()

@@ -54,11 +54,7 @@ def smoke_test(settings: ImageSettings, workspace: Workspace) -> None:
             f"{plan.tag}: the model has no {example.name} to send",
             "log the model with an input example, or set the input smoke-test to ping",
         )
-    container = Container.start(
-        workspace.image_id(),
-        network=settings.smoke_test_network,
-        root=plan.builder.needs_root,
-    )
+    container = Container.start(workspace.image_id(), network=settings.smoke_test_network, root=plan.builder.needs_root)
     try:
         ping(container, plan.tag)
         if plan.smoke_test == "invoke":

@@ -89,8 +89,8 @@ def _value(name: str, value: Any, declared: Input) -> str:
     return text
 
 
-def _invalid(why: str) -> ApiError:
-    return ApiError(422, f"Invalid request.\n\n{why}", _REPOSITORY_DISPATCH)
+def _invalid(reason: str) -> ApiError:
+    return ApiError(422, f"Invalid request.\n\n{reason}", _REPOSITORY_DISPATCH)
 
 
 def _compact(content: Any) -> str:

@@ -37,10 +37,10 @@ class Contents:
     def _find(self, path: str, ref: str) -> Path:
         if ref.removeprefix("refs/heads/") != "main":
             raise ApiError(404, f"No commit found for the ref {ref}", _DOCUMENT)
-        place = (self._tree / path).resolve()
-        if not place.is_relative_to(self._tree) or not place.exists():
+        target = (self._tree / path).resolve()
+        if not target.is_relative_to(self._tree) or not target.exists():
             raise ApiError(404, "Not Found", _DOCUMENT)
-        return place
+        return target
 
     def _entry(self, path: Path) -> dict[str, Any]:
         name = path.relative_to(self._tree).as_posix()

@@ -1,4 +1,4 @@
-"""What fails at GitHub: late runs, lost answers, cut connections, errors and rate limits, repeatable by a seed.
+"""Failures of GitHub: late runs, lost answers, cut connections, errors and rate limits, repeatable by a seed.
 
 Sources: GitHub's documents "Create a repository dispatch event" (an answer over 10 s is cut off and may have worked),
 "Rate limits for the REST API" and "Best practices for using the REST API".
@@ -29,7 +29,7 @@ _UNICORN = "<!DOCTYPE html><title>Unicorn! · GitHub</title><p>We had issues pro
 
 
 class Fault(StrEnum):
-    """What happens to one request."""
+    """The failure of one request."""
 
     RESET = "reset"
     """The connection is cut before the request is processed."""

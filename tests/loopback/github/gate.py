@@ -42,11 +42,11 @@ class ApiError(BridgeError):
     """A rejected request, with status, message and headers."""
 
     def __init__(
-        self, status: int, message: str, docs: str = DOCS, headers: Mapping[str, str] | None = None, **more: Any
+        self, status: int, message: str, docs: str = DOCS, headers: Mapping[str, str] | None = None, **fields: Any
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.body = {"message": message, **more, "documentation_url": docs, "status": str(status)}
+        self.body = {"message": message, **fields, "documentation_url": docs, "status": str(status)}
         self.headers = dict(headers or {})
 
     def answer(self) -> Response:

@@ -66,11 +66,11 @@ class Job:
     annotations: tuple[Annotation, ...] = ()
 
     def step_file(self, number: int) -> Path:
-        """Return where step `number` has its part of the log."""
+        """Return the file with the log of step `number`."""
         return self.log.with_suffix(f".{number}.txt")
 
     def step_log(self, number: int) -> str:
-        """Return the end of what step `number` has logged."""
+        """Return the end of the log of step `number`."""
         file = self.step_file(number)
         return _tail(file.read_text(encoding="utf-8"), _STEP_LINES) if file.exists() else ""
 
@@ -87,7 +87,7 @@ class Run:
     title: str
     event: str
     payload: Mapping[str, Any]
-    """What the run sees as `github.event`."""
+    """`github.event` of the run."""
     head_sha: str
     actor: str
     folder: Path

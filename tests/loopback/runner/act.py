@@ -149,13 +149,13 @@ class ActRunner:
             *("--var-file", str(write_private(private / "variables.yml", assignment.variables))),
             *("--env-file", os.devnull, "--input-file", os.devnull),
             *("--action-cache-path", str(private / "cache")),
-            *_each("--env", environment),
-            *(part for label in LABELS for part in ("--platform", f"{label}=-self-hosted")),
-            *_each("--local-repository", self._stand_ins(tree, run.workflow)),
+            *_options("--env", environment),
+            *(word for label in LABELS for word in ("--platform", f"{label}=-self-hosted")),
+            *_options("--local-repository", self._replacements(tree, run.workflow)),
         ]
 
-    def _stand_ins(self, tree: Path, workflow: str) -> Mapping[str, Path]:
-        replacements, missing = third_party.stand_ins(third_party.used(tree, workflow), self._actions)
+    def _replacements(self, tree: Path, workflow: str) -> Mapping[str, Path]:
+        replacements, missing = third_party.replacements_for(third_party.used(tree, workflow), self._actions)
         # act checks the run's own repository out itself.
         missing = [action for action in missing if action.repository != third_party.CHECKOUT]
         if missing:
@@ -180,16 +180,16 @@ def _host_environment(folder: Path) -> dict[str, str]:
     passed_on = {
         name: value for name, value in os.environ.items() if name in names or name.startswith(_PASSED_ON_PREFIXES)
     }
-    own = {
+    folders = {
         "HOME": folder / "home",
         "XDG_CACHE_HOME": folder / "home/.cache",
         "XDG_CONFIG_HOME": folder / "home/.config",
         "DOCKER_CONFIG": folder / "docker",
         "TMPDIR": folder / "tmp",
     }
-    for place in own.values():
-        place.mkdir(parents=True, exist_ok=True)
-    return {**passed_on, **{name: str(place) for name, place in own.items()}}
+    for folder_ in folders.values():
+        folder_.mkdir(parents=True, exist_ok=True)
+    return {**passed_on, **{name: str(folder_) for name, folder_ in folders.items()}}
 
 
 def _token() -> str:
@@ -197,5 +197,5 @@ def _token() -> str:
     return f"ghs_{random.token_hex(18)}"
 
 
-def _each(option: str, values: Mapping[str, object]) -> list[str]:
-    return [part for name, value in values.items() for part in (option, f"{name}={value}")]
+def _options(option: str, values: Mapping[str, object]) -> list[str]:
+    return [word for name, value in values.items() for word in (option, f"{name}={value}")]

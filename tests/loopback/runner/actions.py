@@ -32,16 +32,16 @@ def used(tree: Path, workflow: str) -> set[Action]:
     return actions
 
 
-def stand_ins(actions: set[Action], folder: Path) -> tuple[dict[str, Path], list[Action]]:
+def replacements_for(actions: set[Action], folder: Path) -> tuple[dict[str, Path], list[Action]]:
     """Return the replacement in `folder/<owner>/<repo>` by `owner/repo@ref`, and the actions without one."""
-    replaced = {action for action in actions if _has_stand_in(action, folder)}
+    replaced = {action for action in actions if _has_replacement(action, folder)}
     replacements = {f"{action.repository}@{action.ref}": folder / action.repository for action in replaced}
     return replacements, sorted(actions - replaced)
 
 
-def _has_stand_in(action: Action, folder: Path) -> bool:
-    place = folder / action.repository / action.path
-    return any((place / name).is_file() for name in ("action.yml", "action.yaml"))
+def _has_replacement(action: Action, folder: Path) -> bool:
+    target = folder / action.repository / action.path
+    return any((target / name).is_file() for name in ("action.yml", "action.yaml"))
 
 
 def _collect(tree: Path, file: Path, actions: set[Action], seen: set[Path]) -> None:
@@ -51,8 +51,8 @@ def _collect(tree: Path, file: Path, actions: set[Action], seen: set[Path]) -> N
     for uses in _uses(read_yaml(file.read_text(encoding="utf-8"))):
         if uses.startswith("./"):
             # The called workflow checks the bridge out to .bridge, and uses its actions there.
-            place = tree / uses.removeprefix("./").removeprefix(".bridge/")
-            for candidate in (place, place / "action.yml", place / "action.yaml"):
+            target = tree / uses.removeprefix("./").removeprefix(".bridge/")
+            for candidate in (target, target / "action.yml", target / "action.yaml"):
                 _collect(tree, candidate, actions, seen)
         elif "@" in uses and not uses.startswith("docker:"):
             name, _, ref = uses.rpartition("@")

@@ -20,8 +20,8 @@ def head_sha(tree: Path) -> str:
     """Return the newest commit of `tree`, or forty zeros without git repository or commit."""
     if not _is_repository(tree):
         return _NO_COMMIT
-    done = _git(tree, "rev-parse", "--verify", "--quiet", "HEAD", check=False)
-    return done.stdout.strip() or _NO_COMMIT
+    result = _git(tree, "rev-parse", "--verify", "--quiet", "HEAD", check=False)
+    return result.stdout.strip() or _NO_COMMIT
 
 
 def copy(tree: Path, destination: Path, repository: str) -> None:

@@ -55,11 +55,11 @@ class Progress:
         self._planned = list(planned)
         self._folder = folder
         self._masked = masked
-        self._places: dict[str, int] = {}
+        self._indexes: dict[str, int] = {}
         (folder / "jobs").mkdir(parents=True, exist_ok=True)
         self._jobs = [
-            Job(first_id + place, job.name, tuple(_steps(job)), folder / "jobs" / f"{place + 1}_{_slug(job.name)}.txt")
-            for place, job in enumerate(self._planned)
+            Job(first_id + index, job.name, tuple(_steps(job)), folder / "jobs" / f"{index + 1}_{_slug(job.name)}.txt")
+            for index, job in enumerate(self._planned)
         ]
 
     @property
@@ -69,54 +69,54 @@ class Progress:
 
     def feed(self, record: Mapping[str, Any], now: datetime) -> None:
         """Process one record of act's log. `now` is more exact than the record's time, which is in whole seconds."""
-        place = self._place(record)
-        if place is None:
+        index = self._index_of(record)
+        if index is None:
             self._append(self._folder / "runner.txt", record)
             return
         step = _step_id(record)
         if step != GUARD or record.get("command") == "warning":
-            self._append(self._jobs[place].log, record)
-            if (number := self._step_number(place, record)) is not None:
-                self._append(self._jobs[place].step_file(number), record)
-        self._note(place, record)
-        if step in self._planned[place].steps:
-            self._move_step(place, step, record, now)
+            self._append(self._jobs[index].log, record)
+            if (number := self._step_number(index, record)) is not None:
+                self._append(self._jobs[index].step_file(number), record)
+        self._note(index, record)
+        if step in self._planned[index].steps:
+            self._move_step(index, step, record, now)
         if "jobResult" in record:
-            self._end_job(place, _CONCLUSIONS.get(record["jobResult"], "failure"), now)
+            self._end_job(index, _CONCLUSIONS.get(record["jobResult"], "failure"), now)
         elif "Skipping unsupported platform" in str(record.get("msg")):
-            self._end_job(place, "failure", now)
+            self._end_job(index, "failure", now)
 
     def end(self, now: datetime, conclusion: Conclusion) -> None:
         """Complete all jobs: those that never started are skipped, those in progress get the run's conclusion."""
-        for place, job in enumerate(self._jobs):
+        for index, job in enumerate(self._jobs):
             if job.status != "completed":
-                self._end_job(place, "skipped" if job.status == "queued" else conclusion, now)
+                self._end_job(index, "skipped" if job.status == "queued" else conclusion, now)
 
-    def _step_number(self, place: int, record: Mapping[str, Any]) -> int | None:
+    def _step_number(self, index: int, record: Mapping[str, Any]) -> int | None:
         """Return the number of the step that logged this, itself or in its composite action."""
         ids = [str(step) for step in record.get("stepid") or record.get("stepID") or []]
-        steps = list(self._planned[place].steps)
+        steps = list(self._planned[index].steps)
         return steps.index(ids[0]) + 1 if ids and ids[0] in steps else None
 
-    def _place(self, record: Mapping[str, Any]) -> int | None:
+    def _index_of(self, record: Mapping[str, Any]) -> int | None:
         """Find the planned job of a record, by the job's id and by its caller, which is the first part of its path."""
         path = str(record.get("job", "")).strip()
         if not path:
             return None
-        if path not in self._places:
+        if path not in self._indexes:
             free = [
-                place
-                for place, job in enumerate(self._planned)
-                if job.id == record.get("jobID") and place not in self._places.values()
+                index
+                for index, job in enumerate(self._planned)
+                if job.id == record.get("jobID") and index not in self._indexes.values()
             ]
             if not free:
                 return None
-            self._places[path] = max(free, key=lambda place: path.startswith(f"{self._planned[place].caller}/"))
-        return self._places[path]
+            self._indexes[path] = max(free, key=lambda index: path.startswith(f"{self._planned[index].caller}/"))
+        return self._indexes[path]
 
-    def _move_step(self, place: int, step_id: str, record: Mapping[str, Any], now: datetime) -> None:
-        index = list(self._planned[place].steps).index(step_id)
-        step = self._jobs[place].steps[index]
+    def _move_step(self, index: int, step_id: str, record: Mapping[str, Any], now: datetime) -> None:
+        step_index = list(self._planned[index].steps).index(step_id)
+        step = self._jobs[index].steps[step_index]
         if "stepResult" in record:
             conclusion = _CONCLUSIONS.get(record["stepResult"], "failure")
             step = replace(step, status="completed", conclusion=step.conclusion or conclusion, completed_at=now)
@@ -126,9 +126,9 @@ class Progress:
             step = replace(
                 step, name=self._shown(step.name, str(record.get("step"))), status="in_progress", started_at=now
             )
-        job = self._jobs[place]
-        steps = (*job.steps[:index], step, *job.steps[index + 1 :])
-        self._jobs[place] = replace(job, steps=steps, status="in_progress", started_at=job.started_at or now)
+        job = self._jobs[index]
+        steps = (*job.steps[:step_index], step, *job.steps[step_index + 1 :])
+        self._jobs[index] = replace(job, steps=steps, status="in_progress", started_at=job.started_at or now)
 
     def _shown(self, planned: str, evaluated: str) -> str:
         """Return a step's name with the values of its expressions, in one line."""
@@ -137,17 +137,17 @@ class Progress:
         line = self._masked(evaluated).strip().partition("\n")[0]
         return f"Run {line}" if planned.startswith("Run ") and not line.startswith("Run ") else line
 
-    def _end_job(self, place: int, conclusion: Conclusion, now: datetime) -> None:
-        steps = tuple(_ended(step, conclusion, now) for step in self._jobs[place].steps)
-        job = replace(self._jobs[place], steps=steps, status="completed", conclusion=conclusion, completed_at=now)
-        self._jobs[place] = job
+    def _end_job(self, index: int, conclusion: Conclusion, now: datetime) -> None:
+        steps = tuple(_ended(step, conclusion, now) for step in self._jobs[index].steps)
+        job = replace(self._jobs[index], steps=steps, status="completed", conclusion=conclusion, completed_at=now)
+        self._jobs[index] = job
 
-    def _note(self, place: int, record: Mapping[str, Any]) -> None:
+    def _note(self, index: int, record: Mapping[str, Any]) -> None:
         command = record.get("command")
         if command in ("notice", "warning", "error"):
             title = str((record.get("kvPairs") or {}).get("title", ""))
             note = Annotation(str(command), self._masked(title), self._masked(str(record.get("arg", ""))))
-            self._jobs[place] = replace(self._jobs[place], annotations=(*self._jobs[place].annotations, note))
+            self._jobs[index] = replace(self._jobs[index], annotations=(*self._jobs[index].annotations, note))
         elif command == "summary":
             with (self._folder / "summary.md").open("a", encoding="utf-8") as file:
                 file.write(self._masked(str(record.get("content", ""))))

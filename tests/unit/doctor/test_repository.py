@@ -8,7 +8,7 @@ import pytest
 from bridge.core.findings import Finding, FindingState
 from bridge.core.routing import DispatchMethod, Route
 from bridge.doctor import repository
-from bridge.doctor.repository import SeenRepository
+from bridge.doctor.repository import RepositoryAnswers
 from bridge.github.responses import Answer, NotSent, Unanswered
 
 PATH = ".github/workflows/on-mlflow-event.yml"
@@ -28,7 +28,7 @@ def refused(status: int, message: str, **headers: str) -> Answer:
     return reply(status, {"message": message}, **headers)
 
 
-RIGHT = SeenRepository(
+RIGHT = RepositoryAnswers(
     "owner/models",
     reply(200, {"default_branch": "main"}),
     "main",

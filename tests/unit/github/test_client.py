@@ -8,7 +8,7 @@ import respx
 
 from bridge.core.requests import build
 from bridge.core.routing import DispatchMethod
-from bridge.github.client import ActionsUnreadable, GithubApi, LookFailed, Page, Quota, SignInFailed, StaticToken
+from bridge.github.client import ActionsUnreadable, GithubApi, Page, Quota, RunLookupFailed, SignInFailed, StaticToken
 from bridge.github.responses import Answer, NotSent, Outcome, Unanswered
 
 pytestmark = pytest.mark.anyio
@@ -132,7 +132,7 @@ async def test_an_answer_that_is_not_a_list_of_runs_is_an_error(
     with github:
         github.get(RUNS).mock(side_effect=[answer])
         async with GithubApi(URL, StaticToken("token")) as api:
-            with pytest.raises(LookFailed) as failed:
+            with pytest.raises(RunLookupFailed) as failed:
                 await api.find_run("owner/models", ID)
     assert failed.value.outcome == outcome
 
@@ -165,9 +165,9 @@ async def test_limits_and_failures_are_not_missing_permissions(
     with github:
         github.get(RUNS).mock(side_effect=[answer])
         async with GithubApi(URL, StaticToken("token")) as api:
-            with pytest.raises(LookFailed) as failed:
+            with pytest.raises(RunLookupFailed) as failed:
                 await api.find_run("owner/models", ID)
-    assert type(failed.value) is LookFailed
+    assert type(failed.value) is RunLookupFailed
     assert str(answer.status_code) in str(failed.value)
 
 
@@ -248,7 +248,7 @@ async def test_one_run_is_read_and_a_deleted_one_is_none(github: respx.MockRoute
             assert result is not None
             assert (result.id, result.status, result.conclusion) == (7, "completed", "failure")
             assert await api.read_run("owner/models", 8) is None
-            with pytest.raises(LookFailed):
+            with pytest.raises(RunLookupFailed):
                 await api.read_run("owner/models", 9)
 
 
@@ -437,7 +437,7 @@ async def test_the_quota_and_the_expiry_of_the_token_come_from_the_last_answer(g
             assert (api.quota, api.token_expires_at) == (None, None)
             await pages(api)
             assert (api.quota, api.token_expires_at) == (Quota(5000, 4999, 1_700_000_000.0), 1_769_860_800.0)
-            with pytest.raises(LookFailed):
+            with pytest.raises(RunLookupFailed):
                 await pages(api)
             assert (api.quota, api.token_expires_at) == (Quota(5000, 4999, 1_700_000_000.0), 1_769_860_800.0)
 

@@ -1,4 +1,4 @@
-"""Fake programs for the steps to run: they record each call and answer as the test wrote down."""
+"""Fake programs for the steps to run: they record each call, and answer as the test specifies."""
 
 import json
 import sys
@@ -34,7 +34,7 @@ class Programs:
         program.chmod(0o755)
 
     def answer(self, name: str, last: str, out: str) -> None:
-        """Let the program say this where its last argument is `last`."""
+        """Let the program print `out` if its last argument is `last`."""
         self.say(f"{name} {last.replace('/', '_')}", out)
 
     @property

@@ -1,18 +1,10 @@
-"""Ledgers on real databases, of both kinds."""
+"""A second replica beside the ledger of `tests.unit.conftest`."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 
 from bridge.ledger import Ledger
-
-
-@pytest.fixture
-async def ledger(database_url: str) -> AsyncIterator[Ledger]:
-    ledger = Ledger(database_url)
-    await ledger.start()
-    yield ledger
-    await ledger.close()
 
 
 @pytest.fixture

@@ -29,8 +29,8 @@ def rows(ledger: Ledger, query: str) -> list[tuple[Any, ...]]:
 
 def state(ledger: Ledger, dispatch_id: str = "dispatch-1") -> dict[str, Any]:
     with ledger._database.reading() as connection:
-        found = connection.execute(sa.text("select * from dispatches where id = :id"), {"id": dispatch_id})
-        return dict(found.mappings().one())
+        result = connection.execute(sa.text("select * from dispatches where id = :id"), {"id": dispatch_id})
+        return dict(result.mappings().one())
 
 
 def lane(ledger: Ledger, name: str = LANE) -> Lane:
@@ -44,22 +44,22 @@ async def hold(ledger: Ledger, holder: str = ME, at: float = NOW) -> None:
 
 
 async def pending(ledger: Ledger) -> Pending:
-    found = await ledger.read(lanes.next_pending, now=NOW)
-    assert found is not None
-    return found
+    due = await ledger.read(lanes.next_pending, now=NOW)
+    assert due is not None
+    return due
 
 
 async def begin(ledger: Ledger, holder: str = ME, at: float = NOW) -> Pending:
     """Begin to send what is due, as the holder of the lane."""
     await hold(ledger, holder, at)
-    begun = await ledger.write(lanes.begin_sending, await pending(ledger), holder, now=at, settle=120)
-    assert begun is not None
-    return begun
+    sending = await ledger.write(lanes.begin_sending, await pending(ledger), holder, now=at, settle=120)
+    assert sending is not None
+    return sending
 
 
-async def send(ledger: Ledger, number: int = 1, at: float = NOW, **about: Any) -> None:
+async def send(ledger: Ledger, number: int = 1, at: float = NOW, **fields: Any) -> None:
     """Accept a delivery with one dispatch, and send it."""
-    repository = about.pop("repository", "owner/models")
-    await ledger.accept(delivery(number, at, **about), [dispatch(number, repository)])
-    begun = await begin(ledger, at=at)
-    assert await ledger.write(lanes.settle, begun, Sent(), ME, now=at, lane_next_at=at)
+    repository = fields.pop("repository", "owner/models")
+    await ledger.accept(delivery(number, at, **fields), [dispatch(number, repository)])
+    sending = await begin(ledger, at=at)
+    assert await ledger.write(lanes.settle, sending, Sent(), ME, now=at, lane_next_at=at)

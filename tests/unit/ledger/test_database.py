@@ -80,7 +80,7 @@ async def test_a_ledger_of_the_first_release_keeps_what_it_has(opened: Ledger) -
     assert lane(opened).next_at == 7.0
     told = await opened.read(queries.find_delivery, "d")
     assert told is not None
-    assert [one.id for one in told.sent] == ["1"]
+    assert [one.id for one in told.dispatches] == ["1"]
 
 
 async def test_a_second_start_changes_nothing(ledger: Ledger, other: Ledger) -> None:

@@ -53,7 +53,7 @@ async def test_a_request_that_is_under_way_is_written_down_and_due_again_once_it
             (NOW + 60, "401", 1),
         ),
         (
-            Pause(NOW + 60, "401", look_first=True),
+            Pause(NOW + 60, "401", verify_first=True),
             {"state": "pending", "attempts": 0, "sending_since": NOW},
             (NOW + 60, "401", 1),
         ),

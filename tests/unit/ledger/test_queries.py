@@ -311,7 +311,7 @@ class TestStory:
         assert found is not None
         alias, version = found[1]
         assert (alias.delivery.event.alias, version.delivery.event.kind) == ("champion", EventKind.VERSION_CREATED)
-        (sent,) = version.sent
+        (sent,) = version.dispatches
         assert [(one.first_at, one.outcome, one.answer) for one in sent.answers] == [
             (NOW, "failed", "502"),
             (NOW + 1, "accepted", "GitHub accepted it and started run 7"),
@@ -327,7 +327,7 @@ class TestStory:
         await settle(ledger, Retry(NOW, "503"), NOW + 4)
         story = await ledger.read(queries.find_delivery, "delivery-1")
         assert story is not None
-        told = [(one.outcome, one.answer, one.times, one.last_at) for one in story.sent[0].answers]
+        told = [(one.outcome, one.answer, one.times, one.last_at) for one in story.dispatches[0].answers]
         assert told[0] == ("paused", "401", 5, NOW + 4)
         assert [each[1] for each in told] == ["401", "502", "503"]
 
@@ -342,7 +342,7 @@ class TestStory:
         assert (row.state, row.dispatch_id, row.told_at) == (DispatchState.PENDING, f"{9:026}", NOW + 50)
         story = await ledger.read(queries.find_delivery, "delivery-1")
         assert story is not None
-        assert [sent.state for sent in story.sent] == [DispatchState.PENDING, DispatchState.REJECTED]
+        assert [sent.state for sent in story.dispatches] == [DispatchState.PENDING, DispatchState.REJECTED]
         due = await ledger.read(lanes.next_pending, now=NOW)
         assert due is not None
         assert (due.id, due.attempts, due.created_at) == (f"{9:026}", 0, NOW + 50)

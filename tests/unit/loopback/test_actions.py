@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.loopback.runner.actions import Action, stand_ins, used
+from tests.loopback.runner.actions import Action, replacements_for, used
 
 SHA = "3d3c42e5aac5ba805825da76410c181273ba90b1"
 
@@ -38,6 +38,6 @@ def test_a_stand_in_replaces_the_whole_repository_at_its_pin(tree: Path, tmp_pat
     place = tmp_path / "stand-ins/some/mono/deep/action"
     place.mkdir(parents=True)
     (place / "action.yaml").touch()
-    found, missing = stand_ins(used(tree, ".github/workflows/caller.yml"), tmp_path / "stand-ins")
+    found, missing = replacements_for(used(tree, ".github/workflows/caller.yml"), tmp_path / "stand-ins")
     assert found == {"some/mono@v2": tmp_path / "stand-ins/some/mono"}
     assert missing == [Action("actions/checkout", "", SHA)]

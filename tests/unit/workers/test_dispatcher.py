@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from bridge.core.dispatches import DispatchState
 from bridge.core.events import Event, EventKind
 from bridge.core.requests import DispatchRequest
 from bridge.core.routing import DispatchMethod
-from bridge.github.client import ActionsUnreadable, GithubApi, LookFailed, Run
+from bridge.github.client import ActionsUnreadable, GithubApi, Run, RunLookupFailed
 from bridge.github.responses import Answer, NotSent, Outcome, Unanswered
 from bridge.ledger import LANE, LEASE, Delivery, Dispatch, Ledger, LedgerUnavailable, Pending, lanes, queries, runs
 from bridge.workers.dispatcher import Dispatcher
@@ -54,7 +54,7 @@ class FakeGithub(GithubApi):
             return found
         if isinstance(found, Answer) and found.status in (403, 404) and not found.headers:
             raise ActionsUnreadable(found)
-        raise LookFailed(found)
+        raise RunLookupFailed(found)
 
 
 class Clock:
@@ -64,14 +64,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-@pytest.fixture
-async def ledger(database_url: str) -> AsyncIterator[Ledger]:
-    ledger = Ledger(database_url)
-    await ledger.start()
-    yield ledger
-    await ledger.close()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from bridge.core.dispatches import UNSEEN_AFTER, DispatchState, Run, Sent
 from bridge.core.events import Event, EventKind
-from bridge.github.client import ActionsUnreadable, GithubApi, LookFailed, Page
+from bridge.github.client import ActionsUnreadable, GithubApi, Page, RunLookupFailed
 from bridge.github.responses import Answer, NotSent
 from bridge.ledger import FOLLOWER, LANE, Delivery, Dispatch, Ledger, lanes
 from bridge.mlflow.client import (
@@ -47,7 +47,7 @@ class FakeGithub(GithubApi):
     def __init__(self) -> None:
         self.runs: dict[str, list[Run]] = {}
         self.hidden: dict[int, Run] = {}
-        self.failure: dict[str, LookFailed] = {}
+        self.failure: dict[str, RunLookupFailed] = {}
         self.size = 100
         self.endless = False
         self.asked: list[str] = []
@@ -278,7 +278,7 @@ async def test_a_token_that_may_not_read_actions_is_a_problem_and_nothing_become
 
 
 async def test_one_repository_that_cannot_be_read_holds_up_no_other(bench: Bench) -> None:
-    bench.github.failure["owner/bad"] = LookFailed(NotSent("ConnectError"))
+    bench.github.failure["owner/bad"] = RunLookupFailed(NotSent("ConnectError"))
     bench.github.runs[MODELS] = [running(1, "d2 x")]
     await bench.send("d1", repository="owner/bad")
     await bench.send("d2")
@@ -288,7 +288,7 @@ async def test_one_repository_that_cannot_be_read_holds_up_no_other(bench: Bench
 
 
 async def test_failures_are_asked_about_ever_less_often(bench: Bench) -> None:
-    bench.github.failure[MODELS] = LookFailed(Answer(502))
+    bench.github.failure[MODELS] = RunLookupFailed(Answer(502))
     await bench.send("d1")
     for _ in range(80):
         await bench.step(POLL)
@@ -296,7 +296,7 @@ async def test_failures_are_asked_about_ever_less_often(bench: Bench) -> None:
 
 
 async def test_a_rate_limit_is_waited_for_as_long_as_github_says(bench: Bench) -> None:
-    bench.github.failure[MODELS] = LookFailed(Answer(403, {"retry-after": "100"}))
+    bench.github.failure[MODELS] = RunLookupFailed(Answer(403, {"retry-after": "100"}))
     await bench.send("d1")
     await bench.step()
     await bench.step(99)
@@ -375,7 +375,7 @@ async def test_of_two_followers_one_asks_github_until_it_is_gone(bench: Bench) -
 
 
 async def test_what_another_follower_took_over_is_no_problem_here_any_more(bench: Bench) -> None:
-    bench.github.failure[MODELS] = LookFailed(Answer(502))
+    bench.github.failure[MODELS] = RunLookupFailed(Answer(502))
     await bench.send("d1")
     await bench.step()
     await bench.follower.end()

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -12,14 +11,6 @@ from bridge.workers.lease import Lease
 pytestmark = pytest.mark.anyio
 
 SECONDS = 1.2
-
-
-@pytest.fixture
-async def ledger(database_url: str) -> AsyncIterator[Ledger]:
-    ledger = Ledger(database_url)
-    await ledger.start()
-    yield ledger
-    await ledger.close()
 
 
 def lease(ledger: Ledger) -> Lease:

@@ -32,7 +32,7 @@ def upgrade() -> None:
     # What is to be followed: a handful among all that succeeded long ago.
     followed = sa.text("state IN ('sent', 'running', 'failed', 'cancelled', 'unseen')")
     op.create_index("ix_dispatches_open", "dispatches", ["ended_at"], sqlite_where=followed, postgresql_where=followed)
-    # What was last told of a model.
+    # The last deliveries about a model.
     op.create_index("ix_deliveries_told", "deliveries", ["model", "kind", "received_at"])
     # What was sent after another.
     sent = sa.text("sent_at IS NOT NULL")

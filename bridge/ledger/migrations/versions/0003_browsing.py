@@ -1,4 +1,4 @@
-"""What people look at: model versions with their states, the models to search in, the attempts at each dispatch."""
+"""What people browse: model versions with their states, the models to search in, the attempts at each dispatch."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -61,7 +61,7 @@ def upgrade() -> None:
     op.create_index("ix_versions_model", "versions", ["model", "state", "latest_id"])
     op.drop_index("ix_dispatches_state", "dispatches")
     op.create_index("ix_dispatches_state", "dispatches", ["state", "id"])
-    # What was told of a version, and what an alias was last said to point to; instead of one index by kind.
+    # The deliveries about a version, and the last ones about an alias; instead of one index by kind.
     op.create_index("ix_deliveries_version", "deliveries", ["model", "version", "received_at"])
     aliases = sa.text("alias IS NOT NULL")
     op.create_index(

@@ -1,7 +1,7 @@
 """Indexes that grow at their ends, so that a delivery does not dirty other pages of a full ledger each time.
 
-A delivery's dispatches are found by the time that it came at instead of by its random id; the deliveries that tell of a
-version by its number (the length goes before the text) instead of by its text.
+A delivery's dispatches are found by the time of its arrival instead of by its random id; the deliveries about a version
+by its number (the length goes before the text) instead of by its text.
 """
 
 import sqlalchemy as sa

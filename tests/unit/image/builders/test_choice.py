@@ -49,7 +49,7 @@ def test_what_mlflows_own_builder_does_not_support_is_refused_by_name(values: di
     with pytest.raises(InvalidInput) as refused:
         read(**values)
     assert refused.value.message.endswith(named)
-    assert " and ".join(read(builder="layered", **values).asked) == named
+    assert " and ".join(read(builder="layered", **values).layered_only) == named
 
 
 @pytest.mark.parametrize("name", ["buildpacks", "Layered"])

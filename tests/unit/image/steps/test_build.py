@@ -31,7 +31,7 @@ ADDRESS = "https://me:hush@one.example/simple"
 
 def plan(name: str = "layered") -> Plan:
     metadata = ModelMetadata("3.17.2", "3.11.7", has_serving_example=False)
-    builder = Builder(name, base_image="ours:1", wheels_only=True, asked=("base-image",))
+    builder = Builder(name, base_image="ours:1", wheels_only=True, layered_only=("base-image",))
     return Plan("iris", "7", "models:/m-7", "", "r.example/iris", "ping", metadata, builder)
 
 

@@ -97,7 +97,7 @@ def test_only_an_image_that_nobody_attests_takes_layers_of_an_earlier_one(
 
 
 METADATA = ModelMetadata("3.17.2", "3.11.7", has_serving_example=False)
-ASKED = Builder("layered", asked=("base-image",))
+ASKED = Builder("layered", layered_only=("base-image",))
 
 
 def model(folder: Path, flavor: str = "sklearn", requirements: str = "numpy") -> Path:
