@@ -25,9 +25,9 @@ from bridge.ledger import (
 from tests.integration.conftest import REPOSITORY
 
 UNSEEN = (
-    "no run appeared in owner/models within 10 min: check that a workflow on its default branch takes the event type "
-    "'mlflow-model-version' and begins its run-name with the dispatch id, that Actions and that workflow are enabled "
-    "there, and that the token may read Actions"
+    "no run appeared in owner/models within 10 min: check that GitHub Actions is enabled, that a workflow on the "
+    "default branch is enabled and listens to the event type 'mlflow-model-version', that its run-name begins with the "
+    "dispatch id, and that the token or App has actions=read"
 )
 
 SECONDS = 1800.0
