@@ -10,6 +10,7 @@ from ulid import ULID
 
 from bridge.core.dispatches import Decision, Reject, Retry, Sent
 from bridge.core.events import Event, EventKind
+from bridge.image.naming import slug
 from bridge.ledger import (
     FOLLOWER,
     LANE,
@@ -144,9 +145,8 @@ async def _follow(ledger: Ledger, sample: SampleDelivery, dispatch_id: str, sent
 
 
 async def _image(ledger: Ledger, sample: SampleDelivery, now: float) -> None:
-    name = sample.model if sample.model.isascii() else "pr-vision-t-3f9a1c"
     digest = uuid5(NAMESPACE_URL, sample.model + sample.version).hex * 2
-    uri = f"ghcr.io/{REPOSITORY}/{name.replace('/', '-')}:{sample.version}@sha256:{digest}"
+    uri = f"ghcr.io/{REPOSITORY}/{slug(sample.model)}:{sample.version}@sha256:{digest}"
     pushed = sample.state == DispatchState.SUCCEEDED
     await ledger.write(
         versions.write_image,
