@@ -199,7 +199,7 @@ class Settings(RouteSettings):
         description="Maximum age of a delivery in seconds. Older deliveries are refused.",
         examples=["300"],
     )
-    host: str = Field(default="0.0.0.0", description="Address on which the bridge listens.", examples=["0.0.0.0"])  # noqa: S104  a server in a container listens on all of its addresses
+    host: str = Field(default="0.0.0.0", description="Address on which the bridge listens.", examples=["127.0.0.1"])  # noqa: S104  a server in a container listens on all of its addresses
     port: int = Field(default=8000, ge=0, le=65535, description="Port on which the bridge listens.", examples=["8000"])
 
     github_token: SecretStr | None = Field(
