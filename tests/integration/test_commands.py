@@ -246,7 +246,7 @@ def test_reconcile_lists_what_no_delivery_told_and_takes_it_in_once(
     taken = read(run("reconcile", "--since", moment, "--json"))
     assert [each["delivery_id"] for each in taken["found"]] == [each["delivery_id"] for each in listed["found"]]
     assert run("deliveries", "follow", taken["found"][1]["delivery_id"], "--timeout", "30").returncode == 0
-    assert run("reconcile", "--since", moment).stdout == "0 imported\n"
+    assert "0 imported" in run("reconcile", "--since", moment).stdout
 
 
 def test_the_ledger_is_not_made_by_looking_at_it(run: Run, folder: Path) -> None:
