@@ -109,7 +109,8 @@ def decide(outcome: Outcome, *, attempts: int, pauses: int, now: float, settle: 
         return VerifyThenRetry(now + settle, reason)
     at = now + delay(attempts, chance)
     if isinstance(outcome, NotSent):
-        return Retry(at, f"GitHub is unreachable ({summary(outcome)}): check GITHUB_API_URL; will retry automatically")
+        reason = f"GitHub can't be reached ({summary(outcome)}): check GITHUB_API_URL; will retry automatically"
+        return Retry(at, reason)
     if outcome.is_success:
         return Sent(outcome.run_id, outcome.run_url)
     if outcome.status == 422:
