@@ -190,7 +190,7 @@ def test_every_line_is_one_json_object_and_those_of_a_dispatch_have_its_id_and_t
     by_event = {line["event"]: line for line in lines}
     assert by_event["delivery"]["delivery_id"] == delivery_id
     assert by_event["delivery refused"]["delivery_id"] != delivery_id
-    for event in ("dispatched", "run"):
+    for event in ("dispatched", "run state changed"):
         assert by_event[event]["delivery_id"] == delivery_id
         assert by_event[event]["dispatch_id"] in github.runs[0].title
 
