@@ -7,7 +7,7 @@ RUN python -m venv --without-pip /opt/mlflow-bridge
 COPY requirements/runtime.txt requirements/
 RUN python -m pip --python /opt/mlflow-bridge/bin/python install --no-cache-dir --require-hashes \
       -r requirements/runtime.txt
-# The package is copied: a build backend would be installed without a lock.
+# Copy the package instead of building it: a build backend would be installed without a lock file.
 COPY bridge bridge
 RUN cp -r bridge "$(/opt/mlflow-bridge/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
  && printf '#!/opt/mlflow-bridge/bin/python\nfrom bridge.cli import app\n\napp()\n' >/opt/mlflow-bridge/bin/mlflow-bridge \
@@ -29,7 +29,7 @@ USER 1000:1000
 EXPOSE 8000
 
 LABEL org.opencontainers.image.title="mlflow-actions-bridge" \
-      org.opencontainers.image.description="From MLflow's webhooks to GitHub Actions" \
+      org.opencontainers.image.description="Dispatches GitHub Actions workflows for MLflow model versions" \
       org.opencontainers.image.licenses="Apache-2.0"
 ENV DATABASE_URL=sqlite:////data/mlflow-bridge.db
 VOLUME /data

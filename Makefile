@@ -22,10 +22,10 @@ $(BIN)/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: setup ## Show how a model gets from MLflow to a serving image; KEEP=1 keeps everything running (needs Docker for the image)
+demo: setup ## Run the demo, from a model in MLflow to its serving image; KEEP=1 keeps everything running (needs Docker for the image)
 	$(BIN)/python -m tests.loopback.demo $(if $(KEEP),--keep)
 
-test: setup ## Run all tests that this machine can run (tests/README.md: what each folder needs)
+test: setup ## Run all tests that this machine can run (tests/README.md lists what they need)
 	$(MAKE) --no-print-directory test-unit
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-e2e test-integration
 
@@ -44,7 +44,7 @@ coverage: setup ## Run the unit tests and show their branch coverage
 proof: setup ## Kill the bridge 200 times and count what is lost (PROOF="--seed 2 --only SQLite" for another run)
 	$(BIN)/python -m tests.proof $(PROOF)
 
-bench: setup ## Measure pages, deliveries and images (IMAGES=--prune removes all other images from the engine)
+bench: setup ## Measure pages, deliveries and images (IMAGES=--prune removes all other images from Docker)
 	$(MAKE) --no-print-directory --keep-going --jobs 1 bench-pages bench-accept bench-images
 
 bench-pages: setup
@@ -56,7 +56,7 @@ bench-accept: setup
 bench-images: setup
 	$(BIN)/python -m bench.images $(IMAGES)
 
-check: setup ## Format, lint, types, workflow audits
+check: setup ## Check format, lint, types and workflows
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -119,7 +119,7 @@ def filled(env: dict[str, str], folder: Path, deliveries: int) -> BridgeServer:
 def table(bare: Candidate, bridges: Sequence[Candidate]) -> str:
     """Return the figures as Markdown: medians, and the medians of each round's ratio to the bare endpoint."""
     lines = [
-        "| | 202s a second | ratio | p50 ms | ratio | p99 ms | ratio | memory MB |",
+        "| | 202 per second | ratio | p50 ms | ratio | p99 ms | ratio | memory MB |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for candidate in (bare, *bridges):
@@ -149,11 +149,14 @@ def machine() -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.accept", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of each server (5)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds per server (5)")
     parser.add_argument("--requests", type=int, default=4000, help="deliveries per round (4000)")
     parser.add_argument("--connections", type=int, default=20, help="concurrent connections (20)")
     parser.add_argument(
-        "--ledger", type=int, default=1_000_000, help="deliveries in the full ledger (1000000; 0: not measured)"
+        "--ledger",
+        type=int,
+        default=1_000_000,
+        help="deliveries in the full ledger (1000000); 0 skips this measurement",
     )
     return parser.parse_args()
 
@@ -171,7 +174,7 @@ def main() -> None:
         bridges = [Candidate("bridge", stack.enter_context(BridgeServer(env, folder / "empty")), [])]
         if options.ledger:
             full = stack.enter_context(filled(env, folder / "full", options.ledger))
-            bridges.append(Candidate(f"bridge, {options.ledger:,} deliveries in the ledger", full, []))
+            bridges.append(Candidate(f"bridge with {options.ledger:,} deliveries in the ledger", full, []))
         for number in range(options.rounds + 1):
             for candidate in (bare, *bridges):
                 load = put_load(candidate.server, options.requests, options.connections)

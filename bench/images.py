@@ -258,16 +258,16 @@ def table(rounds: Sequence[Round]) -> str:
         by_mlflow, by_layers = (_median(rounds, f"{by} {version}", value) / unit for by in ("mlflow", "layered"))
         rows.append(f"| {title} | {by_mlflow:.{places}f} | {by_layers:.{places}f} | {by_mlflow / by_layers:.1f} |")
 
-    for version in ("first", "next"):
-        row(f"{version} version: pushed, s", version, _PUSHED, 1, 2)
-        row(f"{version} version: pushed and in the engine, s", version, _TESTED, 1, 2)
-        row(f"{version} version: bytes pushed, MB", version, lambda image: image.pushed, 1e6, 2)
-    by_mlflow, by_layers = (median(seconds) for seconds in zip(*_starts(rounds), strict=True))
-    rows.append(f"| start to first answer, s | {by_mlflow:.2f} | {by_layers:.2f} | {_times_as_fast(rounds):.2f} |")
-    row("image unpacked, MB", "first", _SIZE, 1e6, 0)
-    alias = median(round_.alias for round_ in rounds)
+    for which in ("first", "next"):
+        row(f"{which} version: pushed, s", which, _PUSHED, 1, 2)
+        row(f"{which} version: pushed and loaded, s", which, _TESTED, 1, 2)
+        row(f"{which} version: bytes pushed, MB", which, lambda image: image.pushed, 1e6, 2)
+    theirs, ours = (median(seconds) for seconds in zip(*_starts(rounds), strict=True))
+    rows.append(f"| start to first response, s | {theirs:.2f} | {ours:.2f} | {_times_as_fast(rounds):.2f} |")
+    row("unpacked image, MB", "first", _SIZE, 1e6, 0)
+    alias = median(measured.alias for measured in rounds)
     build = _median(rounds, "mlflow next", _PUSHED)
-    rows.append(f"| alias, s, against a whole build | {build:.2f} | {alias:.2f} | {build / alias:.0f} |")
+    rows.append(f"| alias, s, compared with a whole build | {build:.2f} | {alias:.2f} | {build / alias:.0f} |")
     return "\n".join(rows)
 
 
@@ -279,11 +279,11 @@ def limits(rounds: Sequence[Round]) -> str:
     pulled = _median(rounds, "layered next", lambda image: image.local)
     return "\n".join(
         (
-            "| limit | | layered | times |",
+            "| lower bound | | layered | ratio |",
             "| --- | ---: | ---: | ---: |",
-            f"| first version: wheels downloaded and unpacked, s | {wheels:.2f} | {built:.2f} | {built / wheels:.1f} |",
-            f"| next version: the model compressed, MB | {model:.3f} | {pushed:.3f} | {pushed / model:.2f} |",
-            f"| next version: the engine's pull and unpacking for the smoke test, s | | {pulled:.2f} | |",
+            f"| first version: download and unpack the wheels, s | {wheels:.2f} | {built:.2f} | {built / wheels:.1f} |",
+            f"| next version: the compressed model, MB | {model:.3f} | {pushed:.3f} | {pushed / model:.2f} |",
+            f"| next version: Docker's pull and unpacking for the smoke test, s | | {pulled:.2f} | |",
         )
     )
 
@@ -344,12 +344,12 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--prune", action="store_true", help="remove all other images from the engine")
+    parser.add_argument("--prune", action="store_true", help="remove all other images from Docker")
     options = parser.parse_args()
     if not options.prune:
         sys.exit(
-            "bench.images removes every image but the base from the engine: "
-            "confirm with --prune, and set DOCKER_HOST to an engine whose images may be deleted"
+            "bench.images removes every image but the base from Docker: "
+            "confirm with --prune, and set DOCKER_HOST to a Docker engine without images that you need"
         )
     os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))  # has uv
     with tempfile.TemporaryDirectory() as folder:

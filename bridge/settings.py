@@ -39,7 +39,7 @@ _POSTGRESQL: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
 _SAMPLES: Final = frozenset({"a-long-random-text", "another-one", "for-this-network-alone", "demo", "password"})
 """Secrets that the documentation and compose.yaml show, or showed in an earlier release: everyone knows them."""
 
-_IS_SAMPLE: Final = "its secret is a sample from the documentation, which everyone knows"
+_IS_SAMPLE: Final = "this secret is a sample from the documentation, which everyone knows"
 
 
 class SettingsInvalid(BridgeError):
@@ -72,7 +72,7 @@ class RouteSettings(BaseSettings):
     github_event_type: EventType = Field(
         default="mlflow-model-version",
         description=f"Type of the repository_dispatch events, at most {MAX_EVENT_TYPE} characters. "
-        "The workflow starts if its `types` list it.",
+        "The workflow starts if `types` in its `on:` lists it.",
         examples=["mlflow-model-version"],
     )
     routes_file: Annotated[tuple[Route, ...] | None, NoDecode] = Field(
@@ -153,44 +153,44 @@ class Settings(RouteSettings):
         default=None,
         repr=False,
         exclude=True,  # it may hold a password
-        description="Address of MLflow's tracking server. If set, the bridge finds missed events and shows images.",
+        description="Address of MLflow's tracking server. If set, the bridge recovers missed events and shows images.",
         examples=["https://mlflow.example.com"],
     )
     mlflow_tracking_username: str | None = Field(
-        default=None, description="Name of the bridge's user at MLflow. It needs a password."
+        default=None, description="User name with which the bridge signs in to MLflow. Requires a password."
     )
     mlflow_tracking_password: SecretStr | None = Field(
-        default=None, description="Password of the bridge's user at MLflow. It needs a user name."
+        default=None, description="Password with which the bridge signs in to MLflow. Requires a user name."
     )
     mlflow_tracking_token: SecretStr | None = Field(
         default=None, description="Bearer token for MLflow. A user name and password take precedence."
     )
     mlflow_tracking_server_cert_path: Path | None = Field(
         default=None,
-        description="Path of a file or folder with the CA certificates for MLflow's server, in PEM form. It replaces "
-        "the usual CA certificates.",
+        description="Path of a file or folder with the CA certificates for MLflow's server, in PEM format. They "
+        "replace the default CA certificates.",
         examples=["/etc/ssl/mlflow-ca.pem"],
     )
     allow_plain_http: bool = Field(
         default=False,
         description="Permission to send credentials over http in a private network, true or false. If true, the "
-        "warning about it is omitted.",
+        "bridge and `doctor` don't warn about it.",
     )
     reconcile_interval: float = Field(
         default=300.0,
         ge=0,
         allow_inf_nan=False,
-        description="Interval in seconds at which MLflow is searched for missed events. 0 turns the search off.",
+        description="Interval in seconds at which the bridge asks MLflow for missed events. 0 disables this.",
         examples=["300"],
     )
 
     mlflow_webhook_secret: SecretStr | None = Field(
         default=None,
         description="Secret of MLflow's webhook. Deliveries that are not signed with it are refused. It may be unset "
-        "only if MLflow is searched for missed events.",
+        "only if the bridge asks MLflow for missed events.",
     )
     mlflow_webhook_secret_previous: SecretStr | None = Field(
-        default=None, description="Previous secret of MLflow's webhook. It is accepted too, during a rotation."
+        default=None, description="Previous secret of MLflow's webhook. During a rotation, it is accepted, too."
     )
     max_timestamp_age: float = Field(
         default=300.0,
@@ -199,26 +199,26 @@ class Settings(RouteSettings):
         description="Maximum age of a delivery in seconds. Older deliveries are refused.",
         examples=["300"],
     )
-    host: str = Field(default="0.0.0.0", description="Address on which the bridge listens.", examples=["0.0.0.0"])  # noqa: S104  a server in a container listens on all of its addresses
+    host: str = Field(default="0.0.0.0", description="Address on which the bridge listens.", examples=["127.0.0.1"])  # noqa: S104  a server in a container listens on all of its addresses
     port: int = Field(default=8000, ge=0, le=65535, description="Port on which the bridge listens.", examples=["8000"])
 
     github_token: SecretStr | None = Field(
         default=None,
-        description="Token for GitHub with the permission contents=write on the repository. A GitHub App is the "
-        "alternative: see `GITHUB_APP_ID`.",
+        description="Token for GitHub with the permissions contents=write and actions=read on the repository. A GitHub "
+        "App is the alternative: see `GITHUB_APP_ID`.",
     )
     github_app_id: _AppId | None = Field(
-        default=None, description="Client id or number of the GitHub App. It needs a private key."
+        default=None, description="Client ID or App ID of the GitHub App. Requires a private key."
     )
     github_app_private_key_file: Path | None = Field(
         default=None,
         repr=False,
-        description="Path of the file with the App's private key, in PEM form.",
+        description="Path of the file with the App's private key, in PEM format.",
         examples=["/run/secrets/app.pem"],
     )
     github_app_private_key: SecretStr | None = Field(
         default=None,
-        description="Private key of the GitHub App, in PEM form. `GITHUB_APP_PRIVATE_KEY_FILE` is the alternative.",
+        description="Private key of the GitHub App, in PEM format. `GITHUB_APP_PRIVATE_KEY_FILE` is the alternative.",
     )
     """Also set if the key is in the file."""
     github_api_url: _Url = Field(
@@ -240,16 +240,16 @@ class Settings(RouteSettings):
         default=15.0,
         gt=0,
         allow_inf_nan=False,
-        description="Interval in seconds at which the state of runs is read.",
+        description="Interval in seconds at which the bridge checks the state of runs.",
         examples=["15"],
     )
     dispatch_settle: float = Field(
         default=120.0,
         ge=0,
         allow_inf_nan=False,
-        description="Time in seconds that GitHub may take to show a new run. A dispatch without an answer is repeated "
+        description="Time in seconds that GitHub may take to show a new run. A dispatch without a response is retried "
         "only if no run appears in that time.",
-        examples=["1"],
+        examples=["120"],
     )
     database_url: str = Field(
         default=f"{_SQLITE}mlflow-bridge.db",
@@ -260,7 +260,7 @@ class Settings(RouteSettings):
     )
     admin_password: SecretStr | None = Field(
         default=None,
-        description="Password of the user admin, who may see the status page and its API. Both are off without it.",
+        description="Password of the user admin for the status page and its API. Without it, both are disabled.",
     )
     log_format: Literal["json", "console"] = Field(default="json", description="Format of the log, json or console.")
 
@@ -329,7 +329,7 @@ class Settings(RouteSettings):
     @classmethod
     def _holds_certificates(cls, path: Path | None) -> Path | None:
         if path is not None and not path.exists():
-            raise ValueError("there is no such file or folder")
+            raise ValueError("the file or folder does not exist")
         if path is not None and path.is_file():
             try:
                 ssl.create_default_context(cafile=path)
@@ -353,7 +353,7 @@ class Settings(RouteSettings):
     def _fits_a_header(cls, token: SecretStr | None) -> SecretStr | None:
         text = token.get_secret_value().strip() if token else ""
         if not (text.isascii() and (text or " ").isprintable()) or " " in text:
-            raise ValueError("it has characters that no token has")
+            raise ValueError("it contains characters that are not allowed in a token")
         return SecretStr(text) if token else None
 
     @field_validator("database_url")
@@ -428,7 +428,7 @@ def _rsa_key(key: SecretStr) -> SecretStr:
     except (ValueError, TypeError):  # not PEM, or with a password; UnsupportedAlgorithm isn't RSA either
         is_rsa = False
     if not is_rsa:
-        raise ValueError("it is not an RSA key in PEM form without a password")
+        raise ValueError("it is not an RSA key in PEM format without a password")
     return SecretStr(text)
 
 
@@ -461,7 +461,7 @@ def find_weaknesses(settings: Settings) -> Iterator[Weakness]:
         text = secret.get_secret_value() if secret else None
         if text is not None and (len(text) < length or len(set(text)) < DISTINCT):
             message = (
-                f"it is easy to guess, with fewer than {length} characters or fewer than {DISTINCT} different ones"
+                f"it is easy to guess: it has fewer than {length} characters, or fewer than {DISTINCT} different ones"
             )
             yield Weakness(setting, message, "set it to a long random text, for example from `openssl rand -hex 24`")
     if not settings.allow_plain_http:
@@ -472,8 +472,8 @@ def find_weaknesses(settings: Settings) -> Iterator[Weakness]:
             servers.append(("MLFLOW_TRACKING_URI", mlflow))
         for setting, url in servers:
             if url.lower().startswith("http://") and not is_loopback(url):
-                message = "it is http, so anyone on the network path can read the credentials"
-                hint = "set it to an https address, or set ALLOW_PLAIN_HTTP=true in a private network"
+                message = "it is an http address, so anyone on the network path can read the credentials"
+                hint = "set it to an https address or, in a private network, set ALLOW_PLAIN_HTTP=true"
                 yield Weakness(setting, message, hint)
     for setting, file in (
         ("GITHUB_APP_PRIVATE_KEY_FILE", settings.github_app_private_key_file),

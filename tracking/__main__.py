@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     commands = {"serve": serve, "create-bucket": create_bucket, "example": example, "health": health}
     name = arguments[0] if arguments else "serve"
     if len(arguments) > 1 or name not in commands:
-        return _refuse([f"there is no such command: use one of {', '.join(commands)}, without options"])
+        return _refuse([f"unknown command: use one of {', '.join(commands)}, without options"])
     try:
         return commands[name]()
     except Stopped:
@@ -145,7 +145,7 @@ def _set_environment(values: dict[str, str]) -> None:
 
 
 def _refuse(lines: list[str]) -> int:
-    print("\n".join(["the tracking server cannot start:", *(f"- {line}" for line in lines)]), file=sys.stderr)
+    print("\n".join(["the tracking server can't start:", *(f"- {line}" for line in lines)]), file=sys.stderr)
     return 2
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from tracking.settings import is_on
 
 _CREDENTIALS = (
-    "correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and let that user list, read, write and delete in it"
+    "correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and allow this user to list, read, write and delete objects"
 )
 _REGION = "set AWS_DEFAULT_REGION to the bucket's region"
 _HINTS = {
@@ -67,10 +67,10 @@ def _request(values: Mapping[str, str], operation: str, attempts: int = 2, **opt
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         code = error.response.get("Error", {}).get("Code", "")
         hint = _HINTS.get(status, "check the S3 server's log")
-        raise BucketUnusable(f"{label} answered {status} {code}: {hint}", status) from error
+        raise BucketUnusable(f"{label} returned {status} {code}: {hint}", status) from error
     except NoCredentialsError as error:
         hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the container a role"
-        raise BucketUnusable(f"there are no credentials for {label}: {hint}") from error
+        raise BucketUnusable(f"no credentials for {label}: {hint}") from error
     except (BotoCoreError, ValueError) as error:
         hint = "start the S3 server, or correct MLFLOW_S3_ENDPOINT_URL"
-        raise BucketUnusable(f"{label} cannot be reached ({type(error).__name__}): {hint}") from error
+        raise BucketUnusable(f"{label} can't be reached ({type(error).__name__}): {hint}") from error

@@ -40,7 +40,7 @@ _ON = {"1", "true", "yes", "on"}
 
 _FORMS = {
     # Amazon's "General purpose bucket naming rules"
-    "ARTIFACTS_BUCKET": (re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"), "use a bucket's bare name, such as mlflow"),
+    "ARTIFACTS_BUCKET": (re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"), "use the name of a bucket, such as mlflow"),
     "MLFLOW_S3_ENDPOINT_URL": (
         re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[^\s@]*)?"),
         "use an address such as http://s3:9000, or unset it for AWS",
@@ -51,7 +51,7 @@ _FORMS = {
     ),
     "MLFLOW_PORT": (re.compile(r"[1-9][0-9]{0,4}"), "use a number such as 5000"),
     "MLFLOW_WORKERS": (re.compile(r"[1-9][0-9]{0,2}"), "use a number such as 2"),
-    "MLFLOW_STATIC_PREFIX": (re.compile(r"(/[A-Za-z0-9._~-]+)+"), "use a path such as /mlflow, without a final /"),
+    "MLFLOW_STATIC_PREFIX": (re.compile(r"(/[A-Za-z0-9._~-]+)+"), "use a path such as /mlflow, without a trailing /"),
     "MLFLOW_SERVER_ALLOWED_HOSTS": (
         re.compile(r"(\s*([A-Za-z0-9.*_-]+|\[[0-9A-Fa-f:.*]+\])(:[0-9*]+)?\s*(,(?!$)|$))+"),
         "use host names with ports, as clients write them, such as mlflow.example.com,tracking:5000",
@@ -61,7 +61,7 @@ _FORMS = {
     "MLFLOW_AUTH_ADMIN_PASSWORD": (re.compile(r".{12,}"), "use 12 characters or more, as MLflow requires"),
     "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": (
         FERNET_KEY,
-        "use a Fernet key, or unset it so that one is created and kept in the volume",
+        "use a Fernet key, or unset it to create a key in the volume",
     ),
 }
 

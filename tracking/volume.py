@@ -82,6 +82,6 @@ def temporary(folder: Path) -> str:
 def _unusable(path: Path, error: OSError) -> VolumeUnusable:
     user = f"{os.getuid()}:{os.getgid()}"
     return VolumeUnusable(
-        f"{path} cannot be used by user {user} ({error.strerror}): "
+        f"{path} can't be used by user {user} ({error.strerror}): "
         "change the owner of the volume, or run the container as its owner"
     )

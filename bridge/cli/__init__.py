@@ -20,14 +20,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help, which also starts twice as fast
     context_settings={"max_content_width": 100},
-    help="Turn model versions in MLflow into serving images, by GitHub Actions.",
+    help="Build serving images for MLflow model versions with GitHub Actions.",
 )
 app.command(epilog="Example: mlflow-bridge serve --since 2026-01-31")(serve)
 app.command(epilog="Example: mlflow-bridge doctor --url https://bridge.example.com/webhook")(doctor)
 app.command(epilog="Example: mlflow-bridge reconcile --since 2026-01-31 --dry-run")(reconcile)
 app.add_typer(webhook, name="webhook")
 app.add_typer(deliveries, name="deliveries")
-routes = typer.Typer(no_args_is_help=True, help="Check which events go where.")
+routes = typer.Typer(no_args_is_help=True, help="Check which routes match an event.")
 app.add_typer(routes, name="routes")
 app.add_typer(workflow, name="workflow")
 app.add_typer(image, name="image")
@@ -52,12 +52,12 @@ def main(
 def check(
     event: Annotated[
         typer.FileBinaryRead,
-        typer.Argument(metavar="FILE", help="Body of a delivery, as MLflow sends it; - for standard input."),
+        typer.Argument(metavar="FILE", help="Body of a delivery, as MLflow sends it, or - for standard input."),
     ],
     file: Annotated[
-        Path | None, typer.Option("--routes", help="File with routes, instead of those in the settings.")
+        Path | None, typer.Option("--routes", help="File with the routes to use instead of those in the settings.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show which requests an event would send to GitHub, without sending them.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 deliveries = typer.Typer(no_args_is_help=True, help="List, show, replay and follow MLflow's deliveries.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="JSON output.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DeliveryId = Annotated[str, typer.Argument(metavar="ID", help="Id of the delivery, from `list` or the bridge's log.")]
 Model = Annotated[str | None, typer.Option(help="Full name of the registered model.")]
 Version = Annotated[str | None, typer.Option(help="Version of the model.")]
@@ -35,12 +35,14 @@ _SUCCESSFUL: Final = frozenset({DispatchState.SUCCEEDED, DispatchState.SUPERSEDE
 
 @deliveries.command("list", epilog="Example: mlflow-bridge deliveries list --state failed --model iris")
 def list_(
-    state: Annotated[DispatchState | None, typer.Option(help="State of the last dispatch.")] = None,
+    state: Annotated[DispatchState | None, typer.Option(help="State of the latest dispatch.")] = None,
     model: Model = None,
     version: Version = None,
     search: Annotated[str, typer.Option(help="Part of the model's name.")] = "",
-    before: Annotated[str | None, typer.Option(help="Start of the next page, as the previous page shows it.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Number of deliveries.")] = 20,
+    before: Annotated[
+        str | None, typer.Option(help="Start of the page, as shown at the end of the previous one.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of deliveries.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List deliveries, the most recently received or replayed first."""
@@ -60,14 +62,14 @@ def list_(
         print_json({"deliveries": [rendering.as_dict(details) for details in page.rows], "next": page.next})
         return
     out = console()
-    out.print(rendering.table(page.rows) if page.rows else "no deliveries")
+    out.print(rendering.table(page.rows) if page.rows else "no deliveries found")
     if page.next:
         out.print(f"next page: --before {page.next}")
 
 
 @deliveries.command(epilog="Example: mlflow-bridge deliveries show 8f0847cb-24b7-4d3a-a5d7-d1b1ce0c22a9")
 def show(delivery_id: DeliveryId, as_json: AsJson = False) -> None:
-    """Show a delivery with its dispatches and GitHub's answers.
+    """Show a delivery with its dispatches and GitHub's responses.
 
     Exits with status 1 if there is no such delivery.
     """
@@ -91,7 +93,7 @@ def show(delivery_id: DeliveryId, as_json: AsJson = False) -> None:
 
 @deliveries.command(epilog="Example: mlflow-bridge deliveries replay 8f0847cb-24b7-4d3a-a5d7-d1b1ce0c22a9")
 def replay(delivery_id: DeliveryId, as_json: AsJson = False) -> None:
-    """Dispatch a delivery again, by the current routes.
+    """Dispatch a delivery again with the current routes.
 
     The running bridge sends the new dispatches within 5 seconds. Pending dispatches of the delivery are withdrawn.
 
@@ -121,31 +123,31 @@ def replay(delivery_id: DeliveryId, as_json: AsJson = False) -> None:
         print_json({"status": "submitted", "delivery_id": delivery_id, "dispatch_ids": ids})
         return
     for dispatch in dispatches:
-        typer.echo(f"dispatch {dispatch.id} to {dispatch.repository} by route {dispatch.route}")
+        typer.echo(f"dispatch {dispatch.id} to {dispatch.repository} via route {dispatch.route}")
 
 
 @deliveries.command(epilog="Example: mlflow-bridge deliveries follow --model iris --version 7 --timeout 1800")
 def follow(
     delivery_id: Annotated[
-        str | None, typer.Argument(metavar="ID", help="Id of the delivery; alternatively use --model.")
+        str | None, typer.Argument(metavar="ID", help="Id of the delivery, unless you use --model.")
     ] = None,
     model: Model = None,
     version: Version = None,
-    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds to wait.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Maximum time to wait, in seconds.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Wait until the runs of a delivery end.
+    """Wait until the runs of a delivery have finished.
 
-    The bridge has to be running. With --model, waits for the delivery, too.
+    The bridge must be running. With --model, also waits for the delivery to arrive.
 
-    Exits with status 0 if all runs succeeded, 1 if one did not, 3 after --timeout.
+    Exits with status 0 if all runs succeeded, 1 if a run did not, 3 if --timeout was reached.
     """
     from bridge.cli import rendering
     from bridge.ledger import Filter
     from bridge.settings import load
 
     if (delivery_id is None) == (model is None):
-        raise typer.BadParameter("specify either a delivery's id or --model")
+        raise typer.BadParameter("specify either the id of a delivery or --model")
     criteria = delivery_id or Filter(model=model, version=version, limit=1)
     progress = console(stderr=as_json)
     with report_errors():
@@ -153,7 +155,7 @@ def follow(
     if as_json:
         print_json(rendering.as_dict(details) if details else None)
     elif status == TIMEOUT:
-        progress.print("not finished yet" if details else "no such delivery has arrived")
+        progress.print("not finished yet" if details else "no matching delivery has arrived")
     raise typer.Exit(status)
 
 
@@ -209,5 +211,5 @@ def pause_of(sent: "Sequence[DispatchDetails]", reasons: "Mapping[str, str]") ->
 
 
 def _not_found() -> NoReturn:
-    typer.echo("the ledger has no delivery of this id: list them with `mlflow-bridge deliveries list`", err=True)
+    typer.echo("the ledger has no delivery with this id: run `mlflow-bridge deliveries list`", err=True)
     raise typer.Exit(1)

@@ -22,13 +22,13 @@ _SIGNS: Final = {
 
 def doctor(
     url: Annotated[
-        str | None, typer.Option(help="The webhook's address; needed if MLflow has webhooks to other bridges.")
+        str | None, typer.Option(help="Address of the webhook; required if MLflow has webhooks to several bridges.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check the whole path from MLflow to a workflow run and suggest fixes.
+    """Check every part between MLflow and a workflow run, and suggest fixes.
 
-    Changes nothing. Run it with the bridge's own settings, if possible on the bridge's machine.
+    Changes nothing. Run it with the bridge's settings, if possible on the machine where the bridge runs.
 
     Exits with status 1 if a check fails.
     """

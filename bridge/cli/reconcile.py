@@ -23,18 +23,22 @@ class NoMlflow(BridgeError):
 def reconcile(
     since: Annotated[
         datetime,
-        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], metavar="DATE", help="Start of the period (UTC)."),
+        typer.Option(
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
+            metavar="DATE",
+            help="Find versions created since this date (UTC).",
+        ),
     ],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the missed events without dispatching them.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find and dispatch events that no webhook reported.
+    """Find and dispatch events whose webhook never arrived.
 
-    The running bridge sends them. Versions are found since --since. Aliases are found that changed since the bridge's
-    own last check, because MLflow does not record when an alias was set. Events of the last two minutes are left to
-    MLflow's webhook.
+    Imports the versions created since --since, and the aliases changed since the bridge last asked MLflow, because
+    MLflow does not record when an alias was set. The running bridge then dispatches them. Events of the last two
+    minutes are skipped, because their webhook may still arrive.
     """
     from bridge.settings import load
     from bridge.workers.waits import WAITS
@@ -51,13 +55,13 @@ def run(settings: "Settings", since: datetime, waits: "Waits", *, dry_run: bool,
     begin = since.replace(tzinfo=UTC).timestamp()
     missed, skipped = asyncio.run(import_missed(settings, begin, waits, dry_run=dry_run))
     for entry, fault in skipped.items():
-        typer.echo(f"{entry} can't be dispatched ({fault}): rename or delete it", err=True)
+        typer.echo(f"{entry} can't be dispatched ({fault}): rename or delete it in MLflow", err=True)
     if as_json:
         print_json({"dry_run": dry_run, "found": [_as_dict(event) for event in missed]})
         return
     for event in missed:
         typer.echo(f"{event.event.kind.value}: {subject(event.event)} → {', '.join(event.routes)}")
-    typer.echo(f"{len(missed)} {'would be imported' if dry_run else 'imported'}")
+    typer.echo(f"missed events: {len(missed)} {'would be imported' if dry_run else 'imported'}")
 
 
 async def import_missed(

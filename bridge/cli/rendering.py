@@ -39,7 +39,7 @@ def show(console: Console, details: DeliveryDetails) -> None:
     console.print(f"{event.kind.value}: {subject(event)}")
     console.print(f"delivery {details.delivery.id}, received {formatting.moment(details.delivery.received_at)}")
     for dispatch in details.dispatches:
-        heading = f"\ndispatch {dispatch.id} to {dispatch.repository} by route {dispatch.route}: "
+        heading = f"\ndispatch {dispatch.id} to {dispatch.repository} via route {dispatch.route}: "
         console.print(heading, coloured(dispatch.state), sep="")
         console.print(f"  {formatting.MEANINGS[dispatch.state].sentence}")
         for line in (dispatch.reason, dispatch.run_url):

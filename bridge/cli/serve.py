@@ -12,7 +12,7 @@ def serve(
         typer.Option(
             formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
             metavar="DATE",
-            help="At the very first start, also import the versions that MLflow has had since then (UTC).",
+            help="At the first start, also import versions created since this date (UTC).",
         ),
     ] = None,
 ) -> None:

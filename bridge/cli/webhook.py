@@ -23,10 +23,10 @@ GENERATE: Final = "generate one with `openssl rand -base64 32`"
 
 webhook = typer.Typer(no_args_is_help=True, help="Manage MLflow's webhook to the bridge.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="JSON output.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Selected = Annotated[
     str | None,
-    typer.Argument(metavar="WEBHOOK", help="Id, name or address; optional if exactly one webhook leads to a bridge."),
+    typer.Argument(metavar="WEBHOOK", help="Id, name or address; optional if exactly one webhook points to a bridge."),
 ]
 
 
@@ -39,14 +39,15 @@ def create_command(
     url: Annotated[str, typer.Argument(metavar="URL", help="Address at which MLflow reaches the bridge.")],
     name: Annotated[str, typer.Option(help="Name of a new webhook.")] = "mlflow-bridge",
     no_test: Annotated[
-        bool, typer.Option("--no-test", help="No test delivery, for a bridge that does not run yet.")
+        bool,
+        typer.Option("--no-test", help="Send no test delivery, for example because the bridge is not running yet."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Create or update MLflow's webhook to the bridge, and test it.
 
-    A new webhook has the events that the routes need, and the secret MLFLOW_WEBHOOK_SECRET. An existing webhook to this
-    address is enabled and missing events are added; it keeps its secret.
+    A new webhook gets the events that the routes need, and MLFLOW_WEBHOOK_SECRET as its secret. An existing webhook to
+    this address is enabled and gets the missing events; it keeps its secret.
 
     Exits with status 1 if MLflow refuses the address or the test delivery fails.
     """
@@ -69,7 +70,7 @@ def create_command(
 
 @webhook.command("list", epilog="Example: mlflow-bridge webhook list --json")
 def list_command(as_json: AsJson = False) -> None:
-    """List MLflow's webhooks, and which of them lead to a bridge."""
+    """List MLflow's webhooks, and show which of them point to a bridge."""
     from rich.table import Column, Table
 
     from bridge.mlflow.webhooks import to_bridge
@@ -117,8 +118,9 @@ def send_test_command(selected: Selected = None, as_json: AsJson = False) -> Non
 def rotate_command(selected: Selected = None) -> None:
     """Rotate the webhook's secret without losing a delivery.
 
-    Does the next safe step and prints what you have to do next: re-run the command after each manual step. First, the
-    bridge gets the new secret next to the old one; then MLflow changes to the new one; last, the old one is removed.
+    Does the next safe step and prints what to do next: run the command again after each manual step. First, add the new
+    secret to the bridge and keep the previous one. Then the command changes the secret in MLflow. Finally, remove the
+    previous secret from the bridge.
 
     Exits with status 1 if the rotation cannot proceed.
     """
@@ -148,7 +150,9 @@ def create(api: "MlflowApi", settings: "Settings", url: str, name: str) -> tuple
     except ValueError:
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.fragment:
-        raise WebhookRefused("not an address of a bridge", "use one such as https://bridge.example.com/webhook")
+        raise WebhookRefused(
+            "the URL is not a valid webhook address", "use an address such as https://bridge.example.com/webhook"
+        )
     if parts.path in ("", "/"):
         url = parts._replace(path=PATH).geturl()
 
@@ -172,11 +176,11 @@ def find(api: "MlflowApi", selected: str | None) -> "Webhook":
         matching = [hook for hook in webhooks if selected in (hook.id, hook.name, hook.url)]
     if not matching:
         raise WebhookRefused(
-            "MLflow has no such webhook", "run `mlflow-bridge webhook list`, or `mlflow-bridge webhook create`"
+            "MLflow has no matching webhook", "run `mlflow-bridge webhook list`, or `mlflow-bridge webhook create URL`"
         )
     if len(matching) > 1:
         names = ", ".join(f"{label(hook)} ({hook.id})" for hook in matching)
-        raise WebhookRefused(f"{len(matching)} webhooks match ({names})", "name one by its id")
+        raise WebhookRefused(f"{len(matching)} webhooks match ({names})", "select one by its id")
     return matching[0]
 
 
@@ -210,28 +214,28 @@ def rotate(api: "MlflowApi", settings: "Settings", webhook: "Webhook", echo: Cal
     trial = _try_secret(api, webhook, secret)
     if trial.state is not FindingState.OK:
         echo(f"nothing was changed: the running bridge does not accept MLFLOW_WEBHOOK_SECRET ({trial.message})")
-        echo("  restart the bridge (all replicas) with the settings that this command has, and re-run the command")
+        echo("  restart the bridge (all replicas) with the same settings as this command, and run the command again")
         return False
 
     # 3. MLflow and the bridge agree on the only secret that there is: the rotation has not begun.
     if is_accepted and previous is None:
-        echo("step 1 of 3, yours: add a new secret to the bridge, next to the one that MLflow has")
+        echo("step 1 of 3, manual: add a new secret to the bridge, and keep the previous one")
         echo("  set MLFLOW_WEBHOOK_SECRET_PREVIOUS to the value of MLFLOW_WEBHOOK_SECRET")
         echo(f"  set MLFLOW_WEBHOOK_SECRET to a new secret: {GENERATE}")
-        echo("  restart the bridge (all replicas) with both, and re-run this command with the same settings")
+        echo("  restart the bridge (all replicas) with both, and run this command again with the same settings")
         echo("nothing was changed")
         return True
 
     # 4. The bridge accepts the new secret, so MLflow may sign with it.
     if not is_accepted:
-        echo("MLflow's deliveries have been rejected: it signs with a secret that the running bridge does not have")
-    echo("the running bridge accepts the new secret, as a test delivery shows")
+        echo("MLflow's deliveries have been refused: MLflow signs with a secret that the running bridge does not have")
+    echo("a test delivery shows that the running bridge accepts the new secret")
     api.update_webhook(webhook.id, secret=secret)
     outcome = send_test(api, webhook)
     if outcome.state is not FindingState.OK:
         if previous:
             api.update_webhook(webhook.id, secret=previous.get_secret_value())
-            echo("MLflow has the previous secret again")
+            echo("the previous secret was restored in MLflow")
         echo(f"the test delivery with the new secret failed: {_as_text(outcome)}")
         return False
     echo("step 2 of 3, done: MLflow signs with the new secret, and the bridge accepted a test delivery")
@@ -240,8 +244,8 @@ def rotate(api: "MlflowApi", settings: "Settings", webhook: "Webhook", echo: Cal
     if previous:
         minutes = (_CACHE + settings.max_timestamp_age) / 60
         echo(
-            f"step 3 of 3, yours: in {minutes:.0f} minutes or later, unset MLFLOW_WEBHOOK_SECRET_PREVIOUS and restart "
-            "the bridge; until then, deliveries with the old signature may still arrive"
+            f"step 3 of 3, manual: wait {minutes:.0f} minutes, because deliveries signed with the previous secret may "
+            "still arrive; then unset MLFLOW_WEBHOOK_SECRET_PREVIOUS and restart the bridge (all replicas)"
         )
     return True
 
@@ -251,7 +255,7 @@ def _deliver(api: "MlflowApi", webhook: "Webhook") -> "WebhookTest":
 
     event = event_to_test(webhook)
     if event is None:
-        raise WebhookRefused("the webhook has no events to test", "run `mlflow-bridge webhook create`")
+        raise WebhookRefused("the webhook has no event that can be tested", "run `mlflow-bridge webhook create URL`")
     return api.test_webhook(webhook.id, event)
 
 
@@ -281,7 +285,7 @@ def _register(
         return api.create_webhook(name, url, events, secret, active=active)
     except MlflowError as error:
         if hint := explain_refusal(error.message):  # it quotes MLflow
-            raise WebhookRefused(f"MLflow would never deliver to {url} ({error.message})", hint) from error
+            raise WebhookRefused(f"MLflow refuses to deliver to {url} ({error.message})", hint) from error
         raise
 
 

@@ -68,7 +68,7 @@ _PACKAGES: Final = (
     "write",
     "push to GHCR, the default registry; docs/registries.md has the permissions for others",
 )
-_IDENTITY: Final = ("id-token", "write", "sign in without a key that is stored anywhere")
+_IDENTITY: Final = ("id-token", "write", "sign in without a stored key")
 
 _PREFIX: Final = Setting("DOCKER_NAMESPACE", "prefix of the images' names", "models")
 
@@ -92,7 +92,7 @@ REGISTRIES: Final[Mapping[RegistryName, Registry]] = {
             _PREFIX,
             Setting(
                 "AWS_ROLE_TO_ASSUME",
-                "a role that trusts GitHub's identity provider and may push",
+                "a role that trusts GitHub's OIDC provider and may push",
                 "arn:aws:iam::123456789012:role/model-images",
             ),
         ),
@@ -105,12 +105,12 @@ REGISTRIES: Final[Mapping[RegistryName, Registry]] = {
             Setting("DOCKER_NAMESPACE", "project and repository", "my-project/models"),
             Setting(
                 "GOOGLE_WORKLOAD_IDENTITY_PROVIDER",
-                "the provider that trusts GitHub",
+                "the workload identity provider that trusts GitHub",
                 "projects/123456789/locations/global/workloadIdentityPools/github/providers/github",
             ),
             Setting(
                 "GOOGLE_SERVICE_ACCOUNT",
-                "a service account that may write",
+                "a service account that may push images",
                 "model-images@my-project.iam.gserviceaccount.com",
             ),
         ),
@@ -142,11 +142,13 @@ REGISTRIES: Final[Mapping[RegistryName, Registry]] = {
     ),
 }
 
-_MLFLOW: Final = Setting("MLFLOW_TRACKING_URI", "MLflow's address for the runner", "https://mlflow.example.com")
+_MLFLOW: Final = Setting(
+    "MLFLOW_TRACKING_URI", "MLflow's address, as the runner reaches it", "https://mlflow.example.com"
+)
 _SIGN_IN_TO_MLFLOW: Final = (
-    Setting("MLFLOW_TRACKING_USERNAME", "MLflow's user, if it asks for one"),
+    Setting("MLFLOW_TRACKING_USERNAME", "MLflow's user, if it requires one"),
     Setting("MLFLOW_TRACKING_PASSWORD", "that user's password"),
-    Setting("MLFLOW_TRACKING_TOKEN", "or MLflow's token, if it asks for one"),
+    Setting("MLFLOW_TRACKING_TOKEN", "MLflow's token, as an alternative"),
 )
 
 workflow = typer.Typer(no_args_is_help=True, help="Set up the workflow in the repository that builds the images.")
@@ -157,17 +159,21 @@ workflow = typer.Typer(no_args_is_help=True, help="Set up the workflow in the re
 )
 def init(
     bridge: Annotated[
-        str, typer.Option(help="The bridge's repository, as owner/mlflow-actions-bridge@COMMIT; . if it is this one.")
+        str,
+        typer.Option(help="The bridge's repository, as owner/mlflow-actions-bridge@COMMIT, or . for this repository."),
     ],
     registry: Annotated[RegistryName, typer.Option(help="Registry for the images.")] = RegistryName.GHCR,
-    path: Annotated[Path, typer.Option(help="Root of the checkout.")] = Path(),
-    event_type: Annotated[str, typer.Option(help="The bridge's GITHUB_EVENT_TYPE.")] = "mlflow-model-version",
+    path: Annotated[Path, typer.Option(help="Root of the repository's checkout.")] = Path(),
+    event_type: Annotated[
+        str, typer.Option(help="Event type; the same as the bridge's GITHUB_EVENT_TYPE.")
+    ] = "mlflow-model-version",
     runs_on: Annotated[
-        str, typer.Option(help="Runner label, or a JSON list of labels; needed if GitHub's runners can't reach MLflow.")
+        str,
+        typer.Option(help="Runner label, or a JSON list of labels; required if GitHub's runners can't reach MLflow."),
     ] = "",
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     to_stdout: Annotated[bool, typer.Option("--print", help="Print the workflow instead of writing it.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write the workflow file, and list the variables and secrets to set.
 
@@ -183,11 +189,13 @@ def init(
         if not (path / ".git").exists():
             raise CallerInvalid(f"{path.resolve()} is not the root of a git checkout", "change to it, or use --path")
         if file.exists() and not force:
-            raise CallerInvalid(f"{file} exists", "review it, then overwrite it with --force")
+            raise CallerInvalid(f"{file} already exists", "review it, then use --force to overwrite it")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     if bridge != SAME_REPOSITORY and not _COMMIT.search(bridge):
-        print("warning: a tag or branch can move: name a full commit after the @ to pin the code", file=sys.stderr)
+        print(
+            "warning: tags and branches can move: use a full commit hash after the @ to pin the code", file=sys.stderr
+        )
     if as_json:
         settings_of = {"variables": variables(registry), "secrets": secrets(registry)}
         listed = {kind: {setting.name: str(setting) for setting in settings} for kind, settings in settings_of.items()}
@@ -195,7 +203,7 @@ def init(
         return
     typer.echo(f"created: {file}")
     typer.echo(f"registry: {REGISTRIES[registry].title}")
-    typer.echo("set in the repository, under Settings → Secrets and variables → Actions:")
+    typer.echo("set these in the repository, under Settings → Secrets and variables → Actions:")
     for kind, settings in (("variable", variables(registry)), ("secret", secrets(registry))):
         for setting in settings:
             typer.echo(f"  {kind} {setting.name}: {setting}")
@@ -223,7 +231,7 @@ def render(registry: RegistryName, bridge: str, *, event_type: str, runs_on: str
         uses = f"{repository}/{CALLED}@{ref}"
     else:
         hint = "use owner/mlflow-actions-bridge@COMMIT, or . for this repository"
-        raise CallerInvalid("--bridge is not a repository with a commit or tag", hint)
+        raise CallerInvalid("--bridge is not a repository with a commit, tag or branch", hint)
     environment = jinja2.Environment(  # noqa: S701  it renders YAML, which has GitHub's own ${{ }}
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         variable_start_string="<<",

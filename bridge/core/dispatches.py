@@ -110,10 +110,10 @@ CONCLUSIONS: Final[dict[str, tuple[DispatchState, str | None]]] = {
         DispatchState.FAILED,
         "GitHub could not start the workflow: fix the file that the run's page names",
     ),
-    "action_required": (DispatchState.FAILED, "the run waits for approval: approve it on its page"),
+    "action_required": (DispatchState.FAILED, "the run is waiting for approval: approve it on its page"),
     "stale": (
         DispatchState.FAILED,
-        "GitHub gave up the run after two weeks: check that a runner accepts its jobs, then re-run it",
+        "GitHub marked the run as stale after two weeks: check that a runner picks up its jobs, then re-run it",
     ),
     "cancelled": (DispatchState.CANCELLED, "the run was cancelled: re-run it if the version still needs an image"),
     "skipped": (DispatchState.CANCELLED, "the run skipped all of its jobs: check each `if` in the workflow"),
@@ -160,7 +160,7 @@ def meaning(run: Run) -> tuple[DispatchState, str | None]:
         return DispatchState.RUNNING, None
     unknown = (
         DispatchState.FAILED,
-        f"the run ended with the unknown conclusion {run.conclusion[:50]!r}: see its page",
+        f"the run has the unknown conclusion {run.conclusion[:50]!r}: see its page",
     )
     return CONCLUSIONS.get(run.conclusion, unknown)
 
@@ -169,12 +169,13 @@ def _without_run(dispatch: OpenDispatch, at: float, unseen_after: float) -> RunO
     if dispatch.state not in AWAITING_RUN or at < dispatch.sent_at + unseen_after:
         return None
     if dispatch.run_id is not None:
-        reason = "the run was deleted before it ended: replay the delivery if the version still needs an image"
+        reason = "the run was deleted before it finished: replay the delivery if the version still needs an image"
         return RunObservation(DispatchState.CANCELLED, dispatch.run_id, dispatch.run_url, reason, at)
     reason = (
-        f"no run appeared in {dispatch.repository} within {unseen_after / 60:.0f} min: check that a workflow on its "
-        f"default branch listens to the event type {dispatch.event_type!r} and that its run-name begins with the "
-        "dispatch id, that Actions and the workflow are enabled, and that the token may read Actions"
+        f"no run appeared in {dispatch.repository} within {unseen_after / 60:.0f} min: check that GitHub Actions "
+        f"is enabled, that a workflow on the default branch is enabled and listens to the event type "
+        f"{dispatch.event_type!r}, that its run-name begins with the dispatch id, and that the token or App has "
+        "actions=read"
     )
     return RunObservation(DispatchState.UNSEEN, None, None, reason, at)
 

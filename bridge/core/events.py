@@ -55,7 +55,7 @@ class Event:
 def _storable(name: str) -> str:
     """Return the name unchanged: a changed name could be another model's."""
     if "\0" in name:
-        raise PydanticCustomError("nul", "it contains a NUL, which can't be stored")
+        raise PydanticCustomError("nul", "it contains a NUL character, which can't be stored")
     if len(name.encode()) > MAX_NAME:
         raise PydanticCustomError("too_long", "it is longer than {limit} bytes", {"limit": MAX_NAME})
     return name
@@ -120,12 +120,12 @@ def parse(body: bytes) -> Event:
     try:
         envelope = _Envelope.model_validate_json(body)
     except ValidationError as error:
-        raise _invalid("an event of MLflow", error) from error
+        raise _invalid("an MLflow event", error) from error
     try:
         kind = EventKind(f"{envelope.entity}.{envelope.action}")
     except ValueError as error:
         raise UnsupportedEvent(
-            "the bridge doesn't accept this kind of event", f"register the webhook only for {', '.join(EventKind)}"
+            "the bridge doesn't support this kind of event", f"register the webhook only for {', '.join(EventKind)}"
         ) from error
     try:
         data = _DATA_MODELS[kind].model_validate(envelope.data)
@@ -142,7 +142,7 @@ def parse(body: bytes) -> Event:
 def _invalid(expected: str, error: ValidationError) -> UnsupportedEvent:
     """Name the first invalid field, never its value."""
     first = error.errors(include_input=False, include_url=False)[0]
-    fault = f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}"
+    fault = f"{'.'.join(str(part) for part in first['loc']) or 'the body'}: {first['msg']}"
     return UnsupportedEvent(
         f"the body is not {expected} ({fault})", "send only MLflow's model registry webhooks to this address", fault
     )

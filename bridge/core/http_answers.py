@@ -56,7 +56,7 @@ async def ask(
     except TimeoutError as error:
         raise _too_slow(seconds) from error
     except OSError as error:  # httpx2 doesn't wrap a TLS error in the middle of an answer
-        raise AnswerUnreadable(f"the answer was cut off: {type(error).__name__}") from error
+        raise AnswerUnreadable(f"the response was cut off: {type(error).__name__}") from error
     return content.whole()
 
 
@@ -125,25 +125,25 @@ class _Content:
         self._bytes = bytearray()
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("identity", "gzip"):
-            raise AnswerUnreadable("the answer has an encoding that was not requested")
+            raise AnswerUnreadable("the response has an encoding that was not requested")
         self._gzip = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
 
     def add(self, chunk: bytes) -> None:
         """Append bytes as they arrived; raises `AnswerUnreadable`."""
         self._received += len(chunk)
         if self._gzip and self._gzip.eof:
-            raise AnswerUnreadable("the answer has data after its end")
+            raise AnswerUnreadable("the response has data after its end")
         try:
             self._bytes += self._gzip.decompress(chunk, self._max_bytes + 1 - len(self._bytes)) if self._gzip else chunk
         except zlib.error as error:
-            raise AnswerUnreadable("the answer can't be decompressed") from error
+            raise AnswerUnreadable("the response can't be decompressed") from error
         if max(self._received, len(self._bytes)) > self._max_bytes:
-            raise AnswerTooLarge(f"the answer is larger than {self._max_bytes:,} bytes")
+            raise AnswerTooLarge(f"the response is larger than {self._max_bytes:,} bytes")
 
     def whole(self) -> httpx2.Response:
         """Return the answer with its body decompressed."""
         if self._gzip and self._received and not self._gzip.eof:
-            raise AnswerUnreadable("the answer can't be decompressed")
+            raise AnswerUnreadable("the response can't be decompressed")
         answer = self._response
         headers = [(name, value) for name, value in answer.headers.raw if name.lower() not in _TRANSPORT_HEADERS]
         return httpx2.Response(answer.status_code, headers=headers, content=bytes(self._bytes), request=answer.request)
@@ -153,4 +153,4 @@ _TRANSPORT_HEADERS: Final = (b"content-encoding", b"content-length", b"transfer-
 
 
 def _too_slow(seconds: float) -> AnswerTooSlow:
-    return AnswerTooSlow(f"no complete answer within {seconds:g} s")
+    return AnswerTooSlow(f"no complete response within {seconds:g} s")

@@ -36,7 +36,7 @@ class BookmarkUnreadable(BridgeError):
     def __init__(self, name: str) -> None:
         super().__init__(
             f"the reconciler's bookmark {name!r} can't be read",
-            "delete that row of the table bookmarks to start again",
+            "delete this row from the table bookmarks to reset it",
         )
 
 

@@ -35,7 +35,7 @@ def make(event: Event, route: Route, *, dispatch_id: str, delivery_id: str) -> s
     sent = _compact(workflow_inputs(payload, text)) if route.dispatch is DispatchMethod.WORKFLOW else text
     if len(sent) > MAX_PAYLOAD:
         raise PayloadTooLarge(
-            f"the payload has {len(sent)} characters, and GitHub accepts {MAX_PAYLOAD}",
+            f"the payload has {len(sent)} characters, but GitHub accepts at most {MAX_PAYLOAD}",
             "shorten the name of the model or alias, or the version's source",
         )
     return text

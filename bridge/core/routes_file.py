@@ -58,7 +58,7 @@ class _Inputs(_Table):
 
 
 class _Route(_Table):
-    name: _Line | None = Field(default=None, description="use a short unique name in one line")
+    name: _Line | None = Field(default=None, description="use a short, unique name on one line")
     events: list[Annotated[EventKind, Field(strict=False)]] | None = Field(
         default=None, min_length=1, description=f"use a list of {', '.join(EventKind)}"
     )
@@ -79,7 +79,8 @@ class _Route(_Table):
         default=None, description="set it to the branch or tag on which the workflow runs, such as main"
     )
     inputs: _Inputs = Field(
-        default_factory=_Inputs, description="use a table of builder, base-image, platforms and smoke-test"
+        default_factory=_Inputs,
+        description="use a table with any of the keys builder, base-image, platforms and smoke-test",
     )
 
     def route(self, number: int, event_type: str) -> Route:
@@ -101,7 +102,7 @@ class _Route(_Table):
 
 
 class _File(_Table):
-    route: list[_Route] = Field(min_length=1, description="begin each route with [[route]]")
+    route: list[_Route] = Field(min_length=1, description="start each route with [[route]]")
 
 
 def read(text: str, *, name: str, event_type: str) -> tuple[Route, ...]:
@@ -110,16 +111,16 @@ def read(text: str, *, name: str, event_type: str) -> tuple[Route, ...]:
     `name` is the file's name in messages, `event_type` the default for routes without one.
     """
     if len(text) > MAX_ROUTES_FILE:
-        problem = Problem(
-            f"{name} is longer than {MAX_ROUTES_FILE} characters", "check that it is the file of the routes"
-        )
+        problem = Problem(f"{name} is longer than {MAX_ROUTES_FILE} characters", "check that this is the routes file")
         raise RoutesInvalid((problem,))
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise RoutesInvalid((Problem(f"{name} is not TOML ({error})", "fix it there, or just before"),)) from error
+        raise RoutesInvalid(
+            (Problem(f"{name} is not TOML ({error})", "fix the syntax at or just before that position"),)
+        ) from error
     except (RecursionError, ValueError) as error:  # a number may have too many digits for Python
-        problem = Problem(f"{name} can't be read ({type(error).__name__})", "check that it is the file of the routes")
+        problem = Problem(f"{name} can't be read ({type(error).__name__})", "check that this is the routes file")
         raise RoutesInvalid((problem,)) from error
     faults = sorted({*_invalid_fields(content), *_contradictions(content)})
     if faults:
@@ -164,7 +165,7 @@ def _contradictions(content: Mapping[str, Any]) -> Iterator[_Fault]:
         if not isinstance(table, dict):
             continue
         if "name" in table and str(table["name"]) in names:
-            yield number, "name", "is also the name of an earlier route", "use unique names"
+            yield number, "name", "is already used by an earlier route", "use a unique name"
         names.add(str(table.get("name")))
 
         method = table.get("dispatch", DispatchMethod.REPOSITORY)
@@ -173,16 +174,16 @@ def _contradictions(content: Mapping[str, Any]) -> Iterator[_Fault]:
                 yield number, key, "is missing", str(_Route.model_fields[key].description)
             if method == DispatchMethod.REPOSITORY and key in table:
                 hint = f'remove it, or add dispatch = "{DispatchMethod.WORKFLOW}"'
-                yield number, key, f"has no effect on a {method}", hint
+                yield number, key, f"has no effect with {method}", hint
         if method == DispatchMethod.WORKFLOW and "event_type" in table:
             hint = f'remove it, or remove dispatch = "{DispatchMethod.WORKFLOW}"'
-            yield number, "event_type", f"has no effect on a {method}", hint
+            yield number, "event_type", f"has no effect with {method}", hint
 
         events = table.get("events")
         for key, kind in _KIND_OF_KEY.items():
             if key in table and isinstance(events, list) and any(event != kind for event in events):
-                yield number, key, f"exists only in {kind}", "put the other events into another route"
+                yield number, key, f"only applies to {kind} events", "move the other events to another route"
         if all(key in table for key in _KIND_OF_KEY):
-            yield number, "tag", "never occurs together with an alias", "make two routes of this one"
+            yield number, "tag", "can't be combined with alias, because no event has both", "split the route into two"
         if str(table.get("tag")).startswith(OUR_TAGS):
-            yield number, "tag", f"matches only tags of the runs themselves ({OUR_TAGS}*)", "use another tag"
+            yield number, "tag", f"only matches tags that the workflow sets ({OUR_TAGS}*)", "use another tag"

@@ -65,9 +65,9 @@ def unroutable_reason(event: Event) -> str | None:
     Test events of MLflow, other workspaces than the default, and tags that our own runs write are never dispatched.
     """
     if event.is_test:
-        return "it is a test event of MLflow"
+        return "it is a test event from MLflow"
     if event.workspace != DEFAULT_WORKSPACE:
-        return "it comes from another workspace than the default"
+        return "it is not from MLflow's default workspace"
     if (event.tag or "").startswith(OUR_TAGS):
-        return f"the runs themselves write the tags {OUR_TAGS}*"
+        return f"the workflow itself sets the tags {OUR_TAGS}*"
     return None

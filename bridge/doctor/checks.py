@@ -55,7 +55,7 @@ async def run_checks(url: str | None = None) -> tuple[Settings | None, list[Find
 
     # 4. MLflow: its webhooks, and a test delivery of each.
     if settings.mlflow_tracking_uri is None:
-        message = "MLFLOW_TRACKING_URI is not set, so MLflow's webhooks cannot be checked or missed events recovered"
+        message = "MLFLOW_TRACKING_URI is not set, so webhooks can't be checked and missed events can't be recovered"
         hint = "set it to MLflow's address, here and for the bridge"
         return settings, [*findings, warning("mlflow", "", message, hint)]
     try:
@@ -76,11 +76,11 @@ async def _check_bridge(settings: Settings) -> Finding:
             answer = await http_answers.ask(client, client.build_request("GET", f"{url}/ready"))
         degraded = read_json(answer.content)["degraded"]
     except (httpx2.HTTPError, httpx2.InvalidURL, AnswerUnreadable, ValueError, KeyError, TypeError):
-        return unknown("bridge", url, "no bridge answers on this machine", "start it here with `mlflow-bridge serve`")
+        return unknown("bridge", url, "no bridge responds on this machine", "start it here with `mlflow-bridge serve`")
     if degraded:
-        hint = "sign in to its status page or to /ready as admin, which show each reason with its fix"
+        hint = "sign in to its status page or to /ready as admin to see each problem and its fix"
         return warning("bridge", url, f"running, but degraded: {', '.join(map(str, degraded))}", hint)
-    return ok("bridge", url, "running, nothing degraded")
+    return ok("bridge", url, "running without problems")
 
 
 async def _check_github(settings: Settings) -> list[Finding]:
@@ -148,19 +148,19 @@ def _check_mlflow(mlflow: MlflowApi, settings: Settings, url: str | None) -> lis
     all_webhooks = list(mlflow.webhooks())
     ahead = clock.seconds_ahead(mlflow.date, asked_at, time.time())
     findings = [
-        ok("mlflow", mlflow.server, "it answers, and its webhooks are readable"),
+        ok("mlflow", mlflow.server, "reachable, and its webhooks can be read"),
         clock.check_mlflow(ahead, mlflow.server, settings.max_timestamp_age),
     ]
 
     # 2. A webhook leads to the bridge.
     matching = webhooks.to_bridge(all_webhooks, url)
     if not matching:
-        message = f"none of {len(all_webhooks)} webhooks leads to {url or 'a bridge'}"
-        hint = "run `mlflow-bridge webhook create https://bridge.example.com/webhook`, with the bridge's own address"
+        message = f"MLflow has no webhook to {url or 'a bridge'} ({len(all_webhooks)} checked)"
+        hint = "run `mlflow-bridge webhook create https://bridge.example.com/webhook` with the address of your bridge"
         if settings.webhook_secrets:
             return [*findings, failed(webhooks.CHECK, mlflow.server, message, hint)]
         # Without a secret, the operator may mean it: the bridge accepts no webhook then.
-        message += ", and MLFLOW_WEBHOOK_SECRET is not set: events are only found by the reconciler"
+        message += ", and MLFLOW_WEBHOOK_SECRET is not set: only the reconciler finds events"
         return [*findings, warning(webhooks.CHECK, mlflow.server, message, hint)]
 
     # 3. Each of them is active, has the events, and its test delivery arrives.

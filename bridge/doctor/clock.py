@@ -41,7 +41,7 @@ def check_mlflow(seconds: float | None, server: str, max_age: float) -> Finding:
 
 def _check(name: str, seconds: float | None, subject: str, *, most_behind: float, most_ahead: float) -> Finding:
     if seconds is None:
-        return unknown(CHECK, subject, f"{name}'s answer has no date")
+        return unknown(CHECK, subject, f"{name}'s response has no date")
     difference = f"this machine's clock is {abs(seconds):.0f} s {'ahead of' if seconds > 0 else 'behind'} {name}'s"
     hint = "synchronize the clocks of both machines with NTP"
     if not -most_behind <= seconds <= most_ahead:

@@ -42,9 +42,9 @@ def check_credential(outcome: Outcome, expires_at: float | None, now: float, *, 
     """Check whether GitHub accepts the token or the App's key, and until when; `expires_at` in Unix seconds."""
     check, subject = ("app", "GITHUB_APP_ID") if is_app else ("token", "GITHUB_TOKEN")
     if not isinstance(outcome, Answer):
-        return unknown(check, subject, "GitHub did not answer")
+        return unknown(check, subject, "GitHub did not respond")
     if outcome.status == 401:
-        hint = "create a new token and set GITHUB_TOKEN to it: this one is incomplete, expired or revoked"
+        hint = "create a new token and set GITHUB_TOKEN to it, because this one is incomplete, expired or revoked"
         if is_app:
             hint = "create a new key in the App's settings, and set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY"
         return failed(check, subject, f"GitHub rejects it (401 {outcome.message})", hint)
@@ -54,7 +54,7 @@ def check_credential(outcome: Outcome, expires_at: float | None, now: float, *, 
         return ok(check, subject, "valid; GitHub reports no expiry")
     message = f"valid until {datetime.fromtimestamp(expires_at, UTC):%Y-%m-%d %H:%M} UTC"
     if expires_at - now < _EXPIRES_SOON:
-        return warning(check, subject, message, "create a new token before that, and set GITHUB_TOKEN to it")
+        return warning(check, subject, message, "create a new token before then, and set GITHUB_TOKEN to it")
     return ok(check, subject, message)
 
 
@@ -68,7 +68,7 @@ def check(answers: RepositoryAnswers, routes: tuple[Route, ...], *, is_app: bool
     # 2. The credential may dispatch, by each method that a route uses, and may read runs.
     findings += [_check_dispatch(answers.name, *method, outcome) for method, outcome in answers.rights.items()]
     if isinstance(answers.runs, Answer) and answers.runs.status == 200:
-        findings.append(ok("permission", answers.name, "it may read workflow runs (actions=read)"))
+        findings.append(ok("permission", answers.name, "the token or App can read workflow runs (actions=read)"))
     else:
         findings.append(_no_permission("permission", answers.name, answers.runs, "actions=read"))
 
@@ -85,11 +85,11 @@ def _check_visible(answers: RepositoryAnswers, *, is_app: bool) -> Finding:
     check, name, about = "repository", answers.name, answers.about
     if not isinstance(about, Answer):
         hint = "check GITHUB_API_URL, and that this machine can reach it"
-        return failed(check, name, f"GitHub cannot be reached ({about.cause})", hint)
+        return failed(check, name, f"GitHub can't be reached ({about.cause})", hint)
     if about.status == 404:
         grant = "install the App on it" if is_app else "grant the token access to it"
         hint = f"check the name in GITHUB_REPOSITORY or ROUTES_FILE, and {grant}"
-        return failed(check, name, f"GitHub finds no such repository ({about.message})", hint)
+        return failed(check, name, f"GitHub can't find the repository ({about.message})", hint)
     if about.status in MOVED:
         hint = "change GITHUB_REPOSITORY or the route to its new name"
         return failed(check, name, f"the repository has moved ({about.status})", hint)
@@ -97,7 +97,9 @@ def _check_visible(answers: RepositoryAnswers, *, is_app: bool) -> Finding:
         return _no_permission(check, name, about, "metadata=read")
     content = about.json
     if isinstance(content, dict) and (content.get("archived") or content.get("disabled")):
-        return failed(check, name, "it is archived or disabled, so no run starts", "unarchive it, or use another one")
+        return failed(
+            check, name, "it is archived or disabled, so no run can start", "unarchive it, or use another repository"
+        )
     return ok(check, name, f"accessible; its default branch is {answers.branch}")
 
 
@@ -107,11 +109,11 @@ def _check_dispatch(name: str, method: DispatchMethod, file: str, outcome: Outco
     needed = "contents=write" if method is DispatchMethod.REPOSITORY else "actions=write"
     if isinstance(outcome, Answer) and outcome.status in (400, 422):
         if "disabled" in outcome.message:
-            hint = "enable Actions in the repository's settings"
+            hint = "enable GitHub Actions in the repository's settings"
             return failed(check, name, f"GitHub rejects dispatches ({outcome.message})", hint)
-        return ok(check, name, f"it may start runs by {method} ({needed})")
+        return ok(check, name, f"the token or App can start runs with {method} ({needed})")
     if isinstance(outcome, Answer) and outcome.status == 404 and file:
-        return unknown(check, name, f"permission to start {file} unknown: GitHub finds no such workflow")
+        return unknown(check, name, f"can't check the permission to start {file}: GitHub can't find this workflow")
     return _no_permission(check, name, outcome, needed)
 
 
@@ -120,15 +122,17 @@ def _check_actions(name: str, outcome: Outcome | None) -> Finding:
     if not isinstance(outcome, Answer) or outcome.status != 200 or not isinstance(outcome.json, dict):
         # Few credentials may ask, and the bridge doesn't need to.
         hint = (
-            "check under Actions in the repository's settings that they are enabled (the bridge needs no right to ask)"
+            "check in the repository's settings that GitHub Actions is enabled; the bridge doesn't need this permission"
         )
-        return unknown(check, name, "this needs administration=read, which the credential does not have", hint)
+        return unknown(check, name, "this check needs administration=read, which the token or App does not have", hint)
     if not outcome.json.get("enabled"):
-        return failed(check, name, "Actions are disabled", "enable them in the repository's settings, under Actions")
+        return failed(
+            check, name, "GitHub Actions is disabled", "enable it in the repository's settings, under Actions"
+        )
     if outcome.json.get("allowed_actions") == "local_only":
-        message = "Actions are enabled, but only those of the same owner are allowed"
+        message = "GitHub Actions is enabled, but only actions of the same owner are allowed"
         return warning(check, name, message, "also allow actions/checkout, astral-sh/setup-uv and docker/login-action")
-    return ok(check, name, "Actions are enabled")
+    return ok(check, name, "GitHub Actions is enabled")
 
 
 def _check_workflow(answers: RepositoryAnswers, route: Route) -> list[Finding]:
@@ -141,7 +145,7 @@ def _check_workflow(answers: RepositoryAnswers, route: Route) -> list[Finding]:
         hint = f"run `mlflow-bridge workflow init` in a checkout, commit the file, and push it to {branch}"
         return [failed(check, subject, f"there is no folder {FOLDER} on {branch}", hint)]
     if not isinstance(folder, Answer) or folder.status != 200:
-        return [unknown(check, subject, "the workflow files cannot be read", "grant the permission contents=read")]
+        return [unknown(check, subject, "the workflow files can't be read", "grant the permission contents=read")]
 
     # 2. One of them starts for the route's events.
     files = answers.files.get(branch, {})
@@ -164,12 +168,12 @@ def _check_workflow(answers: RepositoryAnswers, route: Route) -> list[Finding]:
 def _no_permission(check: str, name: str, outcome: Outcome | None, needed: str) -> Finding:
     """Check an answer that is not a success: a refusal means a missing permission, anything else means nothing."""
     if not isinstance(outcome, Answer):
-        return unknown(check, name, f"GitHub did not answer ({outcome.cause if outcome else 'it was not asked'})")
+        return unknown(check, name, f"GitHub did not respond ({outcome.cause if outcome else 'no request was sent'})")
     answer = " ".join(f"{outcome.status} {outcome.message}".split())
     if is_rate_limit(outcome):
         return unknown(check, name, f"GitHub's rate limit is exceeded ({answer})", "try again later")
     if outcome.status in (401, 403, 404):
         permission = outcome.headers.get("x-accepted-github-permissions") or needed
-        message = f"GitHub refuses ({answer}): the permission {permission} is missing"
+        message = f"GitHub denied access ({answer}): the permission {permission} is missing"
         return failed(check, name, message, f"grant the token or App the permission {permission}")
-    return unknown(check, name, f"GitHub answered {answer}", "try again later")
+    return unknown(check, name, f"GitHub returned {answer}", "try again later")

@@ -54,7 +54,7 @@ def _check_repository_dispatch(route: Route, workflows: list[Workflow], branch: 
         others = [_name(file) for file in workflows if "repository_dispatch" in json.dumps(file.document.get("on"))]
         hint = _init_hint(branch)
         if others:
-            hint = f"add {route.event_type!r} to `types:` in {', '.join(others)}, or set GITHUB_EVENT_TYPE to its type"
+            hint = f"add {route.event_type!r} to `types:` in {', '.join(others)}, or change GITHUB_EVENT_TYPE to match"
         message = f"no workflow on branch {branch} listens to repository_dispatch with type {route.event_type!r}"
         return [failed(CHECK, subject, message, hint)]
 
@@ -77,13 +77,13 @@ def _check_workflow_dispatch(route: Route, workflows: list[Workflow], *, is_file
     # 1. The file exists and is a workflow.
     workflow = next((workflow for workflow in workflows if workflow.path == f"{FOLDER}/{file}"), None)
     if workflow is None:
-        problem = f"its YAML on {route.ref} cannot be read" if is_file else f"it does not exist on {route.ref}"
+        problem = f"its YAML on {route.ref} can't be read" if is_file else f"it does not exist on {route.ref}"
         return failed(CHECK, subject, f"{file} is not a workflow: {problem}", _init_hint(str(route.ref)))
 
     # 2. It listens, and its inputs fit the bridge's: GitHub rejects a dispatch with other ones.
     inputs = workflow.inputs
     if inputs is None:
-        hint = "add `workflow_dispatch` to its `on:`, with the inputs of our workflow"
+        hint = "add `workflow_dispatch` to its `on:`, with the inputs of on-mlflow-event.yml"
         return failed(CHECK, subject, f"{file} does not listen to workflow_dispatch", hint)
     if missing := [name for name in _INPUTS if name not in inputs]:
         message = f"{file} does not declare the inputs {', '.join(missing)}, so GitHub rejects every dispatch"
@@ -105,9 +105,9 @@ def _check_run_name(route: Route, workflow: Workflow, branch: str) -> Finding:
     try:
         title = workflow.title(_context(route, workflow, branch))
     except InvalidExpression:
-        return unknown(CHECK, subject, f"the run-name of {name} cannot be evaluated here", hint)
+        return unknown(CHECK, subject, f"the run-name of {name} can't be evaluated here", hint)
     if not title.startswith(_ID):
-        message = f"the run-name of {name} does not begin with the dispatch id, so the bridge cannot find its runs"
+        message = f"the run-name of {name} does not begin with the dispatch id, so the bridge can't find its runs"
         return failed(CHECK, subject, message, hint)
     return ok(CHECK, subject, f"{name} on {branch} listens, and its runs begin with the dispatch id")
 

@@ -128,7 +128,7 @@ class AppInstallation:
         try:
             return body_type.model_validate(answer.json)
         except ValidationError as error:
-            raise _failed(Answer(502, message="the answer holds no sign-in")) from error
+            raise _failed(Answer(502, message="the response contains no token")) from error
 
     def _jwt(self) -> str:
         now = int(self._clock())
@@ -151,5 +151,5 @@ def _failed(outcome: Answer | NotSent) -> SignInFailed:
     return SignInFailed(
         outcome,
         f"signing in as the App failed ({summary(outcome)})",
-        "check GITHUB_APP_ID, its private key, and that GitHub is reachable",
+        "check GITHUB_APP_ID and its private key, and that GitHub can be reached",
     )

@@ -198,7 +198,7 @@ class GithubApi:
         try:
             return Run.model_validate(answer.json)
         except ValidationError as error:
-            raise RunLookupFailed(Answer(502, message="the answer is not a run")) from error
+            raise RunLookupFailed(Answer(502, message="the response is not a run")) from error
 
     async def ask(
         self,
@@ -275,10 +275,10 @@ class GithubApi:
         try:
             listed = _Runs.model_validate(answer.json).workflow_runs
         except ValidationError as error:
-            raise RunLookupFailed(Answer(502, message="the answer is not a list of runs")) from error
+            raise RunLookupFailed(Answer(502, message="the response is not a list of runs")) from error
         page = Page(tuple(run for entry in listed if (run := _run(entry))), is_last=len(listed) < RUNS_PER_PAGE)
         if listed and not page.runs:
-            raise RunLookupFailed(Answer(502, message="the answer is not a list of runs"))
+            raise RunLookupFailed(Answer(502, message="the response is not a list of runs"))
 
         etag = answer.headers.get("etag", "")
         if etag and etag.isascii():  # httpx2 can send no other
@@ -297,7 +297,7 @@ def _successful(repository: str, outcome: Outcome) -> Answer:
         raise ActionsUnreadable(
             outcome,
             f"the runs of {repository} can't be read ({summary(outcome)})",
-            "grant the token or App the permission actions=read on that repository, and check that Actions are enabled",
+            "grant the token or App actions=read on the repository, and check that GitHub Actions is enabled",
         )
     if outcome.status != 200:
         raise RunLookupFailed(outcome)

@@ -34,7 +34,7 @@ class InvalidExpression(BridgeError):
 def render(text: str, context: Context) -> str:
     """Return `text` with each `${{ … }}` replaced by its value as a string; raises `InvalidExpression`."""
     if "${{" in EXPRESSION.sub("", text):
-        raise InvalidExpression(f"the text {text!r} has a ${{{{ without its }}}}")
+        raise InvalidExpression(f"the text {text!r} has a ${{{{ without }}}}")
     return EXPRESSION.sub(lambda match: as_string(evaluate(match[1], context)), text)
 
 
@@ -90,7 +90,7 @@ def _from_json(text: Any) -> Any:
     try:
         return json.loads(as_string(text))
     except ValueError as error:
-        raise InvalidExpression(f"fromJSON() can't parse its text ({error})") from error
+        raise InvalidExpression(f"fromJSON() can't parse its argument ({error})") from error
 
 
 _FUNCTIONS: Mapping[str, Callable[[Any], Any]] = {

@@ -105,11 +105,12 @@ def decide(outcome: Outcome, *, attempts: int, pauses: int, now: float, settle: 
     to show a run; `chance` is a random number from 0 to 1.
     """
     if isinstance(outcome, Unanswered):
-        reason = f"GitHub did not answer ({summary(outcome)}): will look for the run before a retry"
+        reason = f"GitHub did not respond ({summary(outcome)}): will check for a run before the retry"
         return VerifyThenRetry(now + settle, reason)
     at = now + delay(attempts, chance)
     if isinstance(outcome, NotSent):
-        return Retry(at, f"GitHub is unreachable ({summary(outcome)}): check GITHUB_API_URL; will retry automatically")
+        reason = f"GitHub can't be reached ({summary(outcome)}): check GITHUB_API_URL; will retry automatically"
+        return Retry(at, reason)
     if outcome.is_success:
         return Sent(outcome.run_id, outcome.run_url)
     if outcome.status == 422:
@@ -129,7 +130,7 @@ def pause(answer: Answer, *, pauses: int, now: float) -> Pause | None:
     """Return the pause if the answer is about the credential, its rate limit or its permissions, else None."""
     if is_rate_limit(answer):
         until = now + _rate_delay(answer, pauses, now)
-        return Pause(until, f"GitHub's rate limit is exceeded ({summary(answer)}): will continue automatically")
+        return Pause(until, f"GitHub's rate limit is exceeded ({summary(answer)}): will resume automatically")
     hint = _access_hint(answer)
     if hint:
         reason = f"GitHub refused the request ({summary(answer)}): {hint}"
@@ -170,10 +171,10 @@ def _access_hint(answer: Answer) -> str | None:
     if answer.status == 404:
         return (
             "check that the repository exists and that the token or App has contents=write on it; for a route with a "
-            "workflow, that its file exists, and actions=write"
+            "workflow, check that its file exists, and that the token or App has actions=write"
         )
     if answer.status in MOVED:
-        return "the repository has moved; set GITHUB_REPOSITORY or the route to its new name, and replay the deliveries"
+        return "set GITHUB_REPOSITORY or the route to the repository's new name, and replay the deliveries"
     return None
 
 

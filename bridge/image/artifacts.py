@@ -74,7 +74,7 @@ class ModelArtifacts:
                 raise UnsafeMetadata(
                     f"the model has more than {limits.MAX_MODEL_FILES:,} files or {limits.MAX_MODEL_FOLDERS:,} folders "
                     f"(the last one read is {folder!r})",
-                    "log the model with fewer",
+                    "log the model with fewer files and folders",
                 )
         return sizes
 
@@ -128,26 +128,22 @@ def _path_below_the_proxy(uri: str, server: str) -> str:
         while (decoded := unquote(path, errors="strict")) != path:  # as MLflow does with a requested path
             path = decoded
     except (ValueError, httpx2.InvalidURL) as error:
-        raise DirectArtifacts(
-            f"the model's artifacts are at {uri[:80]!r}, which is not a valid address", "log the model again"
-        ) from error
+        raise DirectArtifacts(f"the model's artifact URI {uri[:80]!r} is invalid", "log the model again") from error
     if parts.scheme != "mlflow-artifacts":
         raise DirectArtifacts(
-            f"the model's artifacts are at {parts.scheme or 'a path'}:, outside MLflow's artifact proxy",
-            "start MLflow with --artifacts-destination, so that new models go through its proxy, and log the model "
-            "again",
+            f"the model's artifacts are stored at {parts.scheme or 'a path'}:, not behind MLflow's artifact proxy",
+            "start MLflow with --artifacts-destination, so that new models go through its proxy, then log the "
+            "model again",
         )
     if host != httpx2.URL(server):
         raise DirectArtifacts(
             f"the model's artifacts are on the host {parts.netloc.rpartition('@')[2][:80]!r}, but MLflow's credentials "
             f"are only sent to {server}",
-            "register the model from an address without a host, or set MLFLOW_TRACKING_URI to that host if it is the "
-            "same MLflow",
+            "register the model from a source without a host or, if it is the same MLflow, set MLFLOW_TRACKING_URI to "
+            "that host",
         )
     if parts.query or parts.fragment:
-        raise DirectArtifacts(
-            f"the model's artifacts are at {uri[:80]!r}, which has a query or a fragment", "log the model again"
-        )
+        raise DirectArtifacts(f"the model's artifact URI {uri[:80]!r} has a query or a fragment", "log the model again")
     names = [name for name in path.split("/") if name]
     for name in names:
         _check_name(name, "/".join(names))
@@ -157,7 +153,7 @@ def _path_below_the_proxy(uri: str, server: str) -> str:
 def _check_name(name: str, path: str) -> None:
     """Raise `UnsafeMetadata` unless `name`, the last in `path`, means the same to MLflow and to the file system."""
     if name in ("", ".", "..") or "/" in name or _UNSAFE_NAME.search(name):
-        raise UnsafeMetadata(f"the model has a file or folder {path[:200]!r}, a name that can't be used", "rename it")
+        raise UnsafeMetadata(f"the model has a file or folder with the unsafe name {path[:200]!r}", "rename it")
     if len(name.encode()) > limits.MAX_FILE_NAME or len(path.encode()) > limits.MAX_FILE_PATH:
         raise UnsafeMetadata(
             f"the model has a file or folder {path[:200]!r}, whose name has more than {limits.MAX_FILE_NAME} bytes or "
@@ -184,7 +180,7 @@ def metadata_in(folder: Path, *, java: bool = False) -> ModelMetadata:
         texts = [(folder / name).read_text(encoding="utf-8") for name in (MLMODEL, PYTHON_ENV)]
     except (OSError, UnicodeDecodeError) as error:
         raise UnsafeMetadata(
-            f"the model has no readable {MLMODEL} and {PYTHON_ENV}", "log it with a newer MLflow"
+            f"the model has no readable {MLMODEL} and {PYTHON_ENV}", "log the model with a newer MLflow"
         ) from error
     return read(*texts, java=java)
 

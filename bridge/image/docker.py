@@ -158,13 +158,13 @@ def push(tag: str) -> str:
                 lines.append(line.strip())
     if process.returncode:
         output = _tail(" ".join(lines))
-        unknown = Diagnosis("the push failed", "check that the sign-in may write there, then re-run the job")
+        unknown = Diagnosis("the push failed", "check that the registry's user may push there, then re-run the job")
         diagnosis = diagnose(output, tag.split("/")[0]) or unknown
         raise RegistryError(f"{tag}: {diagnosis.message} ({output})", diagnosis.hint)
     for line in reversed(lines):  # `<tag>: digest: sha256:… size: …` is the last line of docker push
         if "digest: sha256:" in line:
             return line.split("digest: ")[1].split()[0]
-    raise RegistryError(f"{tag}: docker push printed no digest", "update Docker on the runner")
+    raise RegistryError(f"{tag}: `docker push` printed no digest", "update Docker on the runner")
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class ContainerState:
             # Docker's init reports a program that was killed by a signal as 128 plus the signal's number.
             name = signal.Signals(self.exit_code - 128).name
         except ValueError:
-            return f"the container ended with exit code {self.exit_code}"
+            return f"the container stopped with exit code {self.exit_code}"
         # If the machine itself has no memory left, the kernel kills the model first (`--oom-score-adj` in `sandbox`).
         reason = ", probably because the machine ran out of memory" if name == "SIGKILL" else ""
         return f"the container was killed by {name} (exit code {self.exit_code}){reason}"
@@ -212,9 +212,7 @@ class Container:
         """Start the image's command with one worker, within the limits of `sandbox`. Raises `SmokeTestFailed`."""
         machine = quiet(["docker", "info", "--format", "{{.MemTotal}} {{.NCPU}}"])
         if machine.returncode:
-            raise SmokeTestFailed(
-                f"the Docker engine doesn't respond ({_tail(machine.stderr)})", "start Docker on the runner"
-            )
+            raise SmokeTestFailed(f"Docker doesn't respond ({_tail(machine.stderr)})", "start Docker on the runner")
         memory, cpus = map(int, machine.stdout.split())
         command = ["docker", "run", "--detach", *label_options(run_label(CONTAINER_LABEL))]
         command += sandbox.options(memory, cpus, root=root)
@@ -224,7 +222,7 @@ class Container:
         if result.returncode:
             if container.id:  # a container that was created and not started would keep its image from being removed
                 container.remove()
-            raise SmokeTestFailed(f"{image}: the container did not start ({_tail(result.stderr)})", "re-run the job")
+            raise SmokeTestFailed(f"{image}: the container can't start ({_tail(result.stderr)})", "re-run the job")
         return container
 
     def python(self, script: str, *arguments: str, stdin: bytes = b"", timeout: float) -> tuple[int, str]:
@@ -287,7 +285,7 @@ def _read_output(process: subprocess.Popen[bytes], timeout: float) -> tuple[int,
         status = process.wait()
     finally:
         timer.cancel()
-    return (124, f"no answer within {timeout:.0f} s") if late.is_set() else (status, output.decode(errors="replace"))
+    return (124, f"no response within {timeout:.0f} s") if late.is_set() else (status, output.decode(errors="replace"))
 
 
 def environment() -> dict[str, str]:
@@ -307,11 +305,11 @@ def _build(command: Sequence[str], image: str, stdin: str = "") -> None:
     except FileNotFoundError as error:
         raise _missing(command[0]) from error
     if result.returncode:
-        raise BuildFailed(f"{image}: {command[0]} ended with status {result.returncode}", "see the build's log above")
+        raise BuildFailed(f"{image}: {command[0]} exited with status {result.returncode}", "see the log above")
 
 
 def _missing(program: str) -> BuildFailed:
-    return BuildFailed(f"{program} is not installed on this runner", f"install {program} there")
+    return BuildFailed(f"{program} is not installed on this runner", f"install {program}")
 
 
 def _tail(output: str) -> str:

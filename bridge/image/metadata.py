@@ -41,7 +41,7 @@ def read(mlmodel: str, python_env: str, *, java: bool = False) -> ModelMetadata:
     flavors = flavors_of(model)
     if (flavor := java_flavor(flavors)) and not java:
         raise UnsupportedModel(
-            f"{MLMODEL} has the flavor {flavor}, whose image needs Java",
+            f"{MLMODEL} has the flavor {flavor}, which needs Java in the image",
             "set the inputs install-java to true and env-manager to virtualenv",
         )
     environment = flavors["python_function"].get("env")
@@ -66,7 +66,8 @@ def flavors_of(model: Mapping[object, object]) -> dict[object, dict[object, obje
     flavors = model.get("flavors")
     if not isinstance(flavors, dict) or not isinstance(flavors.get("python_function"), dict):
         raise UnsupportedModel(
-            f"{MLMODEL} has no python_function flavor, and only such models can be served", "log the model with one"
+            f"{MLMODEL} has no python_function flavor, so the model can't be served",
+            "log the model with a python_function flavor",
         )
     return flavors
 
@@ -81,7 +82,7 @@ def _has_serving_example(info: object) -> bool:
         return False
     if not isinstance(info, dict):
         raise UnsafeMetadata(
-            f"{MLMODEL} has saved_input_example_info: {_shown(info)}, which is not a map", "log the model again"
+            f"{MLMODEL} has saved_input_example_info: {_shown(info)}, which is not a mapping", "log the model again"
         )
     return info.get("serving_input_path") == SERVING_EXAMPLE
 
@@ -90,7 +91,7 @@ def _release(file: str, key: str, value: object, oldest: tuple[int, int, int]) -
     match = _RELEASE.fullmatch(value) if isinstance(value, str) else None
     if not match:
         raise UnsafeMetadata(
-            f"{file} has {key}: {_shown(value)}, which is not a plain release such as {_dotted(oldest)}",
+            f"{file} has {key}: {_shown(value)}, which is not a plain release number such as {_dotted(oldest)}",
             "log the model again with a released version",
         )
     if tuple(int(number) for number in match.groups()) < oldest:

@@ -25,7 +25,7 @@ def mapping(file: str, text: str) -> dict[object, object]:
     except (yaml.YAMLError, ArithmeticError, RecursionError, TypeError, ValueError) as error:
         raise UnsafeMetadata(f"{file} can't be read as YAML", "log the model again") from error
     if not isinstance(value, dict):
-        raise UnsafeMetadata(f"{file} is not a YAML map", "log the model again")
+        raise UnsafeMetadata(f"{file} is not a YAML mapping", "log the model again")
     return value
 
 

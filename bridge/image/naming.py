@@ -48,12 +48,12 @@ def repository(registry: str, namespace: str, slug: str) -> str:
     if not _REGISTRY.fullmatch(registry):
         raise InvalidImageName(
             f"DOCKER_REGISTRY {registry!r} is not a registry's host",
-            "use lower case, and a dot or a port, such as ghcr.io or harbor:443",
+            "use a host name in lower case with a dot or a port, such as ghcr.io or harbor:443",
         )
     if path and not all(_PATH_COMPONENT.fullmatch(component) for component in path.split("/")):
         raise InvalidImageName(
             f"DOCKER_NAMESPACE {namespace!r} can't be part of an image's name",
-            "between slashes, use letters and digits, separated by single . _ -",
+            "use lower-case letters and digits, separated by single . _ - or /",
         )
     return "/".join(component for component in (registry, path, slug) if component)
 

@@ -54,7 +54,7 @@ def image_to_keep(
     if match is Match.FOREIGN:
         raise ImageConflict(
             f"{name} exists without this model's labels, so it is never overwritten",
-            "delete it, or set another DOCKER_NAMESPACE",
+            "delete it, or use another DOCKER_NAMESPACE",
         )
     if match is Match.OTHER_SOURCE and image and not force:
         raise ImageConflict(
@@ -64,6 +64,7 @@ def image_to_keep(
         )
     if match is Match.OTHER_RECIPE and not force:
         actions.notice(
-            "Image of an older recipe", f"{name} is kept; to rebuild it, run the workflow manually with force"
+            "Existing image kept",
+            f"{name} was built with other settings; to rebuild it, run the workflow manually with force",
         )
     return None if force else image

@@ -47,7 +47,7 @@ class Target:
             return mlflow.version(self.model, self.version)
         if self.alias:
             return mlflow.version_by_alias(self.model, self.alias)
-        raise InvalidInput(f"model {self.model!r} has neither version nor alias", "set one of these inputs")
+        raise InvalidInput(f"neither a version nor an alias of model {self.model!r} is set", "set one of these inputs")
 
 
 def _read_payload(text: str) -> dict[str, dict[str, Any]]:
@@ -55,12 +55,12 @@ def _read_payload(text: str) -> dict[str, dict[str, Any]]:
     try:
         payload = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidInput("payload is not JSON", "leave it empty when you start the workflow manually") from error
+        raise InvalidInput("the payload is not JSON", "leave it empty when you start the workflow manually") from error
     if not isinstance(payload, dict) or payload.get("schema") != 1:
-        raise InvalidInput("payload does not have schema 1, which this workflow reads", release)
+        raise InvalidInput("the payload does not have schema 1, the only one that this workflow supports", release)
     sections = {key: payload.get(key) or {} for key in ("model", "inputs")}
     if not all(isinstance(section, dict) for section in sections.values()):
-        raise InvalidInput("model and inputs of the payload are not objects", release)
+        raise InvalidInput("model or inputs of the payload is not an object", release)
     return sections
 
 
@@ -68,7 +68,7 @@ def _check_inputs(inputs: Mapping[str, object]) -> dict[str, str]:
     for name, value in inputs.items():
         if name not in INPUTS or not isinstance(value, str):
             raise InvalidInput(
-                f"payload has the unknown input {name[:40]!r} with the value {str(value)[:40]!r}",
+                f"the payload has the unknown input {name[:40]!r} with the value {str(value)[:40]!r}",
                 "remove it from the route",
             )
     return {name: str(value) for name, value in inputs.items()}

@@ -129,6 +129,4 @@ class Workspace:
         try:
             return dict(json.loads((self.folder / name).read_text(encoding="utf-8")))
         except FileNotFoundError as error:
-            raise MissingSetting(
-                f"{name} is missing in {self.folder}", "run the steps before this one first"
-            ) from error
+            raise MissingSetting(f"{name} is missing in {self.folder}", "run the previous steps first") from error

@@ -131,13 +131,13 @@ def _engine(text: str) -> tuple[sa.Engine, str]:
             )
             return (
                 engine,
-                "check that the PostgreSQL server in DATABASE_URL runs, has space and accepts these credentials",
+                "check that the PostgreSQL server in DATABASE_URL is running, has space and accepts these credentials",
             )
     except (sa.exc.ArgumentError, ValueError):
         pass  # its words may hold the password
     raise LedgerUnavailable(
         "DATABASE_URL can't be parsed",
-        "set it to sqlite:////folder/file.db or postgresql://user:password@host:port/database",
+        "set it to an address such as sqlite:////folder/file.db or postgresql://user:password@host:port/database",
     )
 
 
@@ -160,7 +160,7 @@ def _upgrade(connection: sa.Connection) -> None:
         command.upgrade(config, "head")
     except CommandError as error:
         raise LedgerTooNew(
-            "the ledger was made by a later release", "start that release, or set DATABASE_URL to another database"
+            "the ledger was updated by a later release", "use that release, or set DATABASE_URL to another database"
         ) from error
 
 

@@ -20,7 +20,7 @@ _SQLITE: Final = "sqlite:///"
 _LOW_SPACE: Final = 100 * 1024 * 1024
 """Bytes."""
 
-_FOLDER_HINT: Final = "create the folder of DATABASE_URL on a persistent disk, writable for the bridge's user"
+_FOLDER_HINT: Final = "create the folder in DATABASE_URL on a persistent disk, and let the bridge's user write to it"
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,15 @@ def check(status: LedgerStatus) -> Finding:
         return failed(CHECK, place, error.message, error.hint)
     if status.free is not None and status.free < _LOW_SPACE:
         message = f"only {status.free // 1024**2} MiB are free on its disk"
-        return warning(CHECK, place, message, "free some space, or move the ledger by DATABASE_URL")
+        return warning(CHECK, place, message, "free some space, or move the ledger and change DATABASE_URL")
     if current is None:
-        return ok(CHECK, place, "will be created at the bridge's first start")
+        return ok(CHECK, place, "not created yet; the bridge creates it at its first start")
     if current > HEAD:
-        message = f"created by a later release (its schema is {current}, this release's is {HEAD})"
-        return failed(CHECK, place, message, "start that release, or set DATABASE_URL to another database")
+        message = f"it was updated by a later release (its schema is {current}, this release's is {HEAD})"
+        return failed(CHECK, place, message, "use that release, or set DATABASE_URL to another database")
     if current < HEAD:
         message = f"its schema is {current}, this release's is {HEAD}"
-        return warning(CHECK, place, message, "start this release's `mlflow-bridge serve`, which upgrades it")
+        return warning(CHECK, place, message, "run `mlflow-bridge serve` of this release, which upgrades it")
     return ok(CHECK, place, "writable, with this release's schema")
 
 
@@ -94,8 +94,8 @@ async def opened(url: str) -> AsyncIterator[Ledger]:
     if finding.state is FindingState.FAILED:
         raise LedgerUnavailable(f"the ledger can't be used ({finding.message})", finding.hint)
     if status.revision != HEAD:
-        problem = "is empty" if status.revision is None else "is of an older release"
-        raise LedgerUnavailable(f"the ledger {problem}", "start this release's `mlflow-bridge serve` first")
+        problem = "is empty" if status.revision is None else "was created by an earlier release"
+        raise LedgerUnavailable(f"the ledger {problem}", "run `mlflow-bridge serve` of this release first")
     ledger = Ledger(url)
     try:
         yield ledger

@@ -335,8 +335,8 @@ class MlflowApi:
                 # A compressed answer could expand without limit.
                 if answer.headers.get("content-encoding", "identity").lower() != "identity":
                     raise MlflowError(
-                        f"MLflow at {self.server} sent {subject} compressed, although not asked to",
-                        "turn off compression in the proxy in front of MLflow",
+                        f"MLflow at {self.server} sent {subject} compressed, although this was not requested",
+                        "disable compression in the proxy in front of MLflow",
                     )
                 with to.open("wb") as file:
                     for chunk in answer.iter_raw():
@@ -347,13 +347,13 @@ class MlflowApi:
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise MlflowUnreachable(
                 f"MLflow at {self.server} did not send {subject} ({type(error).__name__})",
-                "run the job again, and check that this machine can reach MLflow",
+                "check that this machine can reach MLflow, then re-run the job",
             ) from error
         if received != size:
             raise MlflowError(
                 f"MLflow at {self.server} lists {subject} with {size:,} bytes but sent "
                 f"{'more' if received > size else f'{received:,}'}",
-                "run the job again, or log the model again",
+                "re-run the job, or log the model again",
             )
 
     def set_version_tag(self, name: str, version: str, key: str, value: str) -> None:
@@ -366,7 +366,7 @@ class MlflowApi:
         for webhook in self._entries("webhooks", Webhook, "the list of webhooks", MLFLOW_WEBHOOKS_PAGE):
             if isinstance(webhook, Skipped):
                 raise MlflowAnswerUnreadable(
-                    f"MLflow at {self.server} has a webhook that can't be read ({webhook.fault})", "delete it there"
+                    f"MLflow at {self.server} has a webhook that can't be read ({webhook.fault})", "delete it in MLflow"
                 )
             yield webhook
 
@@ -433,7 +433,9 @@ class MlflowApi:
             if answer.next_page_token == token:
                 break
             token = answer.next_page_token
-        raise MlflowError(f"MLflow at {self.server} returns {subject} in endless pages", "check MLFLOW_TRACKING_URI")
+        raise MlflowError(
+            f"MLflow at {self.server} returned an endless number of pages for {subject}", "check MLFLOW_TRACKING_URI"
+        )
 
     def _ask(
         self,
@@ -452,14 +454,15 @@ class MlflowApi:
                 str(value).encode()
         except UnicodeEncodeError as error:
             raise MlflowNotFound(
-                f"MLflow can't have {subject}", "check the name, which is not valid Unicode"
+                f"MLflow can't contain {subject}", "check the name, which is not valid Unicode"
             ) from error
         request = self._client.build_request(method, path, params=query, json=body, timeout=seconds or _TIMEOUT)
         try:
             answer = http_answers.ask_blocking(self._client, request, seconds=seconds or _CALL_SECONDS)
         except AnswerTooLarge as error:
             raise MlflowAnswerTooLarge(
-                f"MLflow at {self.server} sent too much for {subject} ({error})", "make it smaller in MLflow"
+                f"MLflow at {self.server} sent a response for {subject} that is too large ({error})",
+                "reduce its size in MLflow",
             ) from error
         except (AnswerUnreadable, httpx2.HTTPError) as error:
             cause = error if isinstance(error, AnswerUnreadable) else type(error).__name__
@@ -475,8 +478,8 @@ class MlflowApi:
             return answer_type.model_validate(read_json(answer.content))
         except ValueError as error:
             raise MlflowAnswerUnreadable(
-                f"MLflow at {self.server} sent an answer for {subject} that is not of its REST API",
-                "check that MLFLOW_TRACKING_URI is MLflow's own address, not that of a sign-in page",
+                f"MLflow at {self.server} sent a response for {subject} that is not from MLflow's REST API",
+                "check that MLFLOW_TRACKING_URI is the address of MLflow, not of a sign-in page",
             ) from error
 
     def _error(self, answer: httpx2.Response, subject: str) -> MlflowError:
@@ -490,8 +493,8 @@ class MlflowApi:
 
         if status == 403 and b"Invalid Host header" in answer.content:
             return MlflowRefused(
-                f"MLflow at {self.server} refuses its own host name (403 Invalid Host header)",
-                f"start it with --allowed-hosts {self.server.partition('//')[2]}",
+                f"MLflow at {self.server} refused its own host name (403 Invalid Host header)",
+                f"start MLflow with --allowed-hosts {self.server.partition('//')[2]}",
             )
         if status in (401, 403):
             return MlflowRefused(
@@ -500,18 +503,20 @@ class MlflowApi:
                 "permissions",
             )
         if code == "RESOURCE_DOES_NOT_EXIST" or (code == "INVALID_PARAMETER_VALUE" and message.endswith("not found.")):
-            return MlflowNotFound(f"MLflow at {self.server} has no {subject}", "check the name; it may be deleted")
+            return MlflowNotFound(
+                f"MLflow at {self.server} has no {subject}", "check the name; it may have been deleted"
+            )
         if code == "INTERNAL_ERROR" and not message and "webhook" in subject:  # the error of its cryptography is empty
             return MlflowError(
                 f"MLflow at {self.server} can't read the secrets of its webhooks (500 INTERNAL_ERROR)",
-                "start all of its processes with the MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY that the webhooks were "
-                "created with, or delete the webhooks in its database",
+                "start all of MLflow's processes with the MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY that the webhooks were "
+                "created with, or delete the webhooks in MLflow's database",
             )
         kind = MlflowBusy if status == 429 or answer.is_server_error else MlflowError
         if not code:
             return kind(
-                f"MLflow at {self.server} answered {status} for {subject} without an error code of MLflow",
-                "check MLFLOW_TRACKING_URI, any proxy in front of it, and that MLflow is 3.4 or newer",
+                f"MLflow at {self.server} returned {status} for {subject} without an MLflow error code",
+                "check MLFLOW_TRACKING_URI, any proxy in front of MLflow, and that MLflow is version 3.4 or newer",
             )
         return kind(
             f"MLflow at {self.server} rejected the request for {subject} ({status} {code}: {message})",
@@ -525,11 +530,12 @@ def _url(uri: str) -> httpx2.URL:
         url = httpx2.URL(uri)
     except httpx2.InvalidURL as error:
         raise MlflowError(
-            "MLFLOW_TRACKING_URI is not a URL", "set it to one like https://mlflow.example.com"
+            "MLFLOW_TRACKING_URI is not a URL", "set it to an address such as https://mlflow.example.com"
         ) from error
     if url.scheme not in ("http", "https") or not url.host:
         raise MlflowError(
-            "MLFLOW_TRACKING_URI is not the URL of a tracking server", "set it to one like https://mlflow.example.com"
+            "MLFLOW_TRACKING_URI is not the URL of a tracking server",
+            "set it to an address such as https://mlflow.example.com",
         )
     return url
 

@@ -89,7 +89,7 @@ def verify(stamp: Stamp, signature: bytes, body: bytes, secrets: Sequence[str]) 
     matches = [hmac.compare_digest(_signature(secret, stamp.signed, body), signature) for secret in secrets]
     if not any(matches):
         raise SignatureMismatch(
-            "X-MLflow-Signature is wrong, so MLflow's secret is not the bridge's",
+            "X-MLflow-Signature is wrong, so MLflow and the bridge have different secrets",
             "set the webhook's secret in MLflow to the bridge's MLFLOW_WEBHOOK_SECRET",
         )
 
@@ -98,10 +98,11 @@ def check_age(stamp: Stamp, now: float, max_age: float) -> None:
     """Return only if the delivery was signed at most `max_age` seconds ago and at most `MAX_AHEAD` in the future."""
     if now - stamp.timestamp > max_age:
         raise StaleTimestamp(
-            f"X-MLflow-Timestamp is more than {max_age:g} s old", "check both clocks, or increase MAX_TIMESTAMP_AGE"
+            f"X-MLflow-Timestamp is more than {max_age:g} s old",
+            "synchronize both clocks, or increase MAX_TIMESTAMP_AGE",
         )
     if stamp.timestamp - now > MAX_AHEAD:
-        raise StaleTimestamp(f"X-MLflow-Timestamp is more than {MAX_AHEAD} s in the future", "check both clocks")
+        raise StaleTimestamp(f"X-MLflow-Timestamp is more than {MAX_AHEAD} s in the future", "synchronize both clocks")
 
 
 def sign(secret: str, delivery_id: str, timestamp: int, body: bytes) -> str:

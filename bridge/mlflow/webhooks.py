@@ -56,14 +56,14 @@ def check(webhook: "Webhook", events: Sequence[str]) -> list[Finding]:
     """Check the webhook as MLflow has it; `events` are the ones that it needs."""
     subject = label(webhook)
     findings = []
-    hint = f"run `mlflow-bridge webhook create {redact(webhook.url)}`, which updates the existing webhook"
+    hint = f"run `mlflow-bridge webhook create {redact(webhook.url)}` to update the webhook"
     if not webhook.active:
         findings.append(failed(CHECK, subject, "it is disabled, so MLflow delivers nothing", hint))
     if missing := [event for event in events if event not in webhook.events]:
         findings.append(failed(CHECK, subject, f"events are missing: {', '.join(missing)}", hint))
     if urlsplit(webhook.url).scheme == "http" and not is_loopback(webhook.url):
         message = "MLflow delivers over http, so anyone on the network path can read the models' names"
-        hint = "put a proxy with TLS in front of the bridge, and use its https address"
+        hint = "put a TLS proxy in front of the bridge, and use its https address"
         findings.append(warning(CHECK, subject, message, hint))
     return findings or [ok(CHECK, subject, f"active, with the events {', '.join(webhook.events)}")]
 
@@ -74,7 +74,7 @@ def check_test(webhook: "Webhook", test: "WebhookTest") -> Finding:
 
     # 1. MLflow sent it, and something answered.
     if test.status is None:
-        return failed(DELIVERY, subject, *_explain_silence(test.error or "MLflow reported no reason"))
+        return failed(DELIVERY, subject, *_explain_silence(test.error or "MLflow gave no reason"))
 
     # 2. The bridge answered, and not something else at that address.
     try:
@@ -86,27 +86,25 @@ def check_test(webhook: "Webhook", test: "WebhookTest") -> Finding:
     if test.status == 200 and body.get("status") == "test":
         return ok(DELIVERY, subject, "MLflow's test delivery reached the bridge, with a valid signature")
     if body.get("status") not in ("refused", "unavailable"):
-        hint = (
-            f"change the webhook's address to the bridge's own, which ends with {PATH}, and check that the bridge runs"
-        )
-        return failed(DELIVERY, subject, f"something other than the bridge answered (status {test.status})", hint)
+        hint = f"change the webhook's address to the bridge's, which ends with {PATH}, and check that it is running"
+        return failed(DELIVERY, subject, f"something other than the bridge responded (status {test.status})", hint)
 
     # 3. The bridge did not accept it.
     answer = " ".join(f"{test.status} {body.get('detail', '')}".split())[:_MAX_QUOTE]
     hints = {
         400: f"synchronize both clocks with NTP: a delivery may be MAX_TIMESTAMP_AGE old and {MAX_AHEAD} s ahead",
-        401: "run `mlflow-bridge webhook rotate` with the running bridge's settings, because MLflow has another secret",
-        422: "remove the events that the bridge does not support from the webhook",
+        401: "MLflow has another secret; run `mlflow-bridge webhook rotate` with the running bridge's settings",
+        422: "remove the events that the bridge doesn't support from the webhook",
         503: "fix the problem with the ledger that the bridge's log shows",
     }
-    return failed(DELIVERY, subject, f"the bridge answered {answer}", hints.get(test.status, "check the bridge's log"))
+    return failed(DELIVERY, subject, f"the bridge returned {answer}", hints.get(test.status, "check the bridge's log"))
 
 
 def explain_refusal(text: str) -> str:
     """Return the hint for MLflow's refusal of a webhook's address; empty if `text` is no such refusal."""
     if "scheme" in text and "llowed schemes" in text:
         return (
-            "put a proxy with TLS in front of the bridge and use its https address, or start MLflow's server with "
+            "put a TLS proxy in front of the bridge and use its https address, or start MLflow's server with "
             "MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https"
         )
     if any(
@@ -132,7 +130,7 @@ def _explain_silence(error: str) -> tuple[str, str]:
     if hint := explain_refusal(error):
         return f"MLflow refuses the address ({text})", hint
     if "SSL" in error or "certificate" in error.lower():
-        hint = "use a certificate of a public authority: since 3.15, MLflow cannot be given a CA bundle for webhooks"
+        hint = "use a certificate from a public CA; since version 3.15, MLflow ignores private CAs for webhooks"
         return f"MLflow does not trust the certificate ({text})", hint
-    hint = "check that the bridge runs, and that MLflow's server can reach its address (MLflow uses no proxy for it)"
-    return f"MLflow cannot reach the bridge ({text})", hint
+    hint = "check that the bridge is running, and that MLflow's server can reach its address without a proxy"
+    return f"MLflow can't reach the bridge ({text})", hint

@@ -19,7 +19,7 @@ _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     **NOT_SIGNED_IN,
     404: {"model": ErrorAnswer, "description": "Not found, or ADMIN_PASSWORD is not set"},
     422: {"model": ErrorAnswer, "description": "A parameter is invalid"},
-    503: {"model": ErrorAnswer, "description": "The ledger is unavailable at the moment"},
+    503: {"model": ErrorAnswer, "description": "The ledger is temporarily unavailable"},
 }
 _REPLAY_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     403: {"model": ErrorAnswer, "description": "The request came from another site"},
@@ -32,7 +32,7 @@ router = APIRouter(dependencies=[Depends(admin)], route_class=ErrorRoute, respon
 def _storable(text: str | None) -> str | None:
     """Reject NUL, which PostgreSQL can't store in any text."""
     if text and "\0" in text:
-        raise ValueError("it contains a NUL")
+        raise ValueError("it contains a NUL character")
     return text
 
 
@@ -41,20 +41,20 @@ _Search = Annotated[
     str, Query(max_length=MAX_SEARCH, description="Part of the model's name"), AfterValidator(_storable)
 ]
 _Before = Annotated[
-    str | None, Query(max_length=MAX_CURSOR, description="`next` of the last answer"), AfterValidator(_storable)
+    str | None, Query(max_length=MAX_CURSOR, description="`next` of the previous response"), AfterValidator(_storable)
 ]
 _Limit = Annotated[int, Query(ge=1, le=MAX_ROWS)]
 
 
 class Image(BaseModel):
-    """The version's image by MLflow's tags, as they were at the end of a run."""
+    """The version's image, from MLflow's tags at the end of a run."""
 
     uri: str | None
     status: str | None
 
 
 class Version(BaseModel):
-    """A model version; state, reason and run are those of its most recent delivery or replay."""
+    """A model version; state, reason and run come from its most recent delivery or replay."""
 
     model: str
     version: str
@@ -69,14 +69,14 @@ class Version(BaseModel):
 
 
 class Versions(BaseModel):
-    """Versions, most recent first; `next` is `before` of the next request, null at the end."""
+    """Versions, most recent first; `next` is the value of `before` for the next page, null on the last."""
 
     versions: list[Version]
     next: str | None
 
 
 class AttemptAnswer(BaseModel, from_attributes=True):
-    """An attempt to dispatch, or several in a row to which GitHub gave the same answer."""
+    """An attempt to dispatch, or several in a row with the same response from GitHub."""
 
     first_at: datetime
     last_at: datetime
@@ -116,7 +116,7 @@ class ApiDelivery(BaseModel):
 
 
 class Deliveries(BaseModel):
-    """Deliveries, most recent first; `next` is `before` of the next request, null at the end."""
+    """Deliveries, most recent first; `next` is the value of `before` for the next page, null on the last."""
 
     deliveries: list[ApiDelivery]
     next: str | None
@@ -158,20 +158,20 @@ async def versions(request: Request, criteria: Annotated[Filter, Depends(_filter
 
 @router.get("/api/deliveries")
 async def deliveries(request: Request, criteria: Annotated[Filter, Depends(_filter)]) -> Deliveries:
-    """List deliveries, most recently received or replayed first; `state` filters by the last dispatch."""
+    """List deliveries, most recently received or replayed first; `state` filters by the latest dispatch."""
     page = await AppState.of(request).ledger.read(queries.list_deliveries, criteria)
     return Deliveries(deliveries=[delivery_answer(row) for row in page.rows], next=page.next)
 
 
 @router.get("/api/deliveries/{delivery_id}")
 async def delivery(request: Request, delivery_id: str) -> ApiDelivery:
-    """Return one delivery with all its dispatches."""
+    """Return a delivery with all its dispatches."""
     return delivery_answer(await replaying.find(AppState.of(request), delivery_id))
 
 
 @router.post("/api/deliveries/{delivery_id}/replay", status_code=202, responses=_REPLAY_ERRORS)
 async def replay(request: Request, delivery_id: str) -> Replayed:
-    """Dispatch the delivery again: new dispatches, with new ids, by the current routes."""
+    """Dispatch the delivery again, with new dispatch ids and the current routes."""
     _, sent = await replaying.replay(AppState.of(request), delivery_id)
     return Replayed(status=Outcome.SUBMITTED, delivery_id=delivery_id, dispatch_ids=[dispatch.id for dispatch in sent])
 

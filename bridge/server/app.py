@@ -117,7 +117,7 @@ def _log_start(settings: Settings) -> None:
     if not settings.reconciles:
         _log.warning("reconciler disabled: set MLFLOW_TRACKING_URI to recover missed webhooks")
     elif not settings.webhook_secrets:
-        _log.warning("no MLFLOW_WEBHOOK_SECRET: webhooks are refused, and the reconciler imports every event")
+        _log.warning("MLFLOW_WEBHOOK_SECRET is not set: webhooks are refused, and the reconciler imports all events")
 
 
 @asynccontextmanager
@@ -131,7 +131,9 @@ async def _looping(loops: Sequence[Loop]) -> AsyncIterator[None]:
             loop.stop()
         _, unfinished = await asyncio.wait(tasks, timeout=_DRAIN)
         for task in unfinished:
-            _log.warning("did not stop in time; the unfinished step resumes at the next start", loop=task.get_name())
+            _log.warning(
+                "loop did not stop in time; its unfinished step resumes at the next start", loop=task.get_name()
+            )
             task.cancel()
         if unfinished:
             await asyncio.wait(unfinished, timeout=_CANCEL)

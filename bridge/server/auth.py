@@ -39,7 +39,7 @@ class NotSignedIn(BridgeError):
     """User or password is missing or wrong."""
 
     def __init__(self) -> None:
-        super().__init__("user or password is missing or wrong", f"sign in as {USER} with ADMIN_PASSWORD")
+        super().__init__("the user or password is missing or wrong", f"sign in as {USER} with ADMIN_PASSWORD")
 
 
 class CrossSite(BridgeError):
@@ -77,7 +77,9 @@ async def is_admin(request: Request) -> bool:
     try:
         check(authorization, password.get_secret_value())
     except NotSignedIn:
-        _log.warning("sign-in failed", reason="user or password is wrong", peer=request.client and request.client.host)
+        _log.warning(
+            "sign-in failed", reason="the user or password is wrong", peer=request.client and request.client.host
+        )
         await asyncio.sleep(DELAY)
         raise
     return True
@@ -104,7 +106,7 @@ def check_origin(headers: Mapping[str, str]) -> None:
     else:
         is_ours = origin is None or _host(origin) == headers.get("host", "").lower()
     if not is_ours:
-        raise CrossSite("the request came from another site", "repeat it on the status page itself")
+        raise CrossSite("the request came from another site", "send it from the status page")
 
 
 def _host(origin: str) -> str | None:

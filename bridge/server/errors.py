@@ -39,7 +39,7 @@ STATUSES: Final[Mapping[type[BridgeError], int]] = {
 }
 
 NOT_SIGNED_IN: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"model": ErrorAnswer, "description": "User or password is missing or wrong"}
+    401: {"model": ErrorAnswer, "description": "The user or password is missing or wrong"}
 }
 
 

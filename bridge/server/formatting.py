@@ -25,7 +25,7 @@ class Meaning:
 
 MEANINGS: Final[Mapping[DispatchState, Meaning]] = {
     DispatchState.PENDING: Meaning("○", "waiting", "Waiting to be dispatched."),
-    DispatchState.SENT: Meaning("◔", "going", "Dispatched; waiting for the run."),
+    DispatchState.SENT: Meaning("◔", "going", "Dispatched; waiting for the run to appear."),
     DispatchState.RUNNING: Meaning("◑", "going", "Run in progress."),
     DispatchState.SUCCEEDED: Meaning("✓", "good", "Run succeeded."),
     DispatchState.FAILED: Meaning("✕", "bad", "Run failed."),
@@ -33,7 +33,7 @@ MEANINGS: Final[Mapping[DispatchState, Meaning]] = {
     DispatchState.SUPERSEDED: Meaning("»", "quiet", "Replaced by a newer dispatch for the same model."),
     DispatchState.REJECTED: Meaning("✕", "bad", "GitHub rejected the dispatch."),
     DispatchState.UNSEEN: Meaning("?", "warning", "Dispatched, but no run appeared."),
-    DispatchState.WITHDRAWN: Meaning("–", "quiet", "Withdrawn by an operator."),
+    DispatchState.WITHDRAWN: Meaning("–", "quiet", "Withdrawn, because the delivery was replayed."),
 }
 
 

@@ -73,7 +73,7 @@ def degraded(state: AppState, paused: Mapping[str, str]) -> Iterator[Fault]:
         if loop.failing:
             yield Fault(
                 DegradedReason.LOOP_FAILING,
-                f"the {loop.name} has failed several times in a row: check the bridge's log",
+                f"the {loop.name} failed several times in a row: check the bridge's log",
             )
     for reason in state.follower.problems.values():
         yield Fault(DegradedReason.RUNS_NOT_VISIBLE, reason)

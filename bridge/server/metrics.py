@@ -60,7 +60,7 @@ class Metrics:
         self._gauge("info", "The running release.", "version").labels(__version__).set(1)
         self._deliveries = Counter(
             "mlflow_bridge_deliveries",
-            "Deliveries by outcome; `error` is the reason for a refused one.",
+            "Deliveries by outcome; `error` is the reason if a delivery was refused.",
             ["outcome", "error"],
             registry=self._registry,
         )
@@ -69,11 +69,15 @@ class Metrics:
         self._dispatches = self._gauge("dispatches", "Dispatches in the ledger by state.", "state")
         self._oldest = self._gauge("oldest_pending_seconds", "Age of the oldest pending dispatch; 0 if there is none.")
         self._paused = self._gauge("lane_paused", "1 for each route whose dispatches are paused.", "route")
-        self._ledger_up = self._gauge("ledger_up", "1 if the ledger could be read for this answer, else 0.")
-        self._quota = self._gauge("github_requests_remaining", "Requests left in GitHub's rate limit until the reset.")
+        self._ledger_up = self._gauge("ledger_up", "1 if the ledger can be read, else 0.")
+        self._quota = self._gauge("github_requests_remaining", "Requests left in GitHub's rate limit until it resets.")
         self._limit = self._gauge("github_requests_limit", "Requests per hour in GitHub's rate limit.")
-        self._reset = self._gauge("github_requests_reset_timestamp_seconds", "When GitHub's rate limit resets.")
-        self._expiry = self._gauge("github_token_expiry_timestamp_seconds", "When GITHUB_TOKEN expires, if it does.")
+        self._reset = self._gauge(
+            "github_requests_reset_timestamp_seconds", "Unix time at which GitHub's rate limit resets."
+        )
+        self._expiry = self._gauge(
+            "github_token_expiry_timestamp_seconds", "Unix time at which GITHUB_TOKEN expires, if it does."
+        )
         self.set_ledger(None)
         self.set_github(None, None)
 

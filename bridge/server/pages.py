@@ -81,7 +81,7 @@ async def version(request: Request, model: str = "", version: str = "", delivery
         model, version = event.model, event.version
     result = None if "\0" in model + version else await app_state.ledger.read(queries.find_version, model, version)
     if result is None:
-        raise NotFound("no delivery has reported that model version", "check its name, or register it in MLflow")
+        raise NotFound("no delivery has reported this model version", "check its name, or register it in MLflow")
     row, deliveries = result
     latest = [details for details in deliveries if details.delivery.id == row.delivery_id]
     now = app_state.ledger.time()
@@ -106,7 +106,7 @@ async def replay(request: Request, delivery_id: str) -> Response:
 async def static(name: str) -> Response:
     """Return one of the pages' static files."""
     if name not in _FILES:
-        raise NotFound("there is no such file")
+        raise NotFound("the file does not exist")
     return Response(_file(name), media_type=_FILES[name])
 
 

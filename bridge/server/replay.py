@@ -16,7 +16,7 @@ async def find(state: AppState, delivery_id: str) -> DeliveryDetails:
     """Return the delivery with all its dispatches; raises `NotFound`."""
     details = None if "\0" in delivery_id else await state.ledger.read(queries.find_delivery, delivery_id)
     if details is None:
-        raise NotFound("the ledger has no delivery with that id", "check the id")
+        raise NotFound("the ledger has no delivery with this id", "check the id")
     return details
 
 

@@ -38,7 +38,9 @@ class DeadlineProtocol(H11Protocol):
         """Begin to wait for the first request."""
         super().connection_made(transport)
         if len(self.connections) > self.max_connections:
-            _log.warning("connection refused", reason=f"{self.max_connections} are open already", peer=self.client)
+            _log.warning(
+                "connection refused", reason=f"{self.max_connections} connections are open already", peer=self.client
+            )
             transport.abort()
             return
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
@@ -94,7 +96,7 @@ class DeadlineProtocol(H11Protocol):
             return
         _log.warning(
             "connection closed",
-            reason=f"its request was not complete, or its answer not read, after {self.seconds:g} s",
+            reason=f"the request was not complete, or the response was not read, after {self.seconds:g} s",
             peer=self.client,
         )
         self.transport.abort()

@@ -36,7 +36,7 @@ def _check(scope: Scope) -> None:
     """
     names = [name for name, _ in scope["headers"]]
     if len(names) > MAX_HEADERS:
-        raise TooManyHeaders(f"the request has more than {MAX_HEADERS} headers", "send fewer")
+        raise TooManyHeaders(f"the request has more than {MAX_HEADERS} headers", "send fewer headers")
     if b"transfer-encoding" in names and (b"content-length" in names or scope["http_version"] != "1.1"):
         raise Misframed(
             "the request has Transfer-Encoding together with Content-Length, or in HTTP/1.0", "send only Content-Length"

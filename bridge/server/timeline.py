@@ -19,7 +19,7 @@ _ENDS: Final = {
     DispatchState.SUCCEEDED: "Run succeeded",
     DispatchState.FAILED: "Run failed",
     DispatchState.CANCELLED: "Run cancelled",
-    DispatchState.SUPERSEDED: "Run superseded",
+    DispatchState.SUPERSEDED: "Replaced by a newer dispatch",
     DispatchState.REJECTED: "Rejected by GitHub",
     DispatchState.UNSEEN: "No run appeared",
     DispatchState.WITHDRAWN: "Withdrawn",

@@ -108,7 +108,7 @@ async def _read(request: Request, body: Body) -> None:
 
 
 def _too_large() -> BodyTooLarge:
-    return BodyTooLarge(f"the body is longer than {MAX_BODY} bytes", "send only MLflow's webhooks here")
+    return BodyTooLarge(f"the body is longer than {MAX_BODY} bytes", "send only MLflow's webhooks to this address")
 
 
 def _announced_length(headers: Mapping[bytes, bytes | None]) -> int:

@@ -46,14 +46,14 @@ class Outcome(StrEnum):
 
 
 class DeliveryAnswer(BaseModel):
-    """The answer to a delivery from MLflow."""
+    """The response to an accepted delivery."""
 
     status: Outcome
     delivery_id: str
 
 
 class ErrorAnswer(BaseModel):
-    """The answer to a delivery or request that was not accepted; `detail` says why, and what to do."""
+    """The response to a delivery or request that was refused; `detail` says why, and what to do."""
 
     status: Outcome
     delivery_id: str | None = None
@@ -85,11 +85,11 @@ OUTCOME_STATUSES: Final[Mapping[Outcome, int]] = {
 
 DESCRIPTION: Final[dict[int | str, dict[str, Any]]] = {
     **{
-        status: {"model": DeliveryAnswer, "description": "MLflow sent this delivery"}
+        status: {"model": DeliveryAnswer, "description": "The delivery has a valid signature and was accepted"}
         for status in OUTCOME_STATUSES.values()
     },
     **{
-        status: {"model": ErrorAnswer, "description": "Not accepted; `detail` says why"}
+        status: {"model": ErrorAnswer, "description": "The delivery was refused; `detail` says why"}
         for status in sorted(set(ERROR_STATUSES.values()))
     },
 }
@@ -118,6 +118,6 @@ def refused(error: BridgeError, delivery_id: str | None, *, close: bool) -> JSON
     if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER)
     if isinstance(error, LedgerUnavailable):  # its own text may name the database
-        error = LedgerUnavailable("the bridge can't store the delivery at the moment", "send it again")
+        error = LedgerUnavailable("the bridge temporarily can't store the delivery", "send it again")
     answer = ErrorAnswer(status=outcome_of(error), delivery_id=delivery_id, detail=str(error))
     return JSONResponse(answer.model_dump(), status, headers)

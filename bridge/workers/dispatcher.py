@@ -112,7 +112,7 @@ class Dispatcher(Loop):
         try:
             written = await self._record(dispatch, decision, now)
         except Unstorable as error:
-            decision = Reject(f"GitHub's answer can't be recorded ({error.message}): check the repository's runs")
+            decision = Reject(f"GitHub's response can't be stored ({error.message}): check the repository's runs")
             written = await self._record(dispatch, decision, now)
         _report(dispatch, decision, now, written=written)
         if written and isinstance(decision, Sent):
@@ -149,7 +149,7 @@ class Dispatcher(Loop):
         except ActionsUnreadable as error:
             # Sent again without a search: a second run does no harm, no run at all would.
             log = _log.bind(dispatch_id=dispatch.id, delivery_id=dispatch.delivery_id)
-            log.warning("cannot check for an earlier run, sending again", reason=str(error))
+            log.warning("can't check for an earlier run, dispatching again", reason=str(error))
             return None
         except RunLookupFailed as error:
             # The search counts against the same limits as a dispatch, so a refused one pauses the lane as well. Either
@@ -170,7 +170,7 @@ def _seconds_until(at: float, now: float, longest: float) -> float:
 def _report(dispatch: Pending, decision: Decision, now: float, *, written: bool) -> None:
     log = _log.bind(dispatch_id=dispatch.id, delivery_id=dispatch.delivery_id, repository=dispatch.repository)
     if not written:
-        log.warning("another replica has taken over the lane and settles the dispatch")
+        log.warning("another replica has taken over this dispatch")
         return
     match decision:
         case Sent(run_id):

@@ -104,10 +104,10 @@ class Follower(Loop):
         except LedgerUnavailable:
             raise
         except Exception as error:
-            _log.exception("cannot follow runs", repository=repository)
+            _log.exception("can't follow runs", repository=repository)
             self._not_before[repository] = self._clock() + self._waits.rerun_check
             self.problems[repository] = (
-                f"cannot follow the runs of {repository} ({type(error).__name__}): check the bridge's log"
+                f"can't follow the runs of {repository} ({type(error).__name__}): check the bridge's log"
             )
 
     async def _follow(self, repository: str, dispatches: Sequence[OpenDispatch]) -> None:
@@ -158,7 +158,7 @@ class Follower(Loop):
         self._failures[repository] = failures + 1
         self._not_before[repository] = until
         if self.problems.get(repository) != str(error):
-            _log.error("cannot follow runs", repository=repository, reason=str(error), seconds=round(until - now))
+            _log.error("can't follow runs", repository=repository, reason=str(error), seconds=round(until - now))
         self.problems[repository] = str(error)
 
     async def _record(self, changes: Sequence[tuple[OpenDispatch, RunObservation]]) -> None:
@@ -171,9 +171,9 @@ class Follower(Loop):
             except LedgerUnavailable:
                 raise
             except Exception as error:  # it affects only this dispatch
-                _log.exception("cannot record run", dispatch_id=dispatch.id, delivery_id=dispatch.delivery_id)
+                _log.exception("can't store the run", dispatch_id=dispatch.id, delivery_id=dispatch.delivery_id)
                 self.problems[dispatch.id] = (
-                    f"cannot record the run of the dispatch {dispatch.id} ({type(error).__name__}): "
+                    f"can't store the run of dispatch {dispatch.id} ({type(error).__name__}): "
                     "check the bridge's log, then replay its delivery"
                 )
             else:
@@ -183,7 +183,7 @@ class Follower(Loop):
     def _report(self, dispatch: OpenDispatch, observation: RunObservation) -> None:
         log = _log.error if observation.state in (DispatchState.FAILED, DispatchState.UNSEEN) else _log.info
         log(
-            "run",
+            "run state changed",
             state=observation.state,
             reason=observation.reason,
             dispatch_id=dispatch.id,
@@ -204,14 +204,14 @@ class Follower(Loop):
                 await self._read_image(model, version)
             except MlflowRefused as error:  # perhaps only of this model
                 refused.add(model)
-                _log.warning("cannot read a model's image tags from MLflow, will retry", model=model, reason=str(error))
+                _log.warning("can't read a model's image tags from MLflow, will retry", model=model, reason=str(error))
             except (MlflowAnswerTooLarge, Unstorable) as error:  # a retry would fail the same way
                 del self._unread[model, version]
-                _log.error("cannot read image tags from MLflow", model=model, version=version, reason=str(error))
+                _log.error("can't read image tags from MLflow", model=model, version=version, reason=str(error))
             except MlflowError as error:
                 self._unread[model, version] = self._unread.pop((model, version))  # the others go first then
                 _log.warning(
-                    "cannot read image tags from MLflow, will retry", count=len(self._unread), reason=str(error)
+                    "can't read image tags from MLflow, will retry", count=len(self._unread), reason=str(error)
                 )
                 return
             else:

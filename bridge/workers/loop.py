@@ -69,7 +69,7 @@ class Loop(ABC):
         except LedgerUnavailable as error:
             _log.error("loop is waiting for the ledger", loop=self.name, reason=str(error))
         except Exception:
-            _log.exception("unexpected error in loop, continuing", loop=self.name)
+            _log.exception("unexpected error in loop, will retry", loop=self.name)
         else:
             self._failed_steps = 0
             return wait

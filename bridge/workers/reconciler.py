@@ -102,7 +102,7 @@ class Reconciler(Loop):
         for entry, fault in self.skipped_entries.items():
             return (
                 f"{len(self.skipped_entries)} of MLflow's versions and aliases can't be dispatched, starting with "
-                f"{entry} ({fault}): rename or delete it"
+                f"{entry} ({fault}): rename or delete it in MLflow"
             )
         return None
 
@@ -132,7 +132,7 @@ class Reconciler(Loop):
             wait = await self._compare(now)
         except (MlflowError, BookmarkUnreadable) as error:
             if self.problem != str(error):
-                _log.error("cannot list the MLflow registry", reason=str(error))
+                _log.error("can't list MLflow's model registry", reason=str(error))
             self.problem = str(error)
             return min(self._interval, self._waits.mlflow_retry)
         self.problem = None
@@ -179,7 +179,7 @@ class Reconciler(Loop):
         entry = clean(entry)
         self.skipped_entries[entry] = fault
         if self._skipped_before.get(entry) != fault:  # logged once, not at every comparison
-            _log.error("missed event cannot be dispatched", entry=entry, reason=fault)
+            _log.error("missed event can't be dispatched", entry=entry, reason=fault)
 
     async def _watermark(self, now: float) -> Watermark:
         """Return how far the last comparison got; at the first of all, begin after the newest version, or at `since`.
@@ -198,7 +198,7 @@ class Reconciler(Loop):
         after_newest = await run_in_daemon_thread(newest)
         watermark = Watermark.baseline(after_newest if self._since is None else self._since)
         await self._ledger.write(bookmarks.write_bookmark, VERSIONS, watermark.write())
-        _log.info("reconciler begins", versions_since=datetime.fromtimestamp(watermark.floor, UTC).isoformat())
+        _log.info("reconciler started", versions_since=datetime.fromtimestamp(watermark.floor, UTC).isoformat())
         return watermark
 
     async def _save_aliases(self, settled: Sequence[AliasChange]) -> None:
@@ -310,8 +310,8 @@ class Reconciler(Loop):
         outcome = await intake.accept(self._ledger, event, missed.delivery_id, self._routes, now=self._clock())
         if not isinstance(outcome, Accepted):
             return False
-        event_fields = {"kind": event.kind, "model": event.model, "version": event.version, "alias": event.alias}
-        _log.info("imported from the MLflow registry", delivery_id=missed.delivery_id, **event_fields)
+        about = {"kind": event.kind, "model": event.model, "version": event.version, "alias": event.alias}
+        _log.info("missed event imported from MLflow", delivery_id=missed.delivery_id, **about)
         self._imported()
         return True
 

@@ -210,7 +210,7 @@ def test_a_model_that_layers_cannot_hold_is_built_by_mlflows_own_builder_and_the
     with workflows.github(tree=tree) as github:
         run = ended(github, by_hand(github, model="whole", version=number))
     assert run.conclusion == "success", run.failure
-    reason = "python_env.yaml requires more than its requirements.txt"
+    reason = "python_env.yaml has requirements other than requirements.txt"
     assert [notice.partition(";")[0] for notice in annotations(run, "notice")] == [reason]
     assert "mlflow models build-docker, MLflow " in run.log
     assert "| Recipe | <code>mlflow&#45;build&#45;docker&#47;1</code> |" in run.summary
@@ -221,5 +221,5 @@ def test_with_a_package_index_set_such_a_model_is_refused_with_the_mend(workflow
     run = ended(given.github, by_hand(given.github, model="never", version=number))
     assert steps(run, "resolve")["Resolve the version"] == "failure"
     (message,) = annotations(run, "error")
-    assert message.startswith("python_env.yaml requires more than its requirements.txt; ")
+    assert message.startswith("python_env.yaml has requirements other than requirements.txt; ")
     assert "PIP_INDEX_URL and PIP_EXTRA_INDEX_URL and the secret CA_CERTIFICATES" in message

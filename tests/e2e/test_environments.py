@@ -73,8 +73,7 @@ def test_the_workflow_hands_both_inputs_to_mlflows_builder(workflows: WorkflowSt
         (
             "local",
             "true",
-            "install-java needs MLflow's ubuntu image, which env-manager local doesn't use: "
-            "set env-manager to virtualenv or conda",
+            "install-java doesn't work with env-manager local: set env-manager to virtualenv or conda",
         ),
     ],
 )

@@ -194,7 +194,7 @@ def test_everything_missing_is_reported_at_once(images: Images) -> None:
         )
     names = ("ARTIFACTS_BUCKET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MLFLOW_AUTH_ADMIN_PASSWORD")
     assert [name for name in names if f"- {name} is not set" in message] == list(names)
-    assert f"- {DATA} cannot be used by user 1000:1000 (Read-only file system)" in message
+    assert f"- {DATA} can't be used by user 1000:1000 (Read-only file system)" in message
 
 
 def test_everything_invalid_is_reported_at_once_without_its_value(images: Images) -> None:
@@ -233,7 +233,7 @@ def test_a_bucket_that_rejects_our_credentials_is_reported_before_the_start(
 
 def test_without_an_endpoint_the_bucket_is_at_aws(images: Images) -> None:
     message = refusal(images.tracking, "--network", "none", *env({"ARTIFACTS_BUCKET": BUCKET, **KEYS}))
-    assert f"- bucket {BUCKET} at AWS cannot be reached (EndpointConnectionError)" in message
+    assert f"- bucket {BUCKET} at AWS can't be reached (EndpointConnectionError)" in message
 
 
 def test_a_stop_while_it_starts_ends_it_in_time_with_status_0(images: Images, around: Surroundings) -> None:

@@ -10,6 +10,7 @@ from ulid import ULID
 
 from bridge.core.dispatches import Decision, Reject, Retry, Sent
 from bridge.core.events import Event, EventKind
+from bridge.image.naming import slug
 from bridge.ledger import (
     FOLLOWER,
     LANE,
@@ -25,9 +26,9 @@ from bridge.ledger import (
 from tests.integration.conftest import REPOSITORY
 
 UNSEEN = (
-    "no run appeared in owner/models within 10 min: check that a workflow on its default branch takes the event type "
-    "'mlflow-model-version' and begins its run-name with the dispatch id, that Actions and that workflow are enabled "
-    "there, and that the token may read Actions"
+    "no run appeared in owner/models within 10 min: check that GitHub Actions is enabled, that a workflow on the "
+    "default branch is enabled and listens to the event type 'mlflow-model-version', that its run-name begins with the "
+    "dispatch id, and that the token or App has actions=read"
 )
 
 SECONDS = 1800.0
@@ -144,9 +145,8 @@ async def _follow(ledger: Ledger, sample: SampleDelivery, dispatch_id: str, sent
 
 
 async def _image(ledger: Ledger, sample: SampleDelivery, now: float) -> None:
-    name = sample.model if sample.model.isascii() else "pr-vision-t-3f9a1c"
     digest = uuid5(NAMESPACE_URL, sample.model + sample.version).hex * 2
-    uri = f"ghcr.io/{REPOSITORY}/{name.replace('/', '-')}:{sample.version}@sha256:{digest}"
+    uri = f"ghcr.io/{REPOSITORY}/{slug(sample.model)}:{sample.version}@sha256:{digest}"
     pushed = sample.state == DispatchState.SUCCEEDED
     await ledger.write(
         versions.write_image,

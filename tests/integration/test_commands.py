@@ -153,7 +153,7 @@ def test_a_rotation_loses_no_delivery(
         second = run("webhook", "rotate", webhook.id, **both)
         assert second.returncode == 0, second.stdout
         assert "step 2 of 3, done" in second.stdout
-        assert "in 6 minutes or later" in second.stdout
+        assert "6 minutes" in second.stdout
         time.sleep(2)  # the minute of MLflow's cache is a second here
         registry.acquire()
         all_are_told()
@@ -228,7 +228,7 @@ def test_follow_waits_for_a_run_and_tells_its_end_and_replay_sends_it_again(
     assert delivery_id in run("deliveries", "list", "--model", bad).stdout
     unknown = run("deliveries", "replay", "nobody's")
     assert (unknown.returncode, unknown.stdout) == (1, "")
-    assert "no delivery of this id" in unknown.stderr
+    assert "mlflow-bridge deliveries list" in unknown.stderr
 
 
 def test_reconcile_lists_what_no_delivery_told_and_takes_it_in_once(
@@ -246,7 +246,7 @@ def test_reconcile_lists_what_no_delivery_told_and_takes_it_in_once(
     taken = read(run("reconcile", "--since", moment, "--json"))
     assert [each["delivery_id"] for each in taken["found"]] == [each["delivery_id"] for each in listed["found"]]
     assert run("deliveries", "follow", taken["found"][1]["delivery_id"], "--timeout", "30").returncode == 0
-    assert run("reconcile", "--since", moment).stdout == "0 imported\n"
+    assert "0 imported" in run("reconcile", "--since", moment).stdout
 
 
 def test_the_ledger_is_not_made_by_looking_at_it(run: Run, folder: Path) -> None:

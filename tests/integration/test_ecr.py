@@ -135,5 +135,5 @@ def test_an_api_that_does_not_answer_is_our_error(environment: None, monkeypatch
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     host = ecr_host(REGISTRY)
     assert host
-    with pytest.raises(RegistryError, match="ECR did not answer"):
+    with pytest.raises(RegistryError, match="ECR did not respond"):
         Ecr.connect(host).ensure("demo/iris")

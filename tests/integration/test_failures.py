@@ -211,8 +211,8 @@ def test_a_delivery_by_a_clock_an_hour_off_is_refused_with_a_word_on_the_clocks(
     }
     answer = httpx2.post(f"{bridge.url}/webhook", content=VALID[0], headers=headers, trust_env=False)
     assert answer.status_code == 400
-    assert "check both clocks" in answer.json()["detail"]
-    assert any("check both clocks" in reason for reason in said(bridge))
+    assert "synchronize both clocks" in answer.json()["detail"]
+    assert any("synchronize both clocks" in reason for reason in said(bridge))
 
 
 def with_clock(env: Mapping[str, str], folder: Path, ahead: int) -> dict[str, str]:
@@ -229,7 +229,7 @@ def test_a_bridge_whose_clock_is_an_hour_off_says_so_and_takes_deliveries_once_i
     with BridgeServer(with_clock(quick, folder, ahead), folder) as bridge:
         answer = Sender(bridge).send()
         assert answer.status_code == 400
-        assert "check both clocks" in answer.json()["detail"]
+        assert "synchronize both clocks" in answer.json()["detail"]
     with BridgeServer(quick, folder) as bridge:
         assert Sender(bridge).send().status_code == 202
         until(lambda: len(github.dispatches) == 1)

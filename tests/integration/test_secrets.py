@@ -164,7 +164,7 @@ def test_no_secret_token_signature_or_key_is_let_out(
     github.close()  # from now on nothing can be sent, and nothing followed
     outside.post(VALID[1], signed(VALID[1]))
     until(lambda: rows(folder, "SELECT 1 FROM dispatches WHERE state = 'pending' AND reason IS NOT NULL") != [])
-    until(lambda: "cannot list the MLflow registry" in bridge.log.read_text())
+    until(lambda: "can't list MLflow's model registry" in bridge.log.read_text())
     outside.look()
     bridge.stop()
 
@@ -183,14 +183,14 @@ def test_every_line_is_one_json_object_and_those_of_a_dispatch_have_its_id_and_t
     delivery_id = str(uuid4())
     assert outside.post(VALID[0], signed(VALID[0], delivery_id)) == 202
     outside.post(b"{}\n{", signed(b"{}\n{", str(uuid4())))
-    until(lambda: '"event": "run"' in bridge.log.read_text())
+    until(lambda: '"event": "run state changed"' in bridge.log.read_text())
     bridge.stop()
     lines = [json.loads(line) for line in bridge.log.read_text().splitlines()]
     assert all({"event", "level", "logger", "timestamp"} <= line.keys() for line in lines)
     by_event = {line["event"]: line for line in lines}
     assert by_event["delivery"]["delivery_id"] == delivery_id
     assert by_event["delivery refused"]["delivery_id"] != delivery_id
-    for event in ("dispatched", "run"):
+    for event in ("dispatched", "run state changed"):
         assert by_event[event]["delivery_id"] == delivery_id
         assert by_event[event]["dispatch_id"] in github.runs[0].title
 

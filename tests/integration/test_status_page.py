@@ -258,9 +258,9 @@ class TestLive:
         page = context.new_page()
         page.goto(quick.url)
         context.set_offline(True)
-        expect(page.get_by_role("status").first).to_contain_text("Not live")
+        expect(page.get_by_role("status").first).to_contain_text("Updates paused")
         context.set_offline(False)
-        expect(page.get_by_role("status").first).to_have_text("Live again")
+        expect(page.get_by_role("status").first).to_have_text("Updates resumed")
         context.close()
 
 
@@ -273,7 +273,7 @@ class TestReplay:
         until(lambda: rows(quick.folder, "select state from dispatches") == [("failed",)])
         page.goto(quick.url)
         page.keyboard.press("Tab")
-        expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+        expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
         page.keyboard.press("Enter")
         to_version = page.get_by_role("link", name="模型/a b version 7")
         _tab_to(page, to_version)

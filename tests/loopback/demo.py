@@ -45,7 +45,7 @@ def run(*, keep: bool) -> int:
         tree, missing = checkout(), missing_for_images()
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlflow-bridge-demo-")))
-            with _step(console, "Start MLflow, the bridge, a loopback GitHub" + ("" if missing else ", a registry")):
+            with _step(console, "Start MLflow, the bridge, a simulated GitHub" + ("" if missing else ", a registry")):
                 setup = stack.enter_context(stage(tree, folder, images=missing is None))
             if setup.registry:
                 stack.callback(remove_images, setup.registry.host)
@@ -65,15 +65,15 @@ def _show(console: Console, setup: Stage, missing: str | None) -> None:
     started = time.monotonic()
     with _step(console, f"Log and register {MODEL!r} in MLflow, alias {ALIAS!r}"):
         registered = setup.register(MODEL, ALIAS)
-    with _step(console, "MLflow's webhooks reach the bridge, its dispatches reach GitHub"):
+    with _step(console, "MLflow delivers webhooks to the bridge, which dispatches to GitHub"):
         runs = _runs(setup)
     seconds = setup.github.dispatches[0].received_at.timestamp() - registered["registered"]
     table = _table("Value", f"{MODEL} version {registered['version']}")
     table.add_row("Registration to dispatch", f"{seconds:.2f} s")
     if setup.registry is None:
         _show_dockerfile(console, setup, runs, registered["version"])
-        table.add_row("Runs at GitHub", "\n".join(escape(run.title) for run in runs))
-        table.add_row("Missing for the rest", escape(str(missing)))
+        table.add_row("Runs on GitHub", "\n".join(escape(run.title) for run in runs))
+        table.add_row("Missing for the image", escape(str(missing)))
     else:
         for run in runs:
             _follow(console, setup, run)
@@ -145,7 +145,7 @@ def _show_image(console: Console, setup: Stage, registry: Registry, table: Table
         tags = mlflow.version(MODEL, version).tags
     reference = tags["image.uri"]
     with (
-        _step(console, "Pull the image from the registry, run it, ask it for predictions"),
+        _step(console, "Pull the image from the registry, run it, and request predictions"),
         serving(registry, reference, setup.folder / "docker") as url,
     ):
         answer = httpx2.post(f"{url}/invocations", json=_EXAMPLE, timeout=60.0, trust_env=False)
@@ -161,7 +161,7 @@ def _show_image(console: Console, setup: Stage, registry: Registry, table: Table
 
 def _show_dockerfile(console: Console, setup: Stage, runs: list[Run], version: str) -> None:
     """Print the Dockerfile that the runner would build. Raises `DemoFailed`."""
-    console.print(f"[bold]Run[/] {escape(runs[0].title)} is {runs[0].status}; the runner would build:")
+    console.print(f"[bold]Run[/] {escape(runs[0].title)} is {runs[0].status}; a runner would build this image:")
     folder = setup.folder / "dockerfile"
     command = [sys.executable, "-m", "mlflow", "models", "generate-dockerfile", "--env-manager", "local"]
     result = subprocess.run(
@@ -205,5 +205,5 @@ def _step(console: Console, title: str) -> Iterator[None]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--keep", action="store_true", help="leave everything running at the end")
+    parser.add_argument("--keep", action="store_true", help="keep everything running at the end")
     sys.exit(run(keep=parser.parse_args().keep))

@@ -109,11 +109,13 @@ def missing_for_images() -> str | None:
         if not shutil.which(program):
             return f"{program} is not on the PATH: {hint}"
     if not _docker("info"):
-        return "no Docker engine answers: start Docker"
+        return "Docker does not respond: start Docker"
     if not shutil.which("docker-registry") and not _is_available(IMAGE):
         return f"neither the program docker-registry nor the image {IMAGE} is available: install one of them"
     if not _is_available(base_image()):
-        return f"the base image {base_image()} is not available: pull it, or use a Python version whose image you have"
+        return (
+            f"the base image {base_image()} is not available: pull it, or use a Python version whose image is available"
+        )
     return None
 
 

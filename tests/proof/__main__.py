@@ -28,17 +28,29 @@ GROUNDS = {"SQLite, one bridge": on_sqlite, "PostgreSQL, three replicas": on_pos
 def main() -> None:
     """Read the plan, carry it out, and print the findings."""
     parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
-    parser.add_argument("--seed", type=int, default=Plan.seed, help="repeats a run")
-    parser.add_argument("--kills", type=int, default=Plan.kills)
-    parser.add_argument("--deliveries", type=int, default=Plan.deliveries, help="in the burst around each kill")
+    parser.add_argument("--seed", type=int, default=Plan.seed, help="seed of the random choices")
+    parser.add_argument("--kills", type=int, default=Plan.kills, help="number of kills and freezes")
+    parser.add_argument(
+        "--deliveries", type=int, default=Plan.deliveries, help="deliveries in the burst around each kill"
+    )
     parser.add_argument("--settle", type=float, default=Plan.settle, help="DISPATCH_SETTLE, in seconds")
-    parser.add_argument("--late", type=float, default=Plan.late, help="how late runs are listed, where settle is 120")
-    parser.add_argument("--reads", type=float, default=Plan.reads, help="how much of the faults meets what only reads")
-    parser.add_argument("--mutations", type=int, default=10_000, help="mutated deliveries on each database")
+    parser.add_argument(
+        "--late",
+        type=float,
+        default=Plan.late,
+        help="maximum delay of the list of runs, in seconds, for a settle of 120",
+    )
+    parser.add_argument(
+        "--reads",
+        type=float,
+        default=Plan.reads,
+        help="failure rate of read requests, as a share of that of write requests",
+    )
+    parser.add_argument("--mutations", type=int, default=10_000, help="number of mutated deliveries on each database")
     parser.add_argument(
         "--only", choices=["SQLite", "PostgreSQL", "images", "models", "mutations"], help="run only this part"
     )
-    parser.add_argument("--keep", type=Path, help="a new folder for ledger and logs, which stays")
+    parser.add_argument("--keep", type=Path, help="new folder in which the ledger and logs are kept")
     options = vars(parser.parse_args())
     only, keep, mutated = options.pop("only") or "", options.pop("keep"), options.pop("mutations")
     plan = Plan(**options)
@@ -63,7 +75,7 @@ def mutate(count: int, folder: Path) -> bool:
         databases = {"SQLite": f"sqlite:///{folder}/ledger.db", "PostgreSQL": server.database()}
         results = {name: mutations.prove(count, folder / name, url) for name, url in databases.items()}
     for name, result in results.items():
-        print(f"\n{count} mutated deliveries, {name}: {'holds' if result.holds else 'FAILS'}, {result}", flush=True)
+        print(f"\n{count} mutated deliveries, {name}: {'passed' if result.holds else 'FAILED'}, {result}", flush=True)
     return all(result.holds for result in results.values())
 
 
@@ -72,7 +84,7 @@ def show(title: str, findings: Findings) -> None:
     print(f"\n| {title} | |\n| --- | ---: |")
     for name, figure in ROWS:
         print(f"| {name} | {figure(findings)} |")
-    print(f"| **{'holds' if findings.holds else 'FAILS'}** | |", flush=True)
+    print(f"| **{'passed' if findings.holds else 'FAILED'}** | |", flush=True)
 
 
 if __name__ == "__main__":

@@ -174,13 +174,13 @@ def agree(name: str, folder: Path) -> tuple[bool, str]:
         for request, one, other in zip(requests, theirs, ours, strict=True)
         if one != other
     ]
-    return not differing, "; ".join(differing) or f"{len(requests)} answers"
+    return not differing, "; ".join(differing) or f"{len(requests)} responses"
 
 
 def prove(names: Iterable[str]) -> bool:
     """Print a table of the models of those names, and return whether both images of each agree."""
     os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))  # uv stands there
-    print("\n| model | same answers | |\n| --- | --- | --- |")
+    print("\n| model | same responses | |\n| --- | --- | --- |")
     found: list[bool] = []
     for name in names:
         with tempfile.TemporaryDirectory(prefix="bridge-parity-") as folder:

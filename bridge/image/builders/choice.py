@@ -82,8 +82,8 @@ class Builder:
         if settings.has_package_index and "base-image" in payload:
             # The image's programs would run in the step that has the secrets.
             raise InvalidInput(
-                "base-image is set by the payload while the secrets PIP_INDEX_URL or PIP_EXTRA_INDEX_URL are set",
-                "remove it from the route, and set the workflow's own input base-image",
+                "a route can't set base-image if the secret PIP_INDEX_URL or PIP_EXTRA_INDEX_URL is set",
+                "remove it from the route, and set the input base-image in the calling workflow",
             )
         layered_values = {
             "base-image": values["base-image"],
@@ -108,7 +108,7 @@ class Builder:
             )
         if settings.install_java and env_manager == "local":
             raise InvalidInput(
-                "install-java needs MLflow's ubuntu image, which env-manager local doesn't use",
+                "install-java doesn't work with env-manager local",
                 "set env-manager to virtualenv or conda",
             )
         return cls(
@@ -131,12 +131,12 @@ def _check_platform(text: str, machine: str) -> None:
     if len(platforms) > 1:
         raise InvalidInput(
             f"platforms {text[:80]!r} has several platforms, but an image is built for one",
-            "set the one that it will run on, and runs-on to a runner of that platform",
+            "set platforms to one of them, and runs-on to a runner of that platform",
         )
     runner = _MACHINES.get(machine, f"linux/{machine}")
     if platforms[0] != runner:
         raise InvalidInput(
-            f"platforms is {platforms[0]} but this runner is {runner}",
+            f"platforms is {platforms[0]}, but this runner is {runner}",
             "set runs-on to a runner of that platform, such as ubuntu-24.04-arm for linux/arm64",
         )
 
@@ -155,7 +155,7 @@ def check_size(image: str, size: int, limit: int | None) -> None:
     if limit is not None and size > limit:
         raise ImageTooLarge(
             f"{image} has {size / 1e9:.2f} GB, which is more than size-limit allows ({limit / 1e9:.2f} GB)",
-            "log the model with fewer requirements, or raise the limit",
+            "log the model with fewer requirements, or increase size-limit",
         )
 
 
@@ -170,7 +170,9 @@ def build_secrets(settings: ImageSettings) -> dict[str, str]:
         raise InvalidInput("PIP_INDEX_URL has more than one address", "move the others to PIP_EXTRA_INDEX_URL")
     certificates = settings.ca_certificates.get_secret_value() if settings.ca_certificates else ""
     if certificates and _CERTIFICATE not in certificates:
-        raise InvalidInput("CA_CERTIFICATES has no certificate", f"use PEM, which has the line {_CERTIFICATE}")
+        raise InvalidInput(
+            "CA_CERTIFICATES contains no certificate", f"use the PEM format, with the line {_CERTIFICATE}"
+        )
     secrets = {"index-url": "\n".join(index), "extra-index-urls": "\n".join(extra), "ca": certificates}
     return {name: value for name, value in secrets.items() if value}
 
@@ -191,6 +193,6 @@ def _addresses(name: str, secret: SecretStr | None) -> list[str]:
 
 def _no_index(name: str) -> InvalidInput:
     return InvalidInput(
-        f"{name} has something that is not the address of a package index",
-        "use addresses such as https://user:password@pypi.example.com/simple, separated by blanks",
+        f"{name} contains something that is not the address of a package index",
+        "use addresses such as https://user:password@pypi.example.com/simple, separated by spaces",
     )

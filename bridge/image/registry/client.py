@@ -31,9 +31,9 @@ _ADDRESS = re.compile(r"https?://[^\s\"\\]+")
 """A requested URL, as skopeo quotes it: the model's name is in it, as a path or encoded in a query."""
 _DOCKER_HUB = "https://index.docker.io/v1/"
 """The key under which Docker stores a sign-in to docker.io."""
-_FAILED = Diagnosis("the registry failed", "re-run the job later")
+_FAILED = Diagnosis("the registry returned an error", "re-run the job later")
 _DENIED = Diagnosis(
-    "the registry denied access", "check the registry's user and password, and that they may use this repository"
+    "the registry denied access", "check the registry's user and password, and the user's access to this repository"
 )
 
 
@@ -113,9 +113,7 @@ class Repository:
             raise self._no_manifest(digest) from error
 
     def _no_manifest(self, digest: str) -> RegistryError:
-        return RegistryError(
-            f"{self.name}@{digest} is not the manifest of an image", "delete it, then re-run the workflow"
-        )
+        return RegistryError(f"{self.name}@{digest} is not an image manifest", "delete it, then re-run the workflow")
 
     def tag(self, digest: str, tag: str) -> None:
         """Set `tag` to the image `digest`, unchanged. Raises `TagImmutable`, else `RegistryError`."""
@@ -158,7 +156,7 @@ class Repository:
             raise RegistryError("skopeo is not installed on this runner", "install skopeo") from error
         except subprocess.TimeoutExpired as error:
             raise RegistryError(
-                f"{self.name}: the registry did not answer within {self.timeout:.0f} s", "re-run the job"
+                f"{self.name}: the registry did not respond within {self.timeout:.0f} s", "re-run the job"
             ) from error
         if result.returncode:
             raise self._error(verb, result.stderr)
@@ -175,7 +173,7 @@ class Repository:
         if is_immutable(answer):
             return TagImmutable(
                 f"{self.name}: the registry doesn't allow tags to be moved ({answer})",
-                "exclude alias tags from tag immutability",
+                "exclude the tags of aliases from tag immutability",
             )
         if _TRANSIENT.search(answer):
             return _Transient(*self._text(diagnosis or _FAILED, answer))

@@ -29,7 +29,7 @@ _DIAGNOSES = (
     (
         _GHCR,
         r"permission_denied: (?:write|read)_package|installation not allowed to",
-        "the package grants this repository no access",
+        "the package doesn't grant this repository access",
         'give this repository the role Write under "Manage Actions access" in the package\'s settings, and the calling '
         "job the permission 'packages: write'",
     ),
@@ -43,7 +43,7 @@ _DIAGNOSES = (
         r".*",
         r"toomanyrequests|\bpull rate limit\b|you have reached your .*rate limit",
         "Docker Hub's pull limit for this runner's address is exceeded",
-        "re-run the job in an hour, sign the runner in to Docker Hub, or take base images from a mirror",
+        "re-run the job in an hour, sign the runner in to Docker Hub, or pull base images from a mirror",
     ),
     (
         r".*",
@@ -55,13 +55,13 @@ _DIAGNOSES = (
         _ECR,
         r"repository with name .* does not exist",
         "the repository doesn't exist",
-        "create it, or allow the role ecr:CreateRepository so that this workflow can",
+        "create it, or grant the role ecr:CreateRepository so that the workflow can create it",
     ),
     (
         rf"{_ECR}|public\.ecr\.aws",
         r"not authorized to perform|\bdenied\b|\b403\b",
         "ECR denied access",
-        "allow the role to push (docs/registries.md has the policy)",
+        "grant the role the permissions in docs/registries.md",
     ),
     (
         _HUB,
@@ -80,19 +80,19 @@ _DIAGNOSES = (
         _GOOGLE,
         r"repository .* not found|name unknown",
         "the Artifact Registry repository doesn't exist",
-        "create the one that DOCKER_NAMESPACE (project/repository) names",
+        "create the repository that DOCKER_NAMESPACE (project/repository) names",
     ),
     (
         _GOOGLE,
         r"permission .* denied|\bdenied\b|\bunauthenticated\b|\b403\b",
         "Google's registry denied access",
-        "grant the service account roles/artifactregistry.writer on that repository",
+        "grant the service account roles/artifactregistry.writer on the repository",
     ),
     (
         _AZURE,
         r"unauthorized|insufficient_scope|\bdenied\b|\b40[13]\b",
         "Azure's registry denied access",
-        "grant the identity the role AcrPush on that registry",
+        "grant the identity the role AcrPush on the registry",
     ),
 )
 """Pattern of the host, pattern of the words, message and hint; the first row that matches counts."""

@@ -92,7 +92,7 @@ class Ecr:
                 pass  # another run was faster
         if existing := self.describe(name):
             return existing, False
-        raise RegistryError(f"{name}: the repository was deleted while it was created", "re-run the job")
+        raise RegistryError(f"{name}: the repository was deleted right after it was created", "re-run the job")
 
     def describe(self, name: str) -> EcrRepository | None:
         """Return the repository; None if it doesn't exist. Raises as `ensure` does."""
@@ -130,11 +130,11 @@ class Ecr:
             )
             if code in _DENIED:
                 action = f"{self._client.meta.service_model.service_name}:{error.operation_name}"
-                raise AccessDenied(message, f"allow the role {action}, or create the repository yourself") from error
+                raise AccessDenied(message, f"grant the role {action}, or create the repository yourself") from error
             raise RegistryError(message, _HINTS.get(code, "re-run the job later")) from error
         except BotoCoreError as error:
             raise RegistryError(
-                f"{name}: ECR did not answer ({' '.join(str(error).split())[:300]})",
+                f"{name}: ECR did not respond ({' '.join(str(error).split())[:300]})",
                 "check AWS_ROLE_TO_ASSUME or the static keys, then re-run the job",
             ) from error
 

@@ -100,7 +100,7 @@ def _reusable(
     base = engine.base(plan.base)
     previous = repository.previous(settings.previous) if settings.previous else None
     if previous is None:
-        actions.log("no layers are reused: there is no layered image of an earlier version")
+        actions.log("no layers are reused: no earlier version has a layered image")
         return None
     if not previous.below_the_model(base, plan.key(base)):
         actions.log(f"no layers are reused: {repository.name}@{settings.previous} has another base or requirements")

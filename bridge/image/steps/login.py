@@ -19,8 +19,7 @@ def sign_in_failed(access: AccessSettings) -> None:
     """Report that the registry refused user and password, and what to check. Always raises `RegistryError`."""
     raise RegistryError(
         f"{access.docker_registry}: the sign-in as {choose_sign_in(access).username} failed",
-        "check DOCKER_USERNAME and DOCKER_REGISTRY_PASSWORD; the log of the step before this one has the registry's "
-        "answer",
+        "check DOCKER_USERNAME and DOCKER_REGISTRY_PASSWORD; the previous step's log has the registry's response",
     )
 
 
@@ -45,5 +44,6 @@ def create_repository(access: AccessSettings, repository: str) -> None:
     if filters and not created and set(existing.filters) != set(filters):
         actions.notice(
             "ecr-alias-filters not applied",
-            f"{name} exists and is {existing.mutability}; only new repositories get the filters, so change it at AWS",
+            f"{name} already exists and is {existing.mutability}, and only new repositories get the filters; change it "
+            "in AWS",
         )

@@ -39,7 +39,7 @@ def promote(settings: ImageSettings) -> None:
         image = promotion.image(version.version)
         if image is None:
             raise MissingSetting(
-                f"{repository.name}:{version.version} is not in the registry, although this run found or pushed it",
+                f"{repository.name}:{version.version} is no longer in the registry, but this run found or pushed it",
                 "re-run the workflow",
             )
         reference = f"{repository.name}@{image.digest}"
@@ -48,8 +48,8 @@ def promote(settings: ImageSettings) -> None:
         elif version.tags.get(URI) != reference:
             actions.notice(
                 "Not written into MLflow",
-                f"{repository.name}:{version.version} is {image.digest}, which this run neither pushed nor found. Run "
-                "the workflow again, unless another run has written it into MLflow",
+                f"{repository.name}:{version.version} is {image.digest}, which this run neither pushed nor found. "
+                "Re-run the workflow, unless another run has written that image into MLflow",
             )
     # 3. Report, and fail at last if a tag could not be set.
     for warning in promotion.warnings:
@@ -127,7 +127,7 @@ class Promotion:
 
     def _set_alias_tag(self, alias: str, version: str) -> None:
         if (tag := alias_tag(alias)) is None:
-            self.warnings.append(f"alias {alias!r} is not a valid image tag; choose another name for it")
+            self.warnings.append(f"alias {alias!r} is not a valid image tag; rename the alias")
             return
         try:
             image = self.image(version)
@@ -151,7 +151,7 @@ class Promotion:
             except TagImmutable:
                 self.warnings.append(
                     f"{self.repository.name}:{tag} was not moved, because tags are immutable in this registry; exclude "
-                    "the tags of aliases from that setting"
+                    "the tags of aliases from tag immutability"
                 )
                 return
             actions.log(f"{self.repository.name}:{tag} is now {image.digest}")

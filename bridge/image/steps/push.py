@@ -33,8 +33,8 @@ def push(settings: ImageSettings, workspace: Workspace) -> None:
     if existing and not is_tested(repository, existing.digest, tested, image_folder):
         actions.notice(
             "Not pushed",
-            f"{plan.tag} already is {existing.digest}, which is not the image that this run tested. This run doesn't "
-            "replace it, attest it or write it into MLflow",
+            f"{plan.tag} already exists as {existing.digest}, which is not the image that this run tested. This run "
+            "doesn't replace it, attest it or write it into MLflow",
         )
         return
     # 3. Push, and compare what the registry has with what was tested.

@@ -36,7 +36,7 @@ def report_failed(settings: ImageSettings, workspace: Workspace) -> None:
         actions.log(f"could not write the status into MLflow: {error}")
     if pushed:
         actions.summary(
-            "The image was pushed, but a later step failed. To run the missing steps, run the workflow with force."
+            "The image was pushed, but a later step failed. To repeat all steps, run the workflow manually with force."
         )
     else:
         actions.summary("No image was pushed.")
@@ -64,13 +64,13 @@ def summarise(
         "Model": f"<code>{actions.escape(version.name)}</code> version {_code(version.version)}",
         "Image": _code(f"{repository}:{version.version}"),
         "Digest": _code(digest),
-        "Size": f"{size / 1e6:,.1f} MB to pull",
+        "Size": f"{size / 1e6:,.1f} MB (compressed)",
         "Recipe": f"<code>{actions.escape(recipe)}</code>",
         "Aliases": ", ".join(_code(tag) for tag in tags) or "none",
         "Seconds": ", ".join(f"{step} {duration}" for step, duration in seconds.items()) or "nothing was built",
         "Pull": _code(f"docker pull {reference}"),
         "Run": _code(f"docker run --rm -p 8080:8080 {reference}"),
-        "Verify": _code(f"skopeo inspect --no-tags docker://{repository}:{version.version}") + " shows the digest",
+        "Verify": _code(f"skopeo inspect --no-tags docker://{repository}:{version.version}") + " prints the digest",
     }
     if attestation:
         command = f"gh attestation verify oci://{reference} {attestation}"

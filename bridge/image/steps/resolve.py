@@ -103,11 +103,11 @@ def choose_builder(builder: Builder, folder: Path, metadata: ModelMetadata) -> B
             raise
         if builder.layered_only:
             raise UnsupportedModel(
-                f"{error.message}; the layered builder doesn't support that, and MLflow's own builder doesn't support "
+                f"{error.message}; the layered builder doesn't support this, and MLflow's builder doesn't support "
                 f"{' and '.join(builder.layered_only)}",
-                "remove these settings, so that MLflow's own builder makes the image, or change the model",
+                "remove these settings, so that MLflow's builder can build the image, or change the model",
             ) from error
-        actions.notice("Built by MLflow's own builder", f"{error.message}; the layered builder doesn't support that")
+        actions.notice("Built with MLflow's builder", f"{error.message}; the layered builder doesn't support this")
         return replace(builder, name=MLFLOW)
     return builder
 

@@ -79,7 +79,7 @@ def sbom(workspace: Workspace) -> None:
     except tarfile.TarError as error:
         raise BuildFailed(f"{plan.tag}: Docker did not export all files ({error})", "re-run the job") from error
     if not packages:
-        raise BuildFailed(f"{plan.tag} has no list of packages for an SBOM", _WITHOUT)
+        raise BuildFailed(f"{plan.tag} has no list of installed packages, so there is no SBOM", _WITHOUT)
     path.write_text(document(plan, digest, packages, datetime.now(UTC)), encoding="utf-8")
     actions.log(f"{plan.repository}@{digest} has {len(packages)} packages")
     actions.output("path", str(path))

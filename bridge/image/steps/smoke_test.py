@@ -51,7 +51,7 @@ def smoke_test(settings: ImageSettings, workspace: Workspace) -> None:
     example = workspace.model / SERVING_EXAMPLE
     if plan.smoke_test == "invoke" and not example.is_file():
         raise SmokeTestFailed(
-            f"{plan.tag}: the model has no {example.name} to send",
+            f"{plan.tag}: the model has no {example.name}, so no request can be sent",
             "log the model with an input example, or set the input smoke-test to ping",
         )
     container = Container.start(workspace.image_id(), network=settings.smoke_test_network, root=plan.builder.needs_root)
@@ -60,7 +60,7 @@ def smoke_test(settings: ImageSettings, workspace: Workspace) -> None:
         if plan.smoke_test == "invoke":
             status, output = container.python(_INVOKE, stdin=example.read_bytes(), timeout=_ANSWER)
             if status:
-                raise _failure(container, f"{plan.tag} did not answer its own serving example", output)
+                raise _failure(container, f"{plan.tag} did not answer the model's serving example", output)
             actions.log(f"/invocations answered {_short(output)}")
     except SmokeTestFailed:
         actions.log("last lines of the container's log:")
@@ -82,7 +82,7 @@ def ping(container: Container, name: str) -> None:
 def _failure(container: Container, message: str, output: str) -> SmokeTestFailed:
     state = container.state()
     # Once the container has ended, the output is only Docker's complaint that it isn't running.
-    details = [] if state and not state.running else [_short(output) or "no answer"]
+    details = [] if state and not state.running else [_short(output) or "no response"]
     details += [state.describe()] if state else []
     hint = "see the container's log above"
     if state and state.needs_memory:

@@ -15,7 +15,7 @@ async function copy(button) {
     await navigator.clipboard.writeText(button.dataset.copy);
     button.textContent = "Copied";
   } catch {
-    button.textContent = "Failed";
+    button.textContent = "Copy failed";
   }
   setTimeout(() => (button.textContent = "Copy"), 1500);
 }
@@ -74,11 +74,11 @@ async function live() {
     try {
       const changes = await refresh();
       if (changes.length) status.textContent = changes.slice(0, 3).join(", ");
-      else if (status.dataset.lost) status.textContent = "Live again";
+      else if (status.dataset.lost) status.textContent = "Updates resumed";
       delete status.dataset.lost;
     } catch {
       status.dataset.lost = "yes";
-      status.textContent = "Not live: the bridge is not responding";
+      status.textContent = "Updates paused: the bridge is not responding";
     }
   }
   setTimeout(live, INTERVAL);

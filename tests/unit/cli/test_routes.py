@@ -102,7 +102,7 @@ def test_without_a_file_the_routes_are_those_of_the_settings_and_nothing_else_is
 @pytest.mark.parametrize(
     ("event", "options", "start"),
     [
-        ("{}", ("--routes", "routes.toml"), "the body is not an event of MLflow"),
+        ("{}", ("--routes", "routes.toml"), "the body is not an MLflow event"),
         (ALIAS, (), "GITHUB_REPOSITORY is not set: "),
         (ALIAS, ("--routes", "nowhere.toml"), "ROUTES_FILE is invalid"),
     ],

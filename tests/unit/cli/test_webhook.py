@@ -103,7 +103,7 @@ def test_with_both_secrets_mlflow_is_changed_and_a_repetition_does_no_harm(mlflo
         proceeds, printed = rotated(mlflow, settings("new", "old"))
         assert proceeds
         assert "step 2 of 3, done" in printed
-        assert "in 6 minutes" in printed
+        assert "6 minutes" in printed
     assert mlflow.secrets["0"] == ["old", "new", "new"]
 
 
@@ -190,7 +190,7 @@ def test_create_passes_on_any_other_error() -> None:
 def test_a_webhook_is_found_by_id_name_or_address_or_because_it_is_the_only_one(mlflow: FakeMlflow) -> None:
     for selected in ("0", "hook", URL, None):
         assert find(mlflow, selected).id == "0"
-    with pytest.raises(WebhookRefused, match="no such webhook"):
+    with pytest.raises(WebhookRefused, match="webhook list"):
         find(mlflow, "other")
     mlflow.create_webhook("second", "https://b.example.com/webhook", EVENTS, "x")
     with pytest.raises(WebhookRefused, match="2 webhooks match"):

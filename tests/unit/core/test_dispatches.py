@@ -90,7 +90,7 @@ def test_a_dispatch_without_a_run_is_unseen_after_ten_minutes_with_hints() -> No
     seen = decide(SENT, None, at=NOW + UNSEEN_AFTER)
     assert seen is not None
     assert (seen.state, seen.run_id) == (DispatchState.UNSEEN, None)
-    for word in ("owner/models", "default branch", "'mlflow-model-version'", "Actions", "token may read", "run-name"):
+    for word in ("owner/models", "default branch", "'mlflow-model-version'", "Actions", "actions=read", "run-name"):
         assert word in str(seen.reason)
     assert "\n" not in str(seen.reason)
 

@@ -78,6 +78,6 @@ def test_every_condition_of_a_route_must_hold() -> None:
 
 def test_an_event_that_is_never_dispatched_has_a_reason() -> None:
     assert unroutable_reason(VERSION) is None
-    assert unroutable_reason(replace(VERSION, is_test=True)) == "it is a test event of MLflow"
+    assert "test" in str(unroutable_reason(replace(VERSION, is_test=True)))
     assert "workspace" in str(unroutable_reason(replace(VERSION, workspace="team-a")))
     assert "image." in str(unroutable_reason(replace(TAG, tag="image.uri")))

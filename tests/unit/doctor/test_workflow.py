@@ -81,7 +81,7 @@ def test_two_workflows_that_listen_are_a_warning() -> None:
     ("text", "part"),
     [
         (None, "does not exist on main"),
-        ("on: [", "YAML on main cannot be read"),
+        ("on: [", "YAML on main"),
         ("on: push", "does not listen to workflow_dispatch"),
         ("on: {workflow_dispatch: {inputs: {model: {}, version: {}}}}", "inputs alias, payload"),
         (OURS.replace("        default: false\n", "        required: true\n"), "inputs force"),

@@ -187,7 +187,7 @@ async def test_an_answer_without_a_token_is_a_502(app: AppInstallation, github: 
     github.asked.respond(201, text=body)
     with pytest.raises(SignInFailed) as failed:
         await app.header("owner/models")
-    assert failed.value.outcome == Answer(502, message="the answer holds no sign-in")
+    assert failed.value.outcome == Answer(502, message="the response contains no token")
 
 
 @pytest.mark.parametrize("error", [httpx2.ConnectError, httpx2.ReadTimeout, httpx2.RemoteProtocolError])

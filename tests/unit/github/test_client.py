@@ -115,14 +115,14 @@ async def test_a_short_page_is_the_last(github: respx.MockRouter) -> None:
     ("answer", "outcome"),
     [
         (httpx.Response(404, json={"message": "Not Found"}), Answer(404, {}, "Not Found")),
-        (httpx.Response(200, text="<html>"), Answer(502, {}, "the answer is not a list of runs")),
-        (httpx.Response(200, json={"workflow_runs": [{}]}), Answer(502, {}, "the answer is not a list of runs")),
+        (httpx.Response(200, text="<html>"), Answer(502, {}, "the response is not a list of runs")),
+        (httpx.Response(200, json={"workflow_runs": [{}]}), Answer(502, {}, "the response is not a list of runs")),
         (
             httpx.Response(200, json={"workflow_runs": [run(1, "x")] * 101}),
-            Answer(502, {}, "the answer is not a list of runs"),
+            Answer(502, {}, "the response is not a list of runs"),
         ),
         (httpx2.ReadTimeout("no"), Unanswered("ReadTimeout")),
-        (ssl.SSLError("bad record"), Unanswered("the answer was cut off: SSLError")),
+        (ssl.SSLError("bad record"), Unanswered("the response was cut off: SSLError")),
         (httpx2.ConnectError(str(ssl.SSLError("x"))), NotSent("ConnectError")),
     ],
 )

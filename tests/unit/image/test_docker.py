@@ -188,4 +188,4 @@ def test_a_container_that_never_answers_is_given_up(programs: Programs) -> None:
     programs.say("docker info", MACHINE)
     container = docker.Container.start("r/iris:7", network=False)
     (programs.folder / "docker").write_text(f"#!{sys.executable}\nimport time; time.sleep(60)\n")
-    assert container.python("pass", timeout=0.5) == (124, "no answer within 0 s")
+    assert container.python("pass", timeout=0.5) == (124, "no response within 0 s")

@@ -82,13 +82,13 @@ def test_the_bridges_own_answer_to_a_test_is_ok() -> None:
         (answered(400, {"status": "refused", "detail": "old"}), "400 old", "NTP"),
         (answered(422, {"status": "refused", "detail": "kind"}), "422 kind", "remove the events"),
         (answered(503, {"status": "unavailable", "detail": "x"}), "503 x", "ledger"),
-        (answered(200, "<html>"), "other than the bridge answered (status 200)", "ends with /webhook"),
-        (answered(404, {"detail": "Not Found"}), "other than the bridge answered (status 404)", "ends with /webhook"),
-        (answered(502, "Bad Gateway"), "other than the bridge answered (status 502)", "the bridge runs"),
-        (answered(200, "[1]"), "other than the bridge answered (status 200)", "ends with /webhook"),
-        (answered(None, None, "Failed to test webhook: ConnectionError()"), "cannot reach", "the bridge runs"),
-        (answered(None, None, "Failed to test webhook: SSLError(1)"), "not trust", "public authority"),
-        (answered(None, None, None), "no reason", "the bridge runs"),
+        (answered(200, "<html>"), "other than the bridge responded (status 200)", "ends with /webhook"),
+        (answered(404, {"detail": "Not Found"}), "other than the bridge responded (status 404)", "ends with /webhook"),
+        (answered(502, "Bad Gateway"), "other than the bridge responded (status 502)", "is running"),
+        (answered(200, "[1]"), "other than the bridge responded (status 200)", "ends with /webhook"),
+        (answered(None, None, "Failed to test webhook: ConnectionError()"), "can't reach", "bridge is running"),
+        (answered(None, None, "Failed to test webhook: SSLError(1)"), "not trust", "public CA"),
+        (answered(None, None, None), "no reason", "bridge is running"),
         (
             answered(
                 None, None, "MlflowException(\"Invalid webhook URL scheme: 'http'. Allowed schemes are: https.\")"

@@ -59,7 +59,7 @@ def test_a_run_that_was_started_again_is_not_over() -> None:
         (DispatchState.FAILED, "Run failed"),
         (DispatchState.REJECTED, "Rejected by GitHub"),
         (DispatchState.UNSEEN, "No run appeared"),
-        (DispatchState.SUPERSEDED, "Run superseded"),
+        (DispatchState.SUPERSEDED, "Replaced by a newer dispatch"),
     ],
 )
 def test_every_end_has_its_name(state: DispatchState, last: str) -> None:

@@ -409,7 +409,7 @@ async def test_an_mlflow_that_is_down_is_a_problem_until_it_is_back(begun: Bench
 async def test_a_bookmark_that_cannot_be_read_is_a_problem_that_says_what_to_do(begun: Bench) -> None:
     await begun.ledger.write(bookmarks.write_bookmark, VERSIONS, "{}")
     await begun.compare()
-    assert "delete that row" in str(begun.reconciler.problem)
+    assert "delete this row" in str(begun.reconciler.problem)
 
 
 async def test_the_lease_is_kept_between_two_checks_and_released_at_the_end(begun: Bench) -> None:
@@ -572,4 +572,4 @@ async def test_a_version_of_a_time_to_come_hides_none_that_is_registered_later(b
 async def test_every_bookmark_that_cannot_be_read_is_a_problem_and_no_crash(begun: Bench, name: str, text: str) -> None:
     await begun.ledger.write(bookmarks.write_bookmark, name, text)
     await begun.compare()
-    assert "delete that row" in (problem_of(begun) or "")
+    assert "delete this row" in (problem_of(begun) or "")

@@ -26,7 +26,7 @@ from bridge.image.metadata import ModelMetadata
 _MODEL_LAYER = "model.tar.gz"
 _TEXT = 4_000_000
 """Bytes of one metadata file."""
-_TAMPERED = "check which of the model's packages changes the files of the build"
+_TAMPERED = "check whether one of the model's packages changes the build's files"
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _requirements(plan: LayeredPlan, base: Base, folder: Path, secrets: Mapping[
         fetched.result()
     files = sorted(made.glob("layer-*.tar.gz"))
     if not files:
-        raise BuildFailed("the build produced no layer", "re-run the job")
+        raise BuildFailed("the build produced no layers", "re-run the job")
     with ThreadPoolExecutor() as pool:
         layers = list(pool.map(_read_layer, files))
     for file, layer in zip(files, layers, strict=True):

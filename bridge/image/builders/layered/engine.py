@@ -30,7 +30,7 @@ def base(image: str) -> Base:
         pulled = quiet(["docker", "pull", "--quiet", image])
         if pulled.returncode:
             raise BuildFailed(
-                f"{image}: the base image can't be pulled ({_short(pulled.stderr)})", "check its name and the network"
+                f"{image}: Docker can't pull the base image ({_short(pulled.stderr)})", "check its name and the network"
             )
         said = quiet(["docker", "image", "inspect", image])
     found = json.loads(said.stdout)[0]
@@ -62,14 +62,14 @@ def pull(name: str) -> None:
         return
     done = quiet(["docker", "pull", "--quiet", name])
     if done.returncode:
-        raise BuildFailed(f"{name}: the engine can't pull this image ({_short(done.stderr)})", "re-run the job")
+        raise BuildFailed(f"{name}: Docker can't pull the image ({_short(done.stderr)})", "re-run the job")
 
 
 def save(image: str, to: Path) -> None:
     """Write an image that the engine holds to a file, uncompressed. Raises `BuildFailed`."""
     done = quiet(["docker", "image", "save", "--output", str(to), image])
     if done.returncode:
-        raise BuildFailed(f"{image}: the engine can't export this image ({_short(done.stderr)})", "pull it again")
+        raise BuildFailed(f"{image}: Docker can't export the image ({_short(done.stderr)})", "pull it again")
 
 
 def install(plan: LayeredPlan, to: Path, secrets: Mapping[str, str] | None = None) -> None:
@@ -90,8 +90,8 @@ def install(plan: LayeredPlan, to: Path, secrets: Mapping[str, str] | None = Non
             )
     if done.returncode:
         raise BuildFailed(
-            "the model's requirements can't be installed, see the build's log above",
-            "require releases that have wheels, or set the input builder to mlflow",
+            "the model's requirements can't be installed; the log above shows why",
+            "log the model with requirements that have wheels, or set the input builder to mlflow",
         )
 
 
@@ -115,7 +115,7 @@ def _fill(context: Path, plan: LayeredPlan) -> None:
 def _secret_options(secrets: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
     """Give docker's options for the secrets, and the variables that hold them: a killed build then leaves no file."""
     if unknown := sorted(set(secrets) - set(SECRETS)):
-        raise BuildFailed(f"a build has no secret named {unknown[0]}", f"use one of {', '.join(SECRETS)}")
+        raise BuildFailed(f"a build can't use a secret named {unknown[0]}", f"use one of {', '.join(SECRETS)}")
     variables = {name: f"BUILD_SECRET_{number}" for number, name in enumerate(secrets)}
     options = [word for name, variable in variables.items() for word in ("--secret", f"id={name},env={variable}")]
     return options, {variable: secrets[name] for name, variable in variables.items()}
@@ -142,7 +142,7 @@ def load(folder: Path) -> str:
         for known in ids:
             if known in answer:
                 return str(known)
-    raise BuildFailed(f"the engine can't load the image ({_short(answer)})", "re-run the job")
+    raise BuildFailed(f"Docker can't load the image ({_short(answer)})", "re-run the job")
 
 
 def _write_archive(tar: tarfile.TarFile, folder: Path, manifest: bytes, said: Mapping[str, Any]) -> None:

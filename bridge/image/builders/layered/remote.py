@@ -83,9 +83,11 @@ def base_layers(base: Base, to: Path) -> list[dict[str, Any]]:
             _Source(base.origin, pauses=(), architecture=base.architecture, timeout=_PATIENCE).fetch(to)
             if _is_of(base, to):
                 return _layers(to)
-            actions.log(f"{base.image}: compressing its layers, because {base.origin} has others, or not in gzip")
+            actions.log(
+                f"{base.image}: compressing its layers, because {base.origin} has different ones or does not use gzip"
+            )
         except RegistryError as error:
-            actions.log(f"{base.image}: compressing its layers, because its registry failed ({error})")
+            actions.log(f"{base.image}: compressing its layers, because they can't be read from its registry ({error})")
         shutil.rmtree(to, ignore_errors=True)
     with TemporaryDirectory(dir=to.parent) as folder:
         archive = Path(folder) / "base.tar"

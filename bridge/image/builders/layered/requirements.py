@@ -72,7 +72,7 @@ def _checked(file: str, line: str) -> str:
     """Return the line as the installer gets it. uv would replace `${NAME}` by a variable, so no `$` passes."""
     shown = repr(line[:80])
     if line.startswith("-"):
-        raise left_to_mlflow(f"{file} has the option {shown}, and a model's options are not followed")
+        raise left_to_mlflow(f"{file} has the option {shown}, which is not supported")
     if len(line) > limits.MAX_REQUIREMENT:
         raise UnsafeMetadata(
             f"{file} has a line that is too long (it starts with {shown})", "log the model with shorter lines"
@@ -80,17 +80,19 @@ def _checked(file: str, line: str) -> str:
     try:
         requirement = Requirement(line)
     except (InvalidRequirement, RecursionError) as error:
-        raise left_to_mlflow(f"{file} requires {shown}, which is not a named package") from error
+        raise left_to_mlflow(f"{file} requires {shown}, which is not a package name") from error
     if requirement.url:
         raise left_to_mlflow(f"{file} requires {shown}, which is fetched from a URL")
     if "$" in line:
-        raise UnsafeMetadata(f"{file} requires {shown}, where $ could insert a secret", "log the model without it")
+        raise UnsafeMetadata(
+            f"{file} requires {shown}, where the $ could expand to a secret", "log the model without this requirement"
+        )
     return str(requirement)
 
 
 def _check_environment(text: str) -> None:
     if mapping(PYTHON_ENV, text).get("dependencies") != [f"-r {REQUIREMENTS}"]:
-        raise left_to_mlflow(f"{PYTHON_ENV} requires more than its {REQUIREMENTS}")
+        raise left_to_mlflow(f"{PYTHON_ENV} has requirements other than {REQUIREMENTS}")
 
 
 def _check_conda(text: str) -> None:
@@ -101,7 +103,7 @@ def _check_conda(text: str) -> None:
             continue
         if not (isinstance(dependency, str) and _OF_CONDA_ITSELF.fullmatch(dependency.split("::")[-1])):
             shown = repr(dependency[:80]) if isinstance(dependency, str) else f"a {type(dependency).__name__}"
-            raise left_to_mlflow(f"{CONDA} requires {shown}, which only conda installs")
+            raise left_to_mlflow(f"{CONDA} requires {shown}, which only conda can install")
 
 
 def left_to_mlflow(message: str) -> UnsupportedModel:

@@ -254,5 +254,5 @@ def test_a_planted_manifest_that_is_no_image_is_our_error(programs: Programs, pl
 def test_a_manifest_that_cant_be_read_is_our_error(programs: Programs, answer: str) -> None:
     programs.say("skopeo", answer)
     for ask in (Repository(NAME).manifest, LayeredRepository(NAME).previous):
-        with pytest.raises(RegistryError, match="not the manifest of an image"):
+        with pytest.raises(RegistryError, match="manifest"):
             ask("sha256:1")

@@ -52,7 +52,11 @@ def test_a_name_with_the_word_in_it_is_no_immutable_tag(answer: str) -> None:
             "name unknown: The repository with name 'demo/iris' does not exist in the registry with id '123456789012'",
             "ecr:CreateRepository",
         ),
-        (ECR, "denied: User: arn:aws:sts::1:x is not authorized to perform: ecr:InitiateLayerUpload", "allow the role"),
+        (
+            ECR,
+            "denied: User: arn:aws:sts::1:x is not authorized to perform: ecr:InitiateLayerUpload",
+            "docs/registries.md",
+        ),
         ("docker.io", "denied: requested access to the resource is denied", "DOCKER_NAMESPACE"),
         ("docker.io", "unauthorized: incorrect username or password", "check DOCKER_USERNAME"),
         ("eu-docker.pkg.dev", 'name unknown: Repository "images" not found', "DOCKER_NAMESPACE"),

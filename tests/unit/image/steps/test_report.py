@@ -20,13 +20,13 @@ def test_the_summary_names_image_digest_size_steps_and_what_to_do_with_it() -> N
         "Model": "<code>iris</code> version <code>7</code>",
         "Image": "<code>r.example/iris:7</code>",
         "Digest": "<code>sha256:1</code>",
-        "Size": "2.5 MB to pull",
+        "Size": "2.5 MB (compressed)",
         "Recipe": "<code>layered&#47;1</code>",
         "Aliases": "<code>champion</code>",
         "Seconds": "build 36.1",
         "Pull": "<code>docker pull r.example/iris@sha256:1</code>",
         "Run": "<code>docker run --rm -p 8080:8080 r.example/iris@sha256:1</code>",
-        "Verify": "<code>skopeo inspect --no-tags docker://r.example/iris:7</code> shows the digest",
+        "Verify": "<code>skopeo inspect --no-tags docker://r.example/iris:7</code> prints the digest",
     }
 
 

@@ -121,7 +121,7 @@ def test_a_secret_reaches_docker_by_its_environment_and_neither_by_its_command_n
 
 
 def test_a_secret_that_no_build_knows_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BuildFailed, match="no secret"):
+    with pytest.raises(BuildFailed, match="secret named"):
         engine.install(PLAN, tmp_path / "made", {"token": "x"})
 
 
