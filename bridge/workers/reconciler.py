@@ -13,7 +13,7 @@ from bridge.core.missed_events import AliasChange, Aliases, BookmarkUnreadable, 
 from bridge.core.payload import PayloadTooLarge
 from bridge.core.routing import Route
 from bridge.core.text import clean
-from bridge.ledger import RECONCILER, Accepted, Ledger, bookmarks, lanes, queries
+from bridge.ledger import RECONCILER, Accepted, Ledger, bookmarks, queries
 from bridge.mlflow.client import MlflowApi, MlflowError, RecentVersion, RegisteredModel, Skipped
 from bridge.mlflow.threads import run_in_daemon_thread
 from bridge.workers import intake
@@ -113,13 +113,13 @@ class Reconciler(Loop):
         the running bridge's last comparison, because MLflow doesn't record when an alias was set. Raises `MlflowError`,
         `BookmarkUnreadable` and `LedgerUnavailable`.
         """
-        await self._ledger.read(lanes.pause_reasons)  # the common time is known once the database has been asked
+        # Fails before anything is stored if it can't be read. Also, only now is the common time known.
+        await self._noted_aliases()
         aliases = await self._read_aliases()
         versions, _ = await self._import_versions(since, self._clock(), dry_run=dry_run)
-        text = await self._ledger.read(bookmarks.read_bookmark, ALIASES)
-        if not text:
+        last = await self._noted_aliases()
+        if last is None:
             return versions
-        last = missed_events.read_aliases(text)
         changes = missed_events.changed_aliases(last, aliases)
         moved, done = await self._import_aliases(changes, last, versions, dry_run=dry_run)
         if not dry_run:
@@ -199,15 +199,18 @@ class Reconciler(Loop):
 
     async def _last_aliases(self, aliases: Aliases) -> Aliases:
         """Return the aliases as they were at the last comparison; at the first of all, as they are now."""
-        if text := await self._ledger.read(bookmarks.read_bookmark, ALIASES):
-            return missed_events.read_aliases(text)
+        if (last := await self._noted_aliases()) is not None:
+            return last
         await self._ledger.write(bookmarks.write_bookmark, ALIASES, missed_events.write_aliases(aliases))
         return aliases
 
+    async def _noted_aliases(self) -> Aliases | None:
+        text = await self._ledger.read(bookmarks.read_bookmark, ALIASES)
+        return missed_events.read_aliases(text) if text else None
+
     async def _note_aliases(self, done: Sequence[AliasChange]) -> None:
         if done:  # read again, because a command may have written beside the loop
-            text = await self._ledger.read(bookmarks.read_bookmark, ALIASES)
-            last = missed_events.read_aliases(text) if text else {}
+            last = await self._noted_aliases() or {}
             noted = missed_events.write_aliases(missed_events.apply_changes(last, done))
             await self._ledger.write(bookmarks.write_bookmark, ALIASES, noted)
 
