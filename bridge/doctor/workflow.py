@@ -51,7 +51,11 @@ def _check_repository_dispatch(route: Route, workflows: list[Workflow], branch: 
     # 1. A workflow listens to the event type.
     listening = [workflow for workflow in workflows if workflow.listens_to(route.event_type)]
     if not listening:
-        others = [_name(each) for each in workflows if "repository_dispatch" in json.dumps(each.document.get("on"))]
+        others = [
+            _name(each)
+            for each in workflows
+            if "repository_dispatch" in json.dumps(each.document.get("on"), default=str)
+        ]
         hint = _write_one(branch)
         if others:
             hint = f"add {route.event_type!r} to `types:` in {', '.join(others)}, or set GITHUB_EVENT_TYPE to its type"
