@@ -102,6 +102,8 @@ class RouteSettings(BaseSettings):
                     problems += cause.problems
                     continue
                 name = str(error["loc"][0])
+                if name == "github_app_private_key" and data.get(name) is None:
+                    name += "_file"  # the key is from there
                 message = error["msg"].removeprefix("Value error, ")
                 if error["type"] == "string_pattern_mismatch":
                     message = "it has the wrong format"
@@ -345,7 +347,7 @@ class Settings(RouteSettings):
             try:
                 key = SecretStr(file.read_text(encoding="ascii"))
             except (OSError, ValueError) as error:
-                raise ValueError(f"its file can't be read: {type(error).__name__}") from error
+                raise ValueError(f"it can't be read: {type(error).__name__}") from error
         return None if key is None else _rsa_key(key)
 
     @field_validator("github_token")

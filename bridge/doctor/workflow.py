@@ -51,7 +51,11 @@ def _check_repository_dispatch(route: Route, workflows: list[Workflow], branch: 
     # 1. A workflow listens to the event type.
     listening = [workflow for workflow in workflows if workflow.listens_to(route.event_type)]
     if not listening:
-        others = [_name(file) for file in workflows if "repository_dispatch" in json.dumps(file.document.get("on"))]
+        others = [
+            _name(file)
+            for file in workflows
+            if "repository_dispatch" in json.dumps(file.document.get("on"), default=str)
+        ]
         hint = _init_hint(branch)
         if others:
             hint = f"add {route.event_type!r} to `types:` in {', '.join(others)}, or change GITHUB_EVENT_TYPE to match"

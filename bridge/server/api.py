@@ -1,10 +1,11 @@
 """The status page's JSON: `/api/versions`, `/api/deliveries`, and the OpenAPI description."""
 
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from bridge.core.events import EventKind
 from bridge.core.limits import MAX_CURSOR, MAX_PARAMETER, MAX_ROWS, MAX_SEARCH
@@ -46,6 +47,10 @@ _Before = Annotated[
 _Limit = Annotated[int, Query(ge=1, le=MAX_ROWS)]
 
 
+_Time = Annotated[datetime, BeforeValidator(partial(datetime.fromtimestamp, tz=UTC))]
+"""From Unix seconds; by itself, pydantic takes large numbers for milliseconds."""
+
+
 class Image(BaseModel):
     """The version's image, from MLflow's tags at the end of a run."""
 
@@ -60,7 +65,7 @@ class Version(BaseModel):
     version: str
     state: DispatchState
     reason: str | None
-    told_at: datetime
+    told_at: _Time
     image: Image
     repository: str
     run_url: str | None
@@ -78,8 +83,8 @@ class Versions(BaseModel):
 class AttemptAnswer(BaseModel, from_attributes=True):
     """An attempt to dispatch, or several in a row with the same response from GitHub."""
 
-    first_at: datetime
-    last_at: datetime
+    first_at: _Time
+    last_at: _Time
     times: int
     outcome: str
     answer: str
@@ -95,10 +100,10 @@ class ApiDispatch(BaseModel, from_attributes=True):
     reason: str | None
     run_id: int | None
     run_url: str | None
-    created_at: datetime
-    sent_at: datetime | None
-    started_at: datetime | None
-    ended_at: datetime | None
+    created_at: _Time
+    sent_at: _Time | None
+    started_at: _Time | None
+    ended_at: _Time | None
     attempts: list[AttemptAnswer] = Field(validation_alias="answers")
 
 
@@ -111,7 +116,7 @@ class ApiDelivery(BaseModel):
     version: str
     alias: str | None
     tag: str | None
-    received_at: datetime
+    received_at: _Time
     dispatches: list[ApiDispatch]
 
 

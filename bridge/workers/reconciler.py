@@ -13,7 +13,7 @@ from bridge.core.missed_events import AliasChange, Aliases, BookmarkUnreadable, 
 from bridge.core.payload import PayloadTooLarge
 from bridge.core.routing import Route
 from bridge.core.text import clean
-from bridge.ledger import RECONCILER, Accepted, Ledger, bookmarks, lanes, queries
+from bridge.ledger import RECONCILER, Accepted, Ledger, bookmarks, queries
 from bridge.mlflow.client import MlflowApi, MlflowError, RecentVersion, RegisteredModel, Skipped
 from bridge.mlflow.threads import run_in_daemon_thread
 from bridge.workers import intake
@@ -113,13 +113,13 @@ class Reconciler(Loop):
         the running bridge's last comparison, because MLflow doesn't record when an alias was set. Raises `MlflowError`,
         `BookmarkUnreadable` and `LedgerUnavailable`.
         """
-        await self._ledger.read(lanes.pause_reasons)  # the common time is known once the database has been asked
+        # Fails before anything is stored if it can't be read. Also, only now is the common time known.
+        await self._recorded_aliases()
         aliases = await self._read_aliases()
         versions, _ = await self._import_versions(since, self._clock(), dry_run=dry_run)
-        text = await self._ledger.read(bookmarks.read_bookmark, ALIASES)
-        if not text:
+        last = await self._recorded_aliases()
+        if last is None:
             return versions
-        last = missed_events.read_aliases(text)
         changes = missed_events.changed_aliases(last, aliases)
         alias_events, settled = await self._import_aliases(changes, last, versions, dry_run=dry_run)
         if not dry_run:
@@ -143,11 +143,10 @@ class Reconciler(Loop):
         # 1. Read the aliases before any version is stored: that version's run comes later, and so sees all of them.
         aliases = await self._read_aliases()
         watermark = await self._watermark(now)
-        text = await self._ledger.read(bookmarks.read_bookmark, ALIASES)
-        if not text:  # the first comparison of all only records the aliases
-            text = missed_events.write_aliases(aliases)
-            await self._ledger.write(bookmarks.write_bookmark, ALIASES, text)
-        last = missed_events.read_aliases(text)
+        last = await self._recorded_aliases()
+        if last is None:  # the first comparison of all only records the aliases
+            last = aliases
+            await self._ledger.write(bookmarks.write_bookmark, ALIASES, missed_events.write_aliases(aliases))
         # 2. Store the versions that no delivery reported.
         versions, newest = await self._import_versions(watermark.begin, now)
         if newest is not None:
@@ -201,10 +200,13 @@ class Reconciler(Loop):
         _log.info("reconciler started", versions_since=datetime.fromtimestamp(watermark.floor, UTC).isoformat())
         return watermark
 
+    async def _recorded_aliases(self) -> Aliases | None:
+        text = await self._ledger.read(bookmarks.read_bookmark, ALIASES)
+        return missed_events.read_aliases(text) if text else None
+
     async def _save_aliases(self, settled: Sequence[AliasChange]) -> None:
         if settled:  # read again, because a command may have written beside the loop
-            text = await self._ledger.read(bookmarks.read_bookmark, ALIASES)
-            last = missed_events.read_aliases(text) if text else {}
+            last = await self._recorded_aliases() or {}
             text = missed_events.write_aliases(missed_events.apply_changes(last, settled))
             await self._ledger.write(bookmarks.write_bookmark, ALIASES, text)
 

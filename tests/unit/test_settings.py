@@ -200,6 +200,14 @@ def test_an_app_signs_in_by_a_key_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp
     assert settings.github_app_private_key.get_secret_value() == key
 
 
+def test_a_wrong_key_in_a_file_is_a_problem_of_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "app.pem").write_text("no key")
+    with pytest.raises(SettingsInvalid) as refused:
+        loaded(monkeypatch, **app(GITHUB_APP_PRIVATE_KEY_FILE=f"{tmp_path}/app.pem"))
+    (problem,) = refused.value.problems
+    assert problem.message.startswith("GITHUB_APP_PRIVATE_KEY_FILE is invalid")
+
+
 def test_the_apps_key_is_never_shown(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     settings = loaded(monkeypatch, **app(GITHUB_APP_PRIVATE_KEY=key))
     body = key.splitlines()[1]
@@ -225,7 +233,7 @@ def test_the_apps_key_is_never_shown(monkeypatch: pytest.MonkeyPatch, key: str) 
         ),
         (
             {"GITHUB_TOKEN": "", "GITHUB_APP_ID": "7", "GITHUB_APP_PRIVATE_KEY_FILE": "sentinel.pem"},
-            "GITHUB_APP_PRIVATE_KEY is invalid (its file can't be read: FileNotFoundError)",
+            "GITHUB_APP_PRIVATE_KEY_FILE is invalid (it can't be read: FileNotFoundError)",
         ),
         ({"MLFLOW_WEBHOOK_SECRET": "", "MLFLOW_WEBHOOK_SECRET_PREVIOUS": "x"}, "MLFLOW_WEBHOOK_SECRET is not set"),
         ({"MLFLOW_TRACKING_USERNAME": "sentinel"}, "only one of MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),

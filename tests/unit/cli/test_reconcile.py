@@ -12,6 +12,7 @@ from bridge import clients
 from bridge.cli.reconcile import NoMlflow, import_missed
 from bridge.core import missed_events
 from bridge.core.events import Event, EventKind
+from bridge.core.missed_events import BookmarkUnreadable
 from bridge.core.routing import Route
 from bridge.ledger import Filter, Ledger, bookmarks, queries
 from bridge.ledger.inspection import opened
@@ -122,6 +123,14 @@ def test_versions_of_that_time_that_no_delivery_reported_are_found_oldest_first(
     taken = scene.run()
     assert {each.delivery_id for each in taken} < set(scene.ledger())
     assert scene.run() == []
+
+
+def test_nothing_is_imported_if_the_bookmark_cannot_be_read(scene: Scene) -> None:
+    scene.hold([("iris", "1", 300)])
+    scene.last_compared(iris={"champion": 1})  # type: ignore[dict-item]  # not a text
+    with pytest.raises(BookmarkUnreadable):
+        scene.run()
+    assert scene.ledger() == []
 
 
 def test_a_version_that_was_made_again_is_another(scene: Scene) -> None:

@@ -52,6 +52,11 @@ def test_json_has_the_form_of_the_status_pages_answer() -> None:
     assert json.loads(json.dumps(shown))["dispatches"][0]["ended_at"] == "1970-01-01T00:01:00.250000Z"
 
 
+def test_a_time_is_in_seconds_however_late_it_is() -> None:
+    late = replace(STORY, delivery=replace(STORY.delivery, received_at=25_000_000_000.0))
+    assert rendering.as_dict(late)["received_at"] == "2762-03-21T20:26:40Z"
+
+
 def test_a_name_moves_no_terminals_cursor() -> None:
     out = io.StringIO()
     console = Console(file=out, width=200)

@@ -65,7 +65,12 @@ def test_a_workflow_that_listens_to_another_type_fails() -> None:
 
 
 def test_a_repository_without_a_workflow_that_listens_fails() -> None:
-    for files in ({}, {"push": "on: push"}, {"broken": "on: [", "list": "[]", "empty": ""}):
+    for files in (
+        {},
+        {"push": "on: push"},
+        {"broken": "on: [", "list": "[]", "empty": ""},
+        {"odd": "on: {push: !!set {a}}"},
+    ):
         (finding,) = check(EVENT, None, **files)
         assert finding.state is FindingState.FAILED
         assert "mlflow-bridge workflow init" in finding.hint
