@@ -43,7 +43,8 @@ def _inputs(workflow: str) -> Iterator[str]:
 def _section(name: str, default: object, description: str | None, examples: Sequence[object] = ()) -> str:
     """Return a heading, the description as a sentence, the examples and the default if there are any."""
     text = f"### `{name}`\n\n{(description or '').strip().removesuffix('.')}."
-    if shown := [f"`{example}`" for example in examples if str(example) != str(default).removesuffix(".0")]:
+    shown_default = f"{default:g}" if isinstance(default, float) else str(default)
+    if shown := [f"`{example}`" for example in examples if str(example) != shown_default]:
         text += f" Example: {' or '.join(shown)}."
     if default in (None, "", PydanticUndefined):
         return text

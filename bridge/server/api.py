@@ -48,7 +48,7 @@ _Limit = Annotated[int, Query(ge=1, le=MAX_ROWS)]
 
 
 _Time = Annotated[datetime, BeforeValidator(partial(datetime.fromtimestamp, tz=UTC))]
-"""From Unix seconds; by itself, pydantic takes large numbers for milliseconds."""
+"""From Unix seconds: pydantic would read large numbers as milliseconds."""
 
 
 class Image(BaseModel):
