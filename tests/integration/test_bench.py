@@ -20,7 +20,7 @@ def run(module: str, *options: str) -> subprocess.CompletedProcess[str]:
         (
             "bench.accept",
             ("--rounds", "1", "--requests", "100", "--ledger", "200"),
-            ("bare endpoint", "bridge, 200 deliveries in the ledger"),
+            ("bare endpoint", "bridge with 200 deliveries in the ledger"),
         ),
         (
             "bench.pages",
