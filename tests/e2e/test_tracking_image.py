@@ -217,7 +217,7 @@ def test_everything_invalid_is_reported_at_once_without_its_value(images: Images
 
 def test_a_missing_bucket_is_reported_before_the_start(images: Images, around: Surroundings) -> None:
     message = refusal(images.tracking, *around.options(ARTIFACTS_BUCKET="absent"))
-    assert "- bucket absent at http://s3:9000 answered 404" in message
+    assert "- bucket absent at http://s3:9000 returned 404" in message
 
 
 def test_a_bucket_that_rejects_our_credentials_is_reported_before_the_start(
@@ -227,7 +227,7 @@ def test_a_bucket_that_rejects_our_credentials_is_reported_before_the_start(
     with container(images.s3, *options, *env({"INITIAL_NO_AUTH_ACTION_COUNT": "0"})) as strict:
         wait_until_answers(strict.url(9000))
         message = refusal(images.tracking, *around.options(MLFLOW_S3_ENDPOINT_URL="http://strict:9000"))
-    assert f"- bucket {BUCKET} at http://strict:9000 answered 403" in message
+    assert f"- bucket {BUCKET} at http://strict:9000 returned 403" in message
     assert not any(value in message for value in KEYS.values())
 
 
