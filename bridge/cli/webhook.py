@@ -284,7 +284,7 @@ def _register(
     try:
         return api.create_webhook(name, url, events, secret, active=active)
     except MlflowError as error:
-        if hint := explain_refusal(error.message):  # it quotes MLflow
+        if hint := explain_refusal(error.mlflow_message):
             raise WebhookRefused(f"MLflow refuses to deliver to {url} ({error.message})", hint) from error
         raise
 

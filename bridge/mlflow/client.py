@@ -65,7 +65,11 @@ _Optional = Annotated[Text | None, BeforeValidator(lambda value: value or None)]
 
 
 class MlflowError(BridgeError):
-    """A request to MLflow failed."""
+    """A request to MLflow failed; `mlflow_message` is the message of MLflow's own error, if it sent one."""
+
+    def __init__(self, message: str, hint: str = "", mlflow_message: str = "") -> None:
+        super().__init__(message, hint)
+        self.mlflow_message = mlflow_message
 
 
 class MlflowUnreachable(MlflowError):
@@ -521,6 +525,7 @@ class MlflowApi:
         return kind(
             f"MLflow at {self.server} rejected the request for {subject} ({status} {code}: {message})",
             "fix the reported problem",
+            message,
         )
 
 

@@ -34,7 +34,7 @@ class FakeMlflow(MlflowApi):
 
     def create_webhook(self, name: str, url: str, events: Iterable[str], secret: str, *, active: bool = True) -> str:
         if self.refuses:
-            raise MlflowError(self.refuses)
+            raise MlflowError("MLflow rejected the request", mlflow_message=self.refuses)
         webhook_id = str(len(self.secrets))
         pairs = [dict(zip(("entity", "action"), event.upper().split("."), strict=True)) for event in events]
         status = "ACTIVE" if active else "DISABLED"
