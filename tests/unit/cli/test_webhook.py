@@ -183,8 +183,9 @@ def test_create_explains_an_address_that_mlflow_refuses() -> None:
 def test_create_passes_on_any_other_error() -> None:
     mlflow = FakeMlflow()
     mlflow.refuses = "the database is locked"
-    with pytest.raises(MlflowError, match="the database is locked"):
+    with pytest.raises(MlflowError) as caught:
         create(mlflow, settings(), URL, "hook")
+    assert caught.value.mlflow_message == "the database is locked"
 
 
 def test_a_webhook_is_found_by_id_name_or_address_or_because_it_is_the_only_one(mlflow: FakeMlflow) -> None:
