@@ -61,7 +61,7 @@ SAMPLES = (
     SampleDelivery("churn", "8", 3 * 3600, DispatchState.SUCCEEDED),
     SampleDelivery("churn", "8", 2.6 * 3600, DispatchState.SUCCEEDED, alias="champion", ran=24),
     SampleDelivery(
-        "Customer Lifetime Value (EU)", "2", 95 * 60, DispatchState.REJECTED, reason="GitHub will not take the dispatch"
+        "Customer Lifetime Value (EU)", "2", 95 * 60, DispatchState.REJECTED, reason="GitHub rejected the dispatch"
     ),
     SampleDelivery(
         "fraud/scoring-eu",
@@ -99,14 +99,16 @@ async def _write(ledger: Ledger, sample: SampleDelivery, at: float) -> None:
     dispatch = Dispatch(dispatch_id, "environment", REPOSITORY, "mlflow-model-version", "{}")
     await ledger.accept(Delivery(sample.id, event, at), [dispatch])
     if sample.state == DispatchState.FAILED:
-        await _try(ledger, Retry(at + 4, "GitHub failed (502 Bad Gateway): it is sent again by itself"), at + 0.6)
+        await _try(
+            ledger, Retry(at + 4, "the request to GitHub failed (502 Bad Gateway): will retry automatically"), at + 0.6
+        )
     if sample.state == DispatchState.PENDING:
-        busy = "GitHub failed (503 Service Unavailable): it is sent again by itself"
+        busy = "the request to GitHub failed (503 Service Unavailable): will retry automatically"
         await _try(ledger, Retry(at + 290, busy), at + 1)
         return
     if sample.state == DispatchState.REJECTED:
-        words = "GitHub will not take the dispatch (422 Workflow does not have 'repository_dispatch' trigger)"
-        await _try(ledger, Reject(f"{words}: mend what it names, then replay it"), at + 1.1)
+        words = "GitHub rejected the dispatch (422 Workflow does not have 'repository_dispatch' trigger)"
+        await _try(ledger, Reject(f"{words}: fix the cause, then replay the delivery"), at + 1.1)
         return
     sent_at = at + (5.1 if sample.state == DispatchState.FAILED else 1.2)
     await _try(ledger, Sent(), sent_at)
