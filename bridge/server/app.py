@@ -1,6 +1,7 @@
 """The application: wires the parts together, decides nothing."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
@@ -55,6 +56,8 @@ def create_app(settings: Settings, since: float | None = None, waits: Waits = WA
         redirect_slashes=False,
     )
     app.add_middleware(RequestHeadCheck)
+    # Before FastAPI's own route, which then only describes it: that one takes a tenth of a delivery's time.
+    app.router.add_route("/webhook", webhook.webhook, methods=["POST"])
     for module in (webhook, health, metrics, pages, api):
         app.include_router(module.router)
     return app
@@ -72,6 +75,11 @@ async def _running(settings: Settings, since: float | None, waits: Waits) -> Asy
             stack.enter_context(mlflow)
         state = _state(settings, ledger, github, mlflow, since, waits)
         _log_start(settings)
+        # What exists by now lives as long as the process: each time that Python searched it for garbage, all requests
+        # waited for 60 ms. Together with the route above, this keeps a fifth of the deliveries per second.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(10_000)
         async with _looping(state.loops):
             yield state
 
