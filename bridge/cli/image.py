@@ -1,6 +1,5 @@
 """The steps of the workflow model-image.yml, one command each. An error becomes an annotation and exit status 1."""
 
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -77,8 +76,8 @@ def resolve() -> None:
     """Find the version in MLflow, and check whether its image exists."""
     from bridge.image.steps.resolve import resolve as run
 
-    with _step("resolve") as (settings, _):
-        run(settings)
+    with _step("resolve") as (settings, workspace):
+        run(settings, workspace)
 
 
 @image.command()
@@ -111,13 +110,10 @@ def smoke_test() -> None:
 @image.command()
 def push() -> None:
     """Push the image that was smoke-tested."""
-    from bridge.image import actions
     from bridge.image.steps.push import push as run
 
     with _step("push") as (settings, workspace):
         run(settings, workspace)
-    # After the step, so that the summary has the push's own seconds, too.
-    actions.output("seconds", json.dumps(workspace.seconds()))
 
 
 @image.command()
@@ -127,6 +123,15 @@ def sbom() -> None:
 
     with _step("sbom") as (_, workspace):
         run(workspace)
+
+
+@image.command()
+def gate() -> None:
+    """Run the command that decides whether aliases are promoted."""
+    from bridge.image.steps.gate import gate as run
+
+    with _step("gate") as (settings, workspace):
+        run(settings, workspace)
 
 
 @image.command("clean-up")
@@ -143,8 +148,8 @@ def promote() -> None:
     """Set the model's aliases as tags in the registry, and write the summary."""
     from bridge.image.steps.promote import promote as run
 
-    with _step("promote") as (settings, _):
-        run(settings)
+    with _step("promote") as (settings, workspace):
+        run(settings, workspace)
 
 
 @image.command()

@@ -50,3 +50,7 @@ class ImageTooLarge(BridgeError):
 
 class SmokeTestFailed(BridgeError):
     """The built image doesn't serve its model."""
+
+
+class GateFailed(BridgeError):
+    """The operator's gate doesn't let the image's aliases be promoted."""

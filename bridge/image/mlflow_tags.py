@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from bridge.mlflow.client import MlflowApi, MlflowError, ModelVersion
 
-URI, STATUS, RUN_URL = "image.uri", "image.status", "image.run_url"
-BUILDING, PUSHED, FAILED = "building", "pushed", "failed"
+URI, STATUS, RUN_URL, GATE = "image.uri", "image.status", "image.run_url", "image.gate"
+BUILDING, PUSHED, FAILED, PASSED = "building", "pushed", "failed", "passed"
 
 
 def write_status(
@@ -25,6 +25,12 @@ def write_image(mlflow: MlflowApi, version: ModelVersion, uri: str, run_url: str
     """Write the image's name with its digest, and `pushed`, unless both are there already."""
     if (version.tags.get(URI), version.tags.get(STATUS)) != (uri, PUSHED):
         _write(mlflow, version, {URI: uri, STATUS: PUSHED, RUN_URL: run_url})
+
+
+def write_gate(mlflow: MlflowApi, version: ModelVersion, failure: str | None) -> None:
+    """Write why the gate holds the version's aliases, or `passed` if that is empty; None if there was no gate."""
+    if failure is not None and version.tags.get(GATE) != (failure or PASSED):
+        _write(mlflow, version, {GATE: failure or PASSED})
 
 
 def _write(mlflow: MlflowApi, version: ModelVersion, tags: dict[str, str]) -> None:

@@ -14,7 +14,7 @@ _THREADS = 4
 
 
 def repository_of(settings: ImageSettings, model: str) -> Repository:
-    """Return the repository of the model's images, as `resolve` decided; without its decision, decide here.
+    """Return the repository of the model's images.
 
     A repository with the name that earlier releases gave is kept if all of its versions are images of this model. Two
     models can share such a name; if they do, neither keeps it. If the registry refuses to list it, it counts as

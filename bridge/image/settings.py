@@ -26,6 +26,8 @@ class ImageSettings(BaseSettings):
     """False for a dry run: nothing is written to MLflow or the registry."""
     latest: bool = False
     attested: bool = False
+    has_sbom: bool = False
+    """Whether the run uploads an SBOM."""
     bridge_repository: str = ""
     """The repository of the called workflow, which attestations name as the signer."""
     size_limit: str = ""
@@ -36,27 +38,21 @@ class ImageSettings(BaseSettings):
     has_package_index: bool = False
     """Whether PIP_INDEX_URL or PIP_EXTRA_INDEX_URL is set. Only the build step has their values."""
     has_ca_certificates: bool = False
-    layered: bool | None = None
-    """Whether the layered builder makes the image, as `resolve` decided; None before that."""
-    previous: str = ""
-    """Digest of an earlier version's layered image whose layers may be reused; empty if there is none."""
     pip_index_url: SecretStr | None = None
     pip_extra_index_url: SecretStr | None = None
     ca_certificates: SecretStr | None = None
     env_manager: str = ""
     install_java: bool = False
-    former_name: bool | None = None
-    """Whether the images are in the repository that earlier releases named; None before `resolve` has decided."""
-    digest: str = ""
-    """Digest of the version's image that this run pushed or `resolve` found; empty if there is none."""
     smoke_test: str = ""
     smoke_test_network: bool = False
-    seconds_of_steps: str = "{}"
-    """JSON object: seconds of each step of the build job."""
+    gate: str = ""
+    """The operator's command that must succeed before aliases are promoted; empty if there is none."""
 
     docker_registry: str = GHCR
     docker_namespace: str = ""
     docker_username: str = ""
+    docker_username_secret: str = ""
+    """The same name if it is kept as a secret."""
     docker_config: Path | None = None
     """Folder of Docker's config.json; None is ~/.docker."""
 
@@ -68,6 +64,7 @@ class ImageSettings(BaseSettings):
 
     github_repository: str = ""
     github_server_url: str = "https://github.com"
+    github_api_url: str = "https://api.github.com"
     github_run_id: str = ""
     runner_temp: Path = Path("/tmp")  # noqa: S108  only outside of a runner
 
@@ -85,13 +82,27 @@ class ImageSettings(BaseSettings):
         return f"--repo {self.github_repository}{other}"
 
     def repositories(self, model: str) -> list[str]:
-        """Return the image's name without a tag; before `resolve` has decided, the new and any former name.
+        """Return the image's name without a tag, and the name that earlier releases gave it if that is another one.
 
         Raises `InvalidImageName`.
         """
-        slugs = {False: slug(model), True: former_slug(model)}
-        candidates = slugs.values() if self.former_name is None else [slugs[self.former_name]]
-        return [repository(self.docker_registry, self._namespace(), candidate) for candidate in candidates if candidate]
+        names = [slug(model), former_slug(model)]
+        return [repository(self.docker_registry, self._namespace(), name) for name in names if name]
+
+    @property
+    def enterprise_server(self) -> bool:
+        """Whether the run is on GitHub Enterprise Server, whose API has this path (its document "REST API")."""
+        return self.github_api_url.rstrip("/").endswith("/api/v3")
+
+    def secrets(self) -> list[str]:
+        """Return the secrets that this step has: GitHub masks each of them, and each line of them, in all outputs."""
+        secrets = (
+            self.docker_username_secret,
+            self.mlflow_tracking_username,
+            _plain(self.mlflow_tracking_password),
+            _plain(self.mlflow_tracking_token),
+        )
+        return [line for secret in secrets if secret for line in secret.splitlines() if line]
 
     def mlflow(self) -> MlflowApi:
         """Return a client of MLflow's API. Raises `MissingSetting` if its address isn't set."""

@@ -26,16 +26,13 @@ class Target:
 
     @classmethod
     def read(cls, settings: ImageSettings) -> "Target":
-        """Read the payload if there is one, else the workflow's inputs. Raises `InvalidInput`.
-
-        A version from an earlier job comes first, so that all jobs of a run are for the same one.
-        """
+        """Read the payload if there is one, else the workflow's inputs. Raises `InvalidInput`."""
         payload = _read_payload(settings.payload) if settings.payload else {}
         inputs = _check_inputs(payload.get("inputs", {}))
         model = payload.get("model", {})
         return cls(
             model=_text("model", model.get("name") or settings.model),
-            version=_version(settings.version or model.get("version") or ""),
+            version=_version(model.get("version") or settings.version or ""),
             alias=_text("alias", model.get("alias") or settings.alias, empty=True),
             smoke_test=_smoke_test(inputs.get("smoke-test") or settings.smoke_test),
             inputs=inputs,

@@ -13,6 +13,23 @@ from bridge.image.metadata import ModelMetadata
 
 
 @dataclass(frozen=True)
+class Resolved:
+    """The version that this run is for, and what `resolve` found and decided about its image."""
+
+    model: str
+    version: str
+    source: str
+    run_id: str
+    repository: str
+    digest: str
+    """Digest of the version's image; empty if there is none, so that one is built."""
+    smoke_test: str
+    builder: Builder = field(default_factory=Builder)
+    previous: str = ""
+    """Digest of an earlier version's layered image whose layers may be reused; empty if there is none."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """The image that this job builds."""
 
@@ -62,6 +79,19 @@ class Workspace:
             self._write("run.json", {"name": name})
             return name
 
+    def write_resolved(self, resolved: Resolved) -> None:
+        """Store what `resolve` found for the next steps."""
+        self._write("resolved.json", asdict(resolved))
+
+    def resolved(self) -> Resolved:
+        """Return what `resolve` found. Raises `MissingSetting` if that step did not end well."""
+        fields = self._read("resolved.json")
+        return Resolved(**fields | {"builder": _builder(fields["builder"])})
+
+    def is_resolved(self) -> bool:
+        """Whether `resolve` ended well."""
+        return (self.folder / "resolved.json").exists()
+
     def write_plan(self, plan: Plan) -> None:
         """Store the plan for the next steps."""
         self._write("plan.json", asdict(plan))
@@ -69,9 +99,9 @@ class Workspace:
     def plan(self) -> Plan:
         """Return the plan of the download step. Raises `MissingSetting` if that step did not run."""
         fields = self._read("plan.json")
-        fields["builder"]["layered_only"] = tuple(fields["builder"]["layered_only"])
-        fields |= {"metadata": ModelMetadata(**fields["metadata"]), "builder": Builder(**fields["builder"])}
-        return Plan(**fields)
+        return Plan(
+            **fields | {"metadata": ModelMetadata(**fields["metadata"]), "builder": _builder(fields["builder"])}
+        )
 
     def write_previous(self, previous: Previous) -> None:
         """Store the description of the earlier version's image whose layers are reused."""
@@ -105,12 +135,30 @@ class Workspace:
         self._write("digest.json", {"digest": digest})
 
     def digest(self) -> str:
-        """Return that digest. Raises `MissingSetting` if the push step did not run."""
-        return str(self._read("digest.json")["digest"])
+        """Return the digest of the image that this run pushed, or that `resolve` found; empty if there is neither."""
+        return str(self._read("digest.json")["digest"]) if self.has_pushed() else self.resolved().digest
 
-    def has_digest(self) -> bool:
-        """Whether the push step has finished."""
+    def has_pushed(self) -> bool:
+        """Whether this run has pushed its image."""
         return (self.folder / "digest.json").exists()
+
+    def write_gate(self, failure: str) -> None:
+        """Store why the gate holds the aliases; empty if it let them pass."""
+        self._write("gate.json", {"failure": failure})
+
+    def gate(self) -> str | None:
+        """Return why the gate holds the aliases, empty if it let them pass; None if no gate has run."""
+        return str(self._read("gate.json")["failure"]) if (self.folder / "gate.json").exists() else None
+
+    @property
+    def result(self) -> Path:
+        """The file that says what this run pushed and promoted; the workflow uploads it."""
+        return self.folder / "mlflow-image.json"
+
+    @property
+    def sbom(self) -> Path:
+        """The image's SBOM."""
+        return self.folder / "sbom.cdx.json"
 
     def add_seconds(self, step: str, seconds: float) -> None:
         """Record how long a step took."""
@@ -130,3 +178,7 @@ class Workspace:
             return dict(json.loads((self.folder / name).read_text(encoding="utf-8")))
         except FileNotFoundError as error:
             raise MissingSetting(f"{name} is missing in {self.folder}", "run the previous steps first") from error
+
+
+def _builder(fields: dict[str, Any]) -> Builder:
+    return Builder(**fields | {"layered_only": tuple(fields["layered_only"])})

@@ -61,10 +61,7 @@ class Builder:
     def read(
         cls, settings: ImageSettings, inputs: Mapping[str, str] | None = None, machine: str = platform.machine()
     ) -> "Builder":
-        """Read the `inputs` of a payload, or the workflow's for those that are not set. Raises `InvalidInput`.
-
-        What `resolve` has decided overrides both, so that all jobs of a run use the same builder.
-        """
+        """Read the `inputs` of a payload, or the workflow's for those that are not set. Raises `InvalidInput`."""
         # 1. The builder.
         payload = {name: value for name, value in (inputs or {}).items() if value}
         values = {
@@ -76,7 +73,7 @@ class Builder:
             raise InvalidInput(
                 f"builder {values['builder'][:40]!r} is not supported", f"use one of {', '.join(BUILDERS)}"
             )
-        name = values["builder"] if settings.layered is None else LAYERED if settings.layered else MLFLOW
+        name = values["builder"]
 
         # 2. The inputs and secrets that only the layered builder supports.
         if settings.has_package_index and "base-image" in payload:

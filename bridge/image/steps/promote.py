@@ -1,66 +1,75 @@
-"""Step "promote": set the model's aliases as tags on the right images, and write the run's summary."""
+"""Step "promote": set the model's aliases as tags on the right images, and write the run's result and summary."""
 
+import json
 from dataclasses import dataclass, field
 
 from bridge.image import actions
-from bridge.image.errors import ImageConflict, MissingSetting
+from bridge.image.errors import GateFailed, ImageConflict, MissingSetting
 from bridge.image.labels import MODEL, RECIPE_LABEL, Match, classify
-from bridge.image.mlflow_tags import URI, write_image
+from bridge.image.mlflow_tags import URI, write_gate, write_image
 from bridge.image.naming import alias_tag
 from bridge.image.registry.client import RegistryImage, Repository, TagImmutable
-from bridge.image.repository import repository_of, version_tags
+from bridge.image.repository import version_tags
 from bridge.image.settings import ImageSettings
-from bridge.image.steps.report import summarise
-from bridge.image.target import Target
+from bridge.image.steps.report import HeldAlias, MovedTag, summarise, write_result
+from bridge.image.workspace import Workspace
 from bridge.mlflow.client import MlflowApi, MlflowNotFound
 
 LATEST = "latest"
 """MLflow reserves this name, so no alias has it."""
 _MAX_ROUNDS = 10
 """How often the aliases are read again if they keep changing."""
+_DELETE = "delete that image, or the tag, then re-run the workflow"
 
 
-def promote(settings: ImageSettings) -> None:
+def promote(settings: ImageSettings, workspace: Workspace) -> None:
     """Set the alias tags until MLflow and the registry agree; write the image into MLflow, and the summary.
 
     Only the digest that this run pushed, or that `resolve` found before anything was built, is written into MLflow.
-    Raises `ImageConflict` if a tag has an image that isn't this model's, after everything else is done.
+    Raises `GateFailed` if there is a gate that hasn't passed, and `ImageConflict` if a tag has an image that isn't this
+    model's, after everything else is done.
     """
-    target = Target.read(settings)
+    resolved, digest = workspace.resolved(), workspace.digest()
+    if settings.gate and workspace.gate() != "":
+        raise GateFailed("the gate has checked no image of this run, so no alias is promoted", "re-run the workflow")
+    repository = Repository(resolved.repository, settings.docker_config)
     with settings.mlflow() as mlflow:
         # 1. Set the tags of all aliases, whichever event started this run.
-        version = target.find(mlflow)
-        repository = repository_of(settings, version.name)
-        promotion = Promotion(mlflow, repository, version.name)
+        checked = (resolved.version, digest) if settings.gate else None
+        promotion = Promotion(mlflow, repository, resolved.model, checked)
         promotion.set_alias_tags()
         if settings.latest:
             promotion.set_latest()
         # 2. Write this version's image into MLflow.
-        image = promotion.image(version.version)
+        version = mlflow.version(resolved.model, resolved.version)
+        image = promotion.image(resolved.version)
         if image is None:
             raise MissingSetting(
-                f"{repository.name}:{version.version} is no longer in the registry, but this run found or pushed it",
+                f"{repository.name}:{resolved.version} is no longer in the registry, but this run found or pushed it",
                 "re-run the workflow",
             )
         reference = f"{repository.name}@{image.digest}"
-        if image.digest == settings.digest:
+        if image.digest == digest:
             write_image(mlflow, version, reference, settings.run_url)
+            write_gate(mlflow, version, workspace.gate())
         elif version.tags.get(URI) != reference:
             actions.notice(
                 "Not written into MLflow",
-                f"{repository.name}:{version.version} is {image.digest}, which this run neither pushed nor found. "
+                f"{repository.name}:{resolved.version} is {image.digest}, which this run neither pushed nor found. "
                 "Re-run the workflow, unless another run has written that image into MLflow",
             )
-    # 3. Report, and fail at last if a tag could not be set.
-    for warning in promotion.warnings:
-        actions.notice("Alias not tagged", warning)
+    # 3. Report, and fail at last if a tag could not be set. GitHub shows ten notices of a step, so all are in one.
+    if promotion.held:
+        actions.notice("Aliases not tagged", "\n".join(f"{held.alias!r} {held.reason}" for held in promotion.held))
+    write_result(workspace, promotion.moved.values(), promotion.held)
+    actions.output("aliases", json.dumps([tag for tag, at in promotion.tags.items() if at == resolved.version]))
     actions.summary(
         summarise(
             version,
             reference,
             repository.manifest(image.digest).size,
-            promotion.tags,
-            settings.seconds_of_steps,
+            list(promotion.tags),
+            workspace.seconds() if workspace.has_pushed() else {},
             recipe=image.labels.get(RECIPE_LABEL, ""),
             attestation=settings.attestation(),
         )
@@ -69,33 +78,35 @@ def promote(settings: ImageSettings) -> None:
         raise ImageConflict("; ".join(sorted({error.message for error in promotion.conflicts})), _DELETE)
 
 
-_DELETE = "delete that image, or the tag, then re-run the workflow"
-
-
 @dataclass
 class Promotion:
-    """The tags of one model's aliases: those that were set, warnings about others, and conflicts that fail the run."""
+    """The tags of one model's aliases: those that are right now, those that were moved, and those that were not set."""
 
     mlflow: MlflowApi
     repository: Repository
     model: str
-    tags: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    checked: tuple[str, str] | None = None
+    """The version and the digest that passed the gate: only this version's tags are set, and only on this image."""
+    tags: dict[str, str] = field(default_factory=dict)
+    """The version of each tag that is right."""
+    moved: dict[str, MovedTag] = field(default_factory=dict)
+    held: list[HeldAlias] = field(default_factory=list)
     conflicts: list[ImageConflict] = field(default_factory=list)
 
     def set_alias_tags(self) -> None:
         """Set the tags until MLflow has the same aliases before and after. Raises `RegistryError`, `MlflowError`."""
-        aliases = self.mlflow.aliases(self.model)
+        aliases = self._aliases()
         for _ in range(_MAX_ROUNDS):
-            self.tags, self.warnings, self.conflicts = [], [], []
+            self.tags, self.held, self.conflicts = {}, [], []
             for alias, version in sorted(aliases.items()):
                 self._set_alias_tag(alias, version)
-            before, aliases = aliases, self.mlflow.aliases(self.model)
+            before, aliases = aliases, self._aliases()
             if aliases == before:
                 return
-        self.warnings.append(
-            f"the aliases of {self.model!r} changed {_MAX_ROUNDS} times during the run; re-run the workflow"
-        )
+        self.held += [
+            HeldAlias(alias, version, f"may have moved: the aliases changed {_MAX_ROUNDS} times during the run")
+            for alias, version in sorted(aliases.items())
+        ]
 
     def set_latest(self) -> None:
         """Set the tag `latest` on the newest version that has an image."""
@@ -108,7 +119,8 @@ class Promotion:
                 self.conflicts.append(error)
                 continue
             if image:
-                self._set_tag(LATEST, image)
+                if self.checked in (None, (version, image.digest)):
+                    self._set_tag(LATEST, LATEST, version, image)
                 return
 
     def image(self, version: str) -> RegistryImage | None:
@@ -125,9 +137,15 @@ class Promotion:
             raise self._conflict(version)
         return image if match in (Match.SAME, Match.OTHER_RECIPE) else None
 
+    def _aliases(self) -> dict[str, str]:
+        aliases = self.mlflow.aliases(self.model)
+        if self.checked is None:
+            return aliases
+        return {alias: version for alias, version in aliases.items() if version == self.checked[0]}
+
     def _set_alias_tag(self, alias: str, version: str) -> None:
         if (tag := alias_tag(alias)) is None:
-            self.warnings.append(f"alias {alias!r} is not a valid image tag; rename the alias")
+            self.held.append(HeldAlias(alias, version, "is not a valid image tag; rename the alias"))
             return
         try:
             image = self.image(version)
@@ -135,11 +153,13 @@ class Promotion:
             self.conflicts.append(error)
             return
         if image is None:
-            self.warnings.append(f"alias {alias!r} points to version {version}, which has no image yet")
+            self.held.append(HeldAlias(alias, version, f"points to version {version}, which has no image yet"))
+        elif self.checked and image.digest != self.checked[1]:
+            self.held.append(HeldAlias(alias, version, f"was not moved: {image.digest} was pushed after the gate"))
         else:
-            self._set_tag(tag, image)
+            self._set_tag(alias, tag, version, image)
 
-    def _set_tag(self, tag: str, image: RegistryImage) -> None:
+    def _set_tag(self, alias: str, tag: str, version: str, image: RegistryImage) -> None:
         current = self.repository.inspect(tag)
         if current and current.labels.get(MODEL) != self.model:
             self.conflicts.append(self._conflict(tag))
@@ -149,13 +169,13 @@ class Promotion:
                 # By the digest that was checked: the version's tag may have another image by now.
                 self.repository.tag(image.digest, tag)
             except TagImmutable:
-                self.warnings.append(
-                    f"{self.repository.name}:{tag} was not moved, because tags are immutable in this registry; exclude "
-                    "the tags of aliases from tag immutability"
-                )
+                reason = "was not moved: exclude the tags of aliases from tag immutability in the registry"
+                self.held.append(HeldAlias(alias, version, reason))
                 return
             actions.log(f"{self.repository.name}:{tag} is now {image.digest}")
-        self.tags.append(tag)
+            previous = self.moved[tag].previous if tag in self.moved else current.digest if current else None
+            self.moved[tag] = MovedTag(tag, version, image.digest, previous)
+        self.tags[tag] = version
 
     def _conflict(self, tag: str) -> ImageConflict:
         return ImageConflict(f"{self.repository.name}:{tag} is an image that doesn't belong to this model", _DELETE)

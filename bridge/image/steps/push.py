@@ -8,13 +8,14 @@ from bridge.image.errors import RegistryError
 from bridge.image.registry.client import Repository
 from bridge.image.repository import image_to_keep
 from bridge.image.settings import ImageSettings
+from bridge.image.steps.resolve import output_image
 from bridge.image.workspace import Plan, Workspace
 
 
 def push(settings: ImageSettings, workspace: Workspace) -> None:
     """Push the image unless another run has pushed this version since; store its digest.
 
-    The outputs `name` and `digest` are only set for the image that this run built and tested: not in a dry run, nor if
+    The outputs `image`, `name` and `digest` are only set for the image that this run built and tested: not in a dry run, nor if
     another image has taken its tag, because that image's labels could be copies of ours.
     Raises `ImageConflict` if the tag has an image that must not be overwritten, `RegistryError` if the registry fails.
     """
@@ -24,7 +25,7 @@ def push(settings: ImageSettings, workspace: Workspace) -> None:
         actions.notice("Dry run", f"{plan.tag} was built and smoke-tested, but not pushed")
         actions.summary(f"Dry run: <code>{plan.tag}</code> was built and smoke-tested. Nothing was pushed or written.")
         return
-    # 2. Leave an image alone that another run has pushed since `download`.
+    # 2. Leave an image alone that another run has pushed since `resolve`.
     repository = Repository(plan.repository, settings.docker_config)
     tested, image_folder = workspace.image_id(), workspace.image if plan.builder.layered else None
     existing = image_to_keep(
@@ -39,10 +40,10 @@ def push(settings: ImageSettings, workspace: Workspace) -> None:
         return
     # 3. Push, and compare what the registry has with what was tested.
     digest = existing.digest if existing else push_tested(repository, plan, tested, image_folder)
-    # 4. Pass on the digest to the next steps and jobs.
+    # 4. Pass on the digest to the next steps.
     workspace.write_digest(digest)
     actions.output("name", plan.repository)
-    actions.output("digest", digest)
+    output_image(settings, plan.repository, digest)
     actions.log(f"{plan.tag} is {digest}")
 
 

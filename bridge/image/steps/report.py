@@ -1,40 +1,66 @@
-"""Step "report": write the image, or the failure, into MLflow; and the text of the run's summary."""
+"""Step "report": write the image, or the failure, into MLflow; and the texts of the run's result and summary."""
 
 import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 
 from bridge.core.errors import BridgeError
 from bridge.image import actions
-from bridge.image.mlflow_tags import FAILED, write_image, write_status
+from bridge.image.mlflow_tags import FAILED, write_gate, write_image, write_status
 from bridge.image.settings import ImageSettings
 from bridge.image.target import Target
 from bridge.image.workspace import Workspace
-from bridge.mlflow.client import ModelVersion
+from bridge.mlflow.client import MlflowApi, ModelVersion
+
+
+@dataclass(frozen=True)
+class MovedTag:
+    """An alias tag (or `latest`) that this run set; `previous` is the digest that it had before, None if it is new."""
+
+    tag: str
+    version: str
+    digest: str
+    previous: str | None
+
+
+@dataclass(frozen=True)
+class HeldAlias:
+    """An alias whose tag this run did not set."""
+
+    alias: str
+    version: str
+    reason: str
 
 
 def report_pushed(settings: ImageSettings, workspace: Workspace) -> None:
     """Write the image's name with its digest onto the version."""
-    plan, digest = workspace.plan(), workspace.digest()
+    resolved = workspace.resolved()
     with settings.mlflow() as mlflow:
-        write_image(mlflow, mlflow.version(plan.model, plan.version), f"{plan.repository}@{digest}", settings.run_url)
+        version = mlflow.version(resolved.model, resolved.version)
+        write_image(mlflow, version, f"{resolved.repository}@{workspace.digest()}", settings.run_url)
 
 
 def report_failed(settings: ImageSettings, workspace: Workspace) -> None:
     """Write the job's result onto the version, if MLflow can be reached. The failed step has reported its error."""
-    pushed = workspace.has_digest()
     if not settings.push:
         actions.summary("The dry run failed. Nothing was pushed or written.")
         return
     try:
-        if pushed:
-            report_pushed(settings, workspace)
-        else:
-            target = Target.read(settings)
-            repositories = settings.repositories(target.model)
-            with settings.mlflow() as mlflow:
+        with settings.mlflow() as mlflow:
+            if workspace.is_resolved() and workspace.digest():
+                _write_unpromoted(mlflow, settings, workspace)
+            else:
+                target = Target.read(settings)
+                repositories = settings.repositories(target.model)
                 write_status(mlflow, target.find(mlflow), FAILED, repositories, settings.run_url)
     except BridgeError as error:
         actions.log(f"could not write the status into MLflow: {error}")
-    if pushed:
+    if workspace.gate():
+        actions.summary(
+            f"<b>The gate failed</b>: {actions.escape(workspace.gate() or '')}. The aliases of this version stay where "
+            "they are. To run the gate again, re-run the workflow."
+        )
+    elif workspace.has_pushed():
         actions.summary(
             "The image was pushed, but a later step failed. To repeat all steps, run the workflow manually with force."
         )
@@ -42,24 +68,52 @@ def report_failed(settings: ImageSettings, workspace: Workspace) -> None:
         actions.summary("No image was pushed.")
 
 
+def _write_unpromoted(mlflow: MlflowApi, settings: ImageSettings, workspace: Workspace) -> None:
+    """Write an image whose aliases were not promoted: its name if this run pushed it, and why the gate holds it."""
+    resolved, failure = workspace.resolved(), workspace.gate()
+    version = mlflow.version(resolved.model, resolved.version)
+    if workspace.has_pushed():
+        write_image(mlflow, version, f"{resolved.repository}@{workspace.digest()}", settings.run_url)
+    if failure:
+        write_gate(mlflow, version, failure)
+        aliases = [alias for alias, points_to in mlflow.aliases(resolved.model).items() if points_to == version.version]
+        write_result(workspace, [], [HeldAlias(alias, version.version, failure) for alias in sorted(aliases)])
+
+
+def write_result(workspace: Workspace, moved: Iterable[MovedTag], held: Iterable[HeldAlias]) -> None:
+    """Write the file `mlflow-image.json`, which only this run can write; anybody can set MLflow's tags."""
+    resolved, digest = workspace.resolved(), workspace.digest()
+    result = {
+        "schema": 1,
+        "model": resolved.model,
+        "version": resolved.version,
+        "source": resolved.source,
+        "image": f"{resolved.repository}@{digest}" if digest else None,
+        "digest": digest or None,
+        "built": workspace.has_pushed(),
+        "moved": [asdict(tag) for tag in moved],
+        "held": [asdict(alias) for alias in held],
+    }
+    workspace.result.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
 def summarise(
     version: ModelVersion,
     reference: str,
     size: int,
     tags: list[str],
-    seconds_of_steps: str,
+    seconds: Mapping[str, float],
     *,
     recipe: str = "",
     attestation: str = "",
 ) -> str:
     """Return the summary in Markdown.
 
-    `reference` is the image's name with its digest, `size` the bytes to pull, `seconds_of_steps` a JSON object that is
-    empty if nothing was built, `recipe` the image's label, `attestation` the options for `gh attestation verify`, empty
-    if the image isn't attested.
+    `reference` is the image's name with its digest, `size` the bytes to pull, `seconds` the time of each step, empty if
+    nothing was built, `recipe` the image's label, `attestation` the options for `gh attestation verify`, empty if the
+    image isn't attested.
     """
     repository, digest = reference.split("@")
-    seconds: dict[str, float] = json.loads(seconds_of_steps)
     rows = {
         "Model": f"<code>{actions.escape(version.name)}</code> version {_code(version.version)}",
         "Image": _code(f"{repository}:{version.version}"),

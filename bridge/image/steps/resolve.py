@@ -10,7 +10,7 @@ from bridge.image import actions, docker
 from bridge.image.artifacts import ModelArtifacts, metadata_in
 from bridge.image.builders.choice import MLFLOW, Builder, size_limit
 from bridge.image.builders.layered.assemble import plan as plan_layers
-from bridge.image.errors import DiskTooSmall, UnsupportedModel
+from bridge.image.errors import DiskTooSmall, InvalidInput, UnsupportedModel
 from bridge.image.labels import LAYERED_RECIPE, MODEL, RECIPE_LABEL
 from bridge.image.metadata import ModelMetadata
 from bridge.image.naming import slug
@@ -18,6 +18,7 @@ from bridge.image.registry.client import Repository
 from bridge.image.repository import image_to_keep, repository_of
 from bridge.image.settings import ImageSettings
 from bridge.image.target import Target
+from bridge.image.workspace import Resolved, Workspace
 from bridge.mlflow.client import MlflowApi, ModelVersion
 
 _EARLIER_VERSIONS = 5
@@ -26,12 +27,16 @@ _DISK_FACTOR = 3
 """The model is on the disk as downloaded, in the build's context, and in the image."""
 
 
-def resolve(settings: ImageSettings) -> None:
-    """Set the outputs of the job; they are listed below. Raises a `BridgeError` if the image can't be built."""
+def resolve(settings: ImageSettings, workspace: Workspace) -> None:
+    """Store what the next steps need, and set the outputs listed below.
+
+    Raises a `BridgeError` if the image can't be built.
+    """
     # 1. Read all inputs first, so that a wrong one fails the run before anything else happens.
     target = Target.read(settings)
     size_limit(settings.size_limit)
     builder = Builder.read(settings, target.inputs)
+    _check_server(settings)
     with settings.mlflow() as mlflow:
         # 2. Find the version in MLflow, and its image in the registry.
         version = target.find(mlflow)
@@ -44,17 +49,49 @@ def resolve(settings: ImageSettings) -> None:
         if existing is None:
             builder = _check_model(mlflow, version, settings, builder)
     actions.log(f"{repository.name}:{version.version} {'already exists' if existing else 'will be built'}")
-    # 4. Pass on the result to the next jobs.
-    actions.output("version", version.version)
-    actions.output("group", slug(version.name))
-    # Not the name itself: GitHub drops an output that contains a secret's value, such as the registry's user.
-    actions.output("former_name", str(not repository.name.endswith(f"/{slug(version.name)}")).lower())
-    actions.output("build", str(existing is None).lower())
-    actions.output("digest", existing.digest if existing else "")
-    actions.output("layered", str(builder.layered).lower())
+    # 4. Pass on the result to the next steps.
     # An attestation says that this run built the image, so no layer may come from an image that only has labels.
     reuse = existing is None and builder.layered and not settings.force and not settings.attested
-    actions.output("previous", previous_image(repository, version) if reuse else "")
+    workspace.write_resolved(
+        Resolved(
+            model=version.name,
+            version=version.version,
+            source=version.source or "",
+            run_id=version.run_id or "",
+            repository=repository.name,
+            digest=existing.digest if existing else "",
+            smoke_test=target.smoke_test,
+            builder=builder,
+            previous=previous_image(repository, version) if reuse else "",
+        )
+    )
+    actions.output("version", version.version)
+    actions.output("slug", slug(version.name))
+    actions.output("build", str(existing is None).lower())
+    actions.output("layered", str(builder.layered).lower())
+    if existing:
+        output_image(settings, repository.name, existing.digest)
+
+
+def output_image(settings: ImageSettings, repository: str, digest: str) -> None:
+    """Set the outputs `image` and `digest`; notice if GitHub will drop `image` because a secret is a part of it."""
+    actions.output("image", f"{repository}@{digest}")
+    actions.output("digest", digest)
+    if any(secret in repository for secret in settings.secrets()):
+        actions.notice(
+            "No output image",
+            "GitHub drops the workflow's output `image`, because the value of a secret is a part of it. If a later job "
+            "needs this output, set DOCKER_USERNAME as a variable instead of a secret, or change MLflow's user",
+        )
+
+
+def _check_server(settings: ImageSettings) -> None:
+    if settings.enterprise_server and (settings.has_sbom or settings.attested):
+        raise InvalidInput(
+            "the inputs sbom and attest don't work on GitHub Enterprise Server, which has no attestations and doesn't "
+            "support this release of actions/upload-artifact",
+            "set both to false",
+        )
 
 
 def previous_image(repository: Repository, version: ModelVersion) -> str:

@@ -72,7 +72,6 @@ class Package:
 def sbom(workspace: Workspace) -> None:
     """Write the document of the image that was pushed, and set the output `path`. Raises `BuildFailed`."""
     plan, digest = workspace.plan(), workspace.digest()
-    path = workspace.folder / "sbom.cdx.json"
     try:
         with _files(workspace.image_id()) as files:
             packages = contents(files)
@@ -80,9 +79,9 @@ def sbom(workspace: Workspace) -> None:
         raise BuildFailed(f"{plan.tag}: Docker did not export all files ({error})", "re-run the job") from error
     if not packages:
         raise BuildFailed(f"{plan.tag} has no list of installed packages, so there is no SBOM", _WITHOUT)
-    path.write_text(document(plan, digest, packages, datetime.now(UTC)), encoding="utf-8")
+    workspace.sbom.write_text(document(plan, digest, packages, datetime.now(UTC)), encoding="utf-8")
     actions.log(f"{plan.repository}@{digest} has {len(packages)} packages")
-    actions.output("path", str(path))
+    actions.output("path", str(workspace.sbom))
 
 
 @contextmanager
