@@ -69,7 +69,7 @@ SAMPLES = (
         52 * 60,
         DispatchState.FAILED,
         ran=312,
-        reason="the run failed: its page says in which step",
+        reason="the run failed: see the failed step on the run's page",
     ),
     SampleDelivery("demand-forecast", "104", 34 * 60, DispatchState.SUCCEEDED, ran=171),
     SampleDelivery("demand-forecast", "104", 33 * 60, DispatchState.SUCCEEDED, alias="challenger", ran=22),
