@@ -62,7 +62,7 @@ class RouteSettings(BaseSettings):
     """The settings that decide where events are dispatched. Raises `SettingsInvalid` with all problems at once.
 
     An empty variable counts as unset. A field's description is a noun phrase, then sentences about its effect; the
-    phrase and the first example make the hint for an invalid value.
+    phrase and the first example make the hint for an invalid value. That of a boolean starts with "Whether".
     """
 
     model_config = SettingsConfigDict(
@@ -175,8 +175,8 @@ class Settings(RouteSettings):
     )
     allow_plain_http: bool = Field(
         default=False,
-        description="Permission to send credentials over http in a private network, true or false. If true, the "
-        "bridge and `doctor` don't warn about it.",
+        description="Whether credentials may be sent over http in a private network. If true, the bridge and "
+        "`doctor` don't warn about this.",
     )
     reconcile_interval: float = Field(
         default=300.0,
@@ -404,6 +404,8 @@ def _load(kind: type[_Kind], **values: Any) -> _Kind:
 
 def _hint(name: str) -> str:
     field = Settings.model_fields[name]
+    if field.annotation is bool:
+        return "set it to true or false"
     noun = str(field.description).partition(". ")[0].rstrip(".")
     example = f", for example {field.examples[0]}" if field.examples else ""
     return f"set it to the {noun[0].lower()}{noun[1:]}{example}"
@@ -475,7 +477,7 @@ def find_weaknesses(settings: Settings) -> Iterator[Weakness]:
         for setting, url in servers:
             if url.lower().startswith("http://") and not is_loopback(url):
                 message = "it is an http address, so anyone on the network path can read the credentials"
-                hint = "set it to an https address or, in a private network, set ALLOW_PLAIN_HTTP=true"
+                hint = "use an https address; if the network is private, you can set ALLOW_PLAIN_HTTP=true instead"
                 yield Weakness(setting, message, hint)
     for setting, file in (
         ("GITHUB_APP_PRIVATE_KEY_FILE", settings.github_app_private_key_file),

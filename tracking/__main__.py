@@ -17,6 +17,7 @@ from tracking.volume import VolumeUnusable
 
 _SECONDS = 2.5
 """Time for the server to stop: that of pending requests, and half a second."""
+_STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(BaseException):
@@ -77,11 +78,18 @@ def run(command: Sequence[str], seconds: float = _SECONDS) -> int:
 
     A server that ends for any other reason has failed.
     """
-    server = subprocess.Popen(command, start_new_session=True)
+    # A stop that arrives while the server is being started waits until there is a server to stop.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    server = subprocess.Popen(
+        command,
+        start_new_session=True,
+        preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS),
+    )
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
         return server.wait() or 1
     except Stopped:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _STOPS:
             signal.signal(number, signal.SIG_IGN)
         os.killpg(server.pid, signal.SIGTERM)  # to its workers, too: the server itself checks for signals rarely
         with suppress(subprocess.TimeoutExpired):
@@ -131,7 +139,7 @@ def health() -> int:
 
 def listen() -> None:
     """Raise `Stopped` at SIGTERM or SIGINT; by default, a container's first process ignores them."""
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOPS:
         signal.signal(number, _stop)
 
 

@@ -61,7 +61,7 @@ def check(
 ) -> None:
     """Show which requests an event would send to GitHub, without sending them.
 
-    Exits with status 1 if it would send none, 2 if the event or the routes are invalid.
+    Exits with status 1 if no request would be sent, 2 if the event or the routes are invalid.
     """
     from bridge.cli.routes import show
 

@@ -40,7 +40,7 @@ def list_(
     version: Version = None,
     search: Annotated[str, typer.Option(help="Part of the model's name.")] = "",
     before: Annotated[
-        str | None, typer.Option(help="Start of the page, as shown at the end of the previous one.")
+        str | None, typer.Option(help="Start of the page, as printed at the end of the previous page.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of deliveries.")] = 20,
     as_json: AsJson = False,
@@ -140,7 +140,7 @@ def follow(
 
     The bridge must be running. With --model, also waits for the delivery to arrive.
 
-    Exits with status 0 if all runs succeeded, 1 if a run did not, 3 if --timeout was reached.
+    Exits with status 0 if all runs succeeded, 1 if any run did not, 3 if the --timeout was reached.
     """
     from bridge.cli import rendering
     from bridge.ledger import Filter

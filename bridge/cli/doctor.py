@@ -26,7 +26,7 @@ def doctor(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check every part between MLflow and a workflow run, and suggest fixes.
+    """Check everything between MLflow and a workflow run, and suggest fixes.
 
     Changes nothing. Run it with the bridge's settings, if possible on the machine where the bridge runs.
 

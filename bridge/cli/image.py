@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bridge.image.settings import ImageSettings
     from bridge.image.workspace import Workspace
 
-image = typer.Typer(no_args_is_help=True, help="Run a step of the workflow, on an Actions runner.")
+image = typer.Typer(no_args_is_help=True, help="Run a step of the workflow on an Actions runner.")
 
 
 @contextmanager
@@ -47,7 +47,9 @@ def _step(name: str) -> Iterator[tuple["ImageSettings", "Workspace"]]:
 
 @image.command("sign-in")
 def sign_in(
-    failed: Annotated[bool, typer.Option("--failed", help="Explain a rejected user and password.")] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Report that the registry rejected the user and password.")
+    ] = False,
 ) -> None:
     """Choose how to sign in to the registry, or report all missing settings."""
     from bridge.image.registry.credentials import AccessSettings
@@ -63,7 +65,7 @@ def sign_in(
 
 @image.command("create-repository")
 def create_repository() -> None:
-    """Create the image's repository if it is missing in Amazon ECR."""
+    """Create the image's repository in Amazon ECR if it doesn't exist."""
     from bridge.image.registry.credentials import AccessSettings
     from bridge.image.steps.login import create_repository as run
 
@@ -109,7 +111,7 @@ def smoke_test() -> None:
 
 @image.command()
 def push() -> None:
-    """Push the image that was smoke-tested."""
+    """Push the smoke-tested image."""
     from bridge.image.steps.push import push as run
 
     with _step("push") as (settings, workspace):
@@ -156,7 +158,7 @@ def promote() -> None:
 def report(
     failed: Annotated[bool, typer.Option("--failed", help="Report that an earlier step failed.")] = False,
 ) -> None:
-    """Write the image, or the failure, into MLflow."""
+    """Record the image, or the failure, in MLflow."""
     from bridge.image.steps.report import report_failed, report_pushed
 
     with _step("report") as (settings, workspace):

@@ -36,9 +36,9 @@ def reconcile(
 ) -> None:
     """Find and dispatch events whose webhook never arrived.
 
-    Imports the versions created since --since, and the aliases changed since the bridge last asked MLflow, because
-    MLflow does not record when an alias was set. The running bridge then dispatches them. Events of the last two
-    minutes are skipped, because their webhook may still arrive.
+    Imports the versions created since the date in --since. MLflow does not record when an alias was set, so only the
+    aliases changed since the bridge last asked MLflow are imported. The running bridge then dispatches these events.
+    Events from the last two minutes are skipped, because their webhook may still arrive.
     """
     from bridge.settings import load
     from bridge.workers.waits import WAITS

@@ -40,14 +40,14 @@ def create_command(
     name: Annotated[str, typer.Option(help="Name of a new webhook.")] = "mlflow-bridge",
     no_test: Annotated[
         bool,
-        typer.Option("--no-test", help="Send no test delivery, for example because the bridge is not running yet."),
+        typer.Option("--no-test", help="Don't send a test delivery, for example if the bridge is not running yet."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Create or update MLflow's webhook to the bridge, and test it.
 
     A new webhook gets the events that the routes need, and MLFLOW_WEBHOOK_SECRET as its secret. An existing webhook to
-    this address is enabled and gets the missing events; it keeps its secret.
+    this address is enabled and gets any missing events; it keeps its secret.
 
     Exits with status 1 if MLflow refuses the address or the test delivery fails.
     """
@@ -118,9 +118,9 @@ def send_test_command(selected: Selected = None, as_json: AsJson = False) -> Non
 def rotate_command(selected: Selected = None) -> None:
     """Rotate the webhook's secret without losing a delivery.
 
-    Does the next safe step and prints what to do next: run the command again after each manual step. First, add the new
-    secret to the bridge and keep the previous one. Then the command changes the secret in MLflow. Finally, remove the
-    previous secret from the bridge.
+    Does the next safe step and prints what to do next: run the command again after each manual step. First, you add the
+    new secret to the bridge and keep the previous one. Then the command changes the secret in MLflow. Finally, you
+    remove the previous secret from the bridge.
 
     Exits with status 1 if the rotation cannot proceed.
     """

@@ -160,16 +160,21 @@ workflow = typer.Typer(no_args_is_help=True, help="Set up the workflow in the re
 def init(
     bridge: Annotated[
         str,
-        typer.Option(help="The bridge's repository, as owner/mlflow-actions-bridge@COMMIT, or . for this repository."),
+        typer.Option(
+            help="The bridge's repository, as owner/mlflow-actions-bridge@COMMIT, or . if the workflow is in that "
+            "repository."
+        ),
     ],
     registry: Annotated[RegistryName, typer.Option(help="Registry for the images.")] = RegistryName.GHCR,
     path: Annotated[Path, typer.Option(help="Root of the repository's checkout.")] = Path(),
     event_type: Annotated[
-        str, typer.Option(help="Event type; the same as the bridge's GITHUB_EVENT_TYPE.")
+        str, typer.Option(help="Event type; must match the bridge's GITHUB_EVENT_TYPE.")
     ] = "mlflow-model-version",
     runs_on: Annotated[
         str,
-        typer.Option(help="Runner label, or a JSON list of labels; required if GitHub's runners can't reach MLflow."),
+        typer.Option(
+            help="Runner label, or a JSON list of labels; required if GitHub-hosted runners can't reach MLflow."
+        ),
     ] = "",
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     to_stdout: Annotated[bool, typer.Option("--print", help="Print the workflow instead of writing it.")] = False,
@@ -177,8 +182,8 @@ def init(
 ) -> None:
     """Write the workflow file, and list the variables and secrets to set.
 
-    Writes .github/workflows/on-mlflow-event.yml into a checkout. Commit it to the default branch: GitHub ignores it on
-    other branches.
+    Writes .github/workflows/on-mlflow-event.yml into a checkout. Commit the file to the default branch: GitHub ignores
+    it on other branches.
     """
     with report_errors():
         text = render(registry, bridge, event_type=event_type, runs_on=runs_on)
@@ -230,7 +235,7 @@ def render(registry: RegistryName, bridge: str, *, event_type: str, runs_on: str
         repository, _, ref = bridge.partition("@")
         uses = f"{repository}/{CALLED}@{ref}"
     else:
-        hint = "use owner/mlflow-actions-bridge@COMMIT, or . for this repository"
+        hint = "use owner/mlflow-actions-bridge@COMMIT, or . if the workflow is in that repository"
         raise CallerInvalid("--bridge is not a repository with a commit, tag or branch", hint)
     environment = jinja2.Environment(  # noqa: S701  it renders YAML, which has GitHub's own ${{ }}
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),

@@ -104,13 +104,13 @@ UNFINISHED: Final = AWAITING_RUN | {DispatchState.PENDING}
 CONCLUSIONS: Final[dict[str, tuple[DispatchState, str | None]]] = {
     "success": (DispatchState.SUCCEEDED, None),
     "neutral": (DispatchState.SUCCEEDED, None),
-    "failure": (DispatchState.FAILED, "the run failed: see the failed step on its page"),
+    "failure": (DispatchState.FAILED, "the run failed: see the failed step on the run's page"),
     "timed_out": (DispatchState.FAILED, "the run exceeded the workflow's time limit: check its last step"),
     "startup_failure": (
         DispatchState.FAILED,
-        "GitHub could not start the workflow: fix the file that the run's page names",
+        "GitHub could not start the workflow: fix the workflow file named on the run's page",
     ),
-    "action_required": (DispatchState.FAILED, "the run is waiting for approval: approve it on its page"),
+    "action_required": (DispatchState.FAILED, "the run is waiting for approval: approve it on the run's page"),
     "stale": (
         DispatchState.FAILED,
         "GitHub marked the run as stale after two weeks: check that a runner picks up its jobs, then re-run it",
@@ -160,7 +160,7 @@ def meaning(run: Run) -> tuple[DispatchState, str | None]:
         return DispatchState.RUNNING, None
     unknown = (
         DispatchState.FAILED,
-        f"the run has the unknown conclusion {run.conclusion[:50]!r}: see its page",
+        f"the run has an unknown conclusion, {run.conclusion[:50]!r}: see the run's page",
     )
     return CONCLUSIONS.get(run.conclusion, unknown)
 
@@ -173,7 +173,7 @@ def _without_run(dispatch: OpenDispatch, at: float, unseen_after: float) -> RunO
         return RunObservation(DispatchState.CANCELLED, dispatch.run_id, dispatch.run_url, reason, at)
     reason = (
         f"no run appeared in {dispatch.repository} within {unseen_after / 60:.0f} min: check that GitHub Actions "
-        f"is enabled, that a workflow on the default branch is enabled and listens to the event type "
+        f"is enabled, that a workflow on the default branch is enabled and listens for the event type "
         f"{dispatch.event_type!r}, that its run-name begins with the dispatch id, and that the token or App has "
         "actions=read"
     )

@@ -59,7 +59,7 @@ def _check_repository_dispatch(route: Route, workflows: list[Workflow], branch: 
         hint = _init_hint(branch)
         if others:
             hint = f"add {route.event_type!r} to `types:` in {', '.join(others)}, or change GITHUB_EVENT_TYPE to match"
-        message = f"no workflow on branch {branch} listens to repository_dispatch with type {route.event_type!r}"
+        message = f"no workflow on branch {branch} listens for repository_dispatch with type {route.event_type!r}"
         return [failed(CHECK, subject, message, hint)]
 
     # 2. Its runs carry the dispatch id.

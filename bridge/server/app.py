@@ -123,7 +123,7 @@ def _log_start(settings: Settings) -> None:
     for weakness in find_weaknesses(settings):
         _log.warning("weak setting", setting=weakness.setting, reason=weakness.message, fix=weakness.hint)
     if not settings.reconciles:
-        _log.warning("reconciler disabled: set MLFLOW_TRACKING_URI to recover missed webhooks")
+        _log.warning("reconciler disabled: set MLFLOW_TRACKING_URI to recover missed events")
     elif not settings.webhook_secrets:
         _log.warning("MLFLOW_WEBHOOK_SECRET is not set: webhooks are refused, and the reconciler imports all events")
 

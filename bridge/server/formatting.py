@@ -33,7 +33,7 @@ MEANINGS: Final[Mapping[DispatchState, Meaning]] = {
     DispatchState.SUPERSEDED: Meaning("»", "quiet", "Replaced by a newer dispatch for the same model."),
     DispatchState.REJECTED: Meaning("✕", "bad", "GitHub rejected the dispatch."),
     DispatchState.UNSEEN: Meaning("?", "warning", "Dispatched, but no run appeared."),
-    DispatchState.WITHDRAWN: Meaning("–", "quiet", "Withdrawn, because the delivery was replayed."),
+    DispatchState.WITHDRAWN: Meaning("–", "quiet", "Withdrawn because the delivery was replayed."),
 }
 
 

@@ -81,7 +81,10 @@ async def version(request: Request, model: str = "", version: str = "", delivery
         model, version = event.model, event.version
     result = None if "\0" in model + version else await app_state.ledger.read(queries.find_version, model, version)
     if result is None:
-        raise NotFound("no delivery has reported this model version", "check its name, or register it in MLflow")
+        raise NotFound(
+            "there is no delivery for this model version",
+            "check the name and version, or register the version in MLflow",
+        )
     row, deliveries = result
     latest = [details for details in deliveries if details.delivery.id == row.delivery_id]
     now = app_state.ledger.time()

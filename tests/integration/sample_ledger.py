@@ -27,8 +27,8 @@ from tests.integration.conftest import REPOSITORY
 
 UNSEEN = (
     "no run appeared in owner/models within 10 min: check that GitHub Actions is enabled, that a workflow on the "
-    "default branch is enabled and listens to the event type 'mlflow-model-version', that its run-name begins with the "
-    "dispatch id, and that the token or App has actions=read"
+    "default branch is enabled and listens for the event type 'mlflow-model-version', that its run-name begins with "
+    "the dispatch id, and that the token or App has actions=read"
 )
 
 SECONDS = 1800.0
@@ -69,7 +69,7 @@ SAMPLES = (
         52 * 60,
         DispatchState.FAILED,
         ran=312,
-        reason="the run failed: its page says in which step",
+        reason="the run failed: see the failed step on the run's page",
     ),
     SampleDelivery("demand-forecast", "104", 34 * 60, DispatchState.SUCCEEDED, ran=171),
     SampleDelivery("demand-forecast", "104", 33 * 60, DispatchState.SUCCEEDED, alias="challenger", ran=22),

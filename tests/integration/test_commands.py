@@ -218,7 +218,7 @@ def test_follow_waits_for_a_run_and_tells_its_end_and_replay_sends_it_again(
     listed = read(run("deliveries", "list", "--state", "failed", "--json"))["deliveries"]
     assert [each["model"] for each in listed] == [bad]
     delivery_id = listed[0]["id"]
-    assert "the run failed: see the failed step on its page" in run("deliveries", "show", delivery_id).stdout
+    assert "the run failed: see the failed step on the run's page" in run("deliveries", "show", delivery_id).stdout
     runner.conclusions[bad] = "success"
     replayed = read(run("deliveries", "replay", delivery_id, "--json"))
     assert run("deliveries", "follow", delivery_id, "--timeout", "30").returncode == 0

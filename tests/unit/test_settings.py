@@ -111,6 +111,11 @@ def test_every_setting_is_described_by_a_noun_phrase_that_a_hint_can_use(name: s
     assert field.default is None or isinstance(field.default, bool) or field.examples or "Literal" in str(field)
 
 
+def test_the_hint_for_a_setting_that_is_true_or_false_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    (problem,) = problems(monkeypatch, ALLOW_PLAIN_HTTP="perhaps")
+    assert problem.hint == "set it to true or false"
+
+
 def test_missing_and_invalid_settings_are_reported_together(monkeypatch: pytest.MonkeyPatch) -> None:
     reported = problems(monkeypatch, PORT="x", LOG_FORMAT="y", GITHUB_TOKEN="", MLFLOW_TRACKING_USERNAME="u")
     assert sorted(problem.message.split(" is ")[0] for problem in reported) == [

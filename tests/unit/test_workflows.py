@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 import yaml
 
+from bridge.github.expressions import evaluate
+
 ROOT = Path(__file__).parents[2]
 CALLED = ROOT / ".github/workflows/model-image.yml"
 SIGN_IN = "./.bridge/.github/actions/sign-in"
 MLFLOW = re.compile(r"secrets\.MLFLOW_|vars\.MLFLOW_")
 PIP = {"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "CA_CERTIFICATES"}
-REGISTRY = re.compile(r"secrets\.DOCKER_REGISTRY_PASSWORD|github\.token")
+HAS = {"HAS_PACKAGE_INDEX", "HAS_CA_CERTIFICATES"}
+SECRET = re.compile(r"secrets\.|github\.token|vars\.MLFLOW_")
+PROMOTE = "${{ inputs.gate == '' && 'Promote aliases' || 'Promote aliases that passed the gate' }}"
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -24,6 +28,15 @@ def read(path: Path) -> dict[str, Any]:
 @pytest.fixture
 def image() -> dict[str, Any]:
     return read(CALLED)
+
+
+@pytest.fixture
+def steps(image: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The steps of the only job, by their names."""
+    (job,) = image["jobs"].values()
+    steps = {step["name"]: step for step in job["steps"]}
+    assert len(steps) == len(job["steps"])
+    return steps
 
 
 @pytest.fixture
@@ -48,63 +61,87 @@ def test_the_caller_passes_exactly_the_secrets_that_are_declared_and_used(
     assert set(re.findall(r"secrets\.(\w+)", CALLED.read_text())) == set(declared["secrets"])
 
 
-def test_the_steps_that_run_model_code_get_nothing_of_mlflow_or_the_registry(image: dict[str, Any]) -> None:
-    build = {step["name"]: json.dumps(step) for step in image["jobs"]["build"]["steps"]}
-    for name in ("Build the image", "Smoke-test the image"):
-        assert not MLFLOW.search(build[name]), name
-        assert not REGISTRY.search(build[name]), name
-    assert not MLFLOW.search(json.dumps([image["env"], image["jobs"]["build"]["env"]]))
-    assert "secrets." not in build["Smoke-test the image"]
-    env = next(step["env"] for step in image["jobs"]["build"]["steps"] if step["name"] == "Build the image")
-    assert env == {name: f"${{{{ needs.resolve.outputs.layered == 'true' && secrets.{name} || '' }}}}" for name in PIP}
+def test_while_model_code_runs_no_step_knows_a_credential_but_those_of_the_package_index(
+    image: dict[str, Any], steps: dict[str, dict[str, Any]]
+) -> None:
+    names = list(steps)
+    between = names[names.index("Sign out") + 1 : names.index("Sign in to write")]
+    assert between == ["Build the image", "Smoke-test the image"]
+    assert SECRET.findall(json.dumps([image.get("env"), steps["Smoke-test the image"]])) == []
+    assert {name for name, value in image["jobs"]["image"]["env"].items() if SECRET.search(value)} == HAS
+    assert steps["Build the image"]["env"] == {
+        name: f"${{{{ steps.resolve.outputs.layered == 'true' && secrets.{name} || '' }}}}" for name in PIP
+    }
 
 
 def test_of_the_secrets_of_a_package_index_all_steps_but_the_build_know_only_whether_they_are_set(
-    image: dict[str, Any],
+    image: dict[str, Any], steps: dict[str, dict[str, Any]]
 ) -> None:
-    known = {name for name, value in image["env"].items() if "secrets." in value}
-    assert known == {"HAS_PACKAGE_INDEX", "HAS_CA_CERTIFICATES"}
-    assert all(re.fullmatch(r"\$\{\{ (secrets\.\w+ != ''( \|\| )?)+ \}\}", image["env"][name]) for name in known)
-    steps = [step for job in image["jobs"].values() for step in job["steps"]]
-    knowing = {step["name"] for step in steps if set(re.findall(r"secrets\.(\w+)", json.dumps(step))) & PIP}
+    env = image["jobs"]["image"]["env"]
+    assert all(re.fullmatch(r"\$\{\{ (secrets\.\w+ != ''( \|\| )?)+ \}\}", env[name]) for name in HAS)
+    knowing = {name for name, step in steps.items() if set(re.findall(r"secrets\.(\w+)", json.dumps(step))) & PIP}
     assert knowing == {"Build the image"}
 
 
-def test_a_sign_in_to_read_has_its_own_folder_which_is_deleted_before_the_build(image: dict[str, Any]) -> None:
-    build = {step["name"]: step for step in image["jobs"]["build"]["steps"]}
-    reads = build["Sign in to read"]
-    assert reads["env"] == {"DOCKER_CONFIG": "${{ runner.temp }}/mlflow-bridge-read"}
-    assert build["Download the model"]["env"]["DOCKER_CONFIG"] == reads["env"]["DOCKER_CONFIG"]
-    sign_out = build["Sign out"]
-    assert "if" not in reads
-    assert sign_out["if"] == "always()"
-    assert 'rm -rf "$RUNNER_TEMP/mlflow-bridge-read"' in sign_out["run"]
-    names = list(build)
-    assert names.index("Download the model") + 1 == names.index("Sign out") == names.index("Build the image") - 1
+def test_the_steps_come_in_the_order_that_keeps_credentials_from_model_code(steps: dict[str, dict[str, Any]]) -> None:
+    order = [
+        "Sign in to read", "Resolve the version", "Download the model", "Sign out", "Build the image",
+        "Smoke-test the image", "Sign in to write", "Push the image", "Write the image into MLflow", "Write the SBOM",
+        "Attest the image", "Run the gate", PROMOTE, "Attest the image without requiring it", "Upload the SBOM",
+        "Upload the result",
+    ]  # fmt: skip
+    assert [name for name in steps if name in order] == order
+    assert [name for name, step in steps.items() if step.get("uses") == SIGN_IN] == [
+        "Sign in to read",
+        "Sign in to write",
+    ]
 
 
-def test_the_build_signs_in_to_write_only_after_the_smoke_test(image: dict[str, Any]) -> None:
-    names = [step["name"] for step in image["jobs"]["build"]["steps"]]
-    signs_in = [step["name"] for step in image["jobs"]["build"]["steps"] if step.get("uses") == SIGN_IN]
-    assert signs_in == ["Sign in to read", "Sign in to push"]
-    assert names.index("Smoke-test the image") < names.index(signs_in[1]) < names.index("Push the image")
+def test_a_sign_in_to_read_has_its_own_folder_which_is_deleted_before_the_build(
+    steps: dict[str, dict[str, Any]],
+) -> None:
+    folder = {"DOCKER_CONFIG": "${{ runner.temp }}/mlflow-bridge-read"}
+    having = {name for name, step in steps.items() if folder.items() <= step.get("env", {}).items()}
+    assert having == {"Sign in to read", "Resolve the version", "Download the model"}
+    assert steps["Sign out"]["if"] == "always()"
+    assert 'rm -rf "$RUNNER_TEMP/mlflow-bridge-read"' in steps["Sign out"]["run"]
 
 
-def test_attestations_and_mlflows_tags_are_of_the_digest_that_this_run_pushed(image: dict[str, Any]) -> None:
-    jobs = image["jobs"]
-    assert jobs["build"]["outputs"]["digest"] == "${{ steps.push.outputs.digest }}"
-    inputs = [step["with"] for step in jobs["build"]["steps"] if str(step.get("uses")).startswith("actions/attest@")]
-    assert [values["subject-digest"] for values in inputs] == ["${{ steps.push.outputs.digest }}"] * 2
-    assert jobs["promote"]["env"]["DIGEST"] == "${{ needs.build.outputs.digest || needs.resolve.outputs.digest }}"
+def test_mlflows_variables_are_set_for_the_steps_that_need_them_alone(steps: dict[str, dict[str, Any]]) -> None:
+    having = {name for name, step in steps.items() if MLFLOW.search(json.dumps(step.get("env", {})))}
+    assert having == {
+        "Resolve the version", "Download the model", "Write the image into MLflow", PROMOTE,
+        "Report the failure to MLflow",
+    }  # fmt: skip
 
 
-def test_a_dry_run_signs_in_to_write_nowhere_and_promotes_nothing(image: dict[str, Any]) -> None:
-    build = {step["name"]: step.get("if", "") for step in image["jobs"]["build"]["steps"]}
-    assert "inputs.push" in build["Sign in to push"]
-    for name in ("Write the SBOM", "Attest the build provenance", "Write the image into MLflow"):
-        assert "steps.push.outputs.digest != ''" in build[name]
-    assert "inputs.push" in image["jobs"]["promote"]["if"]
-    assert image["env"]["PUSH"] == "${{ inputs.push }}"
+def test_attestations_are_of_the_digest_that_this_run_pushed_and_only_a_required_one_withholds_an_alias(
+    steps: dict[str, dict[str, Any]],
+) -> None:
+    required, other = steps["Attest the image"], steps["Attest the image without requiring it"]
+    assert required["with"] == other["with"]
+    assert required["with"]["digest"] == "${{ steps.push.outputs.digest }}"
+    assert "continue-on-error" not in required
+    for step in (other, steps["Upload the SBOM"], steps["Upload the result"]):
+        assert step["continue-on-error"] == "true"
+
+
+def test_a_dry_run_signs_in_to_write_nowhere_and_promotes_nothing(
+    image: dict[str, Any], steps: dict[str, dict[str, Any]]
+) -> None:
+    for name in ("Sign in to write", "Run the gate", PROMOTE, "Upload the result"):
+        assert "inputs.push" in steps[name]["if"]
+    for name in ("Write the SBOM", "Attest the image", "Write the image into MLflow"):
+        assert "steps.push.outputs.digest != ''" in steps[name]["if"]
+    assert image["jobs"]["image"]["env"]["PUSH"] == "${{ inputs.push }}"
+
+
+def test_a_step_that_may_hold_an_alias_does_not_have_the_documented_name(steps: dict[str, dict[str, Any]]) -> None:
+    expression = PROMOTE.removeprefix("${{").removesuffix("}}")
+    names = [evaluate(expression, {"inputs": {"gate": gate}}) for gate in ("", "true")]
+    assert names[0] == "Promote aliases"
+    assert names[1] not in ("", "Promote aliases")
+    assert PROMOTE in steps
 
 
 def test_an_event_never_decides_whether_to_push_or_to_force(caller: dict[str, Any]) -> None:
@@ -115,12 +152,9 @@ def test_an_event_never_decides_whether_to_push_or_to_force(caller: dict[str, An
     assert from_event == ["payload"]
 
 
-def test_one_build_of_a_version_and_one_promotion_of_a_model_run_at_a_time(image: dict[str, Any]) -> None:
-    build, promote = image["jobs"]["build"]["concurrency"], image["jobs"]["promote"]["concurrency"]
-    model = "${{ needs.resolve.outputs.group || github.run_id }}"
-    assert build["group"] == f"mlflow-build-{model}-${{{{ needs.resolve.outputs.version }}}}"
-    assert promote["group"] == f"mlflow-promote-{model}"
-    assert build["cancel-in-progress"] == promote["cancel-in-progress"] == "false"
+def test_no_run_waits_for_another_or_cancels_it(image: dict[str, Any]) -> None:
+    """GitHub cancels what is pending in a concurrency group, and its names ignore case."""
+    assert not [part for part in (image, *image["jobs"].values()) if "concurrency" in part]
 
 
 def test_the_runs_name_begins_with_the_dispatch_id(caller: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from bridge.image.errors import RegistryError
 from bridge.image.registry.client import Repository
 from bridge.image.repository import image_to_keep
 from bridge.image.settings import ImageSettings
+from bridge.image.steps.report import write_result
 from bridge.image.steps.resolve import output_image
 from bridge.image.workspace import Plan, Workspace
 
@@ -15,8 +16,8 @@ from bridge.image.workspace import Plan, Workspace
 def push(settings: ImageSettings, workspace: Workspace) -> None:
     """Push the image unless another run has pushed this version since; store its digest.
 
-    The outputs `image`, `name` and `digest` are only set for the image that this run built and tested: not in a dry run, nor if
-    another image has taken its tag, because that image's labels could be copies of ours.
+    The outputs `image`, `name` and `digest` are only set for the image that this run built and tested: not in a dry
+    run, nor if another image has taken its tag, because that image's labels could be copies of ours.
     Raises `ImageConflict` if the tag has an image that must not be overwritten, `RegistryError` if the registry fails.
     """
     plan = workspace.plan()
@@ -44,6 +45,7 @@ def push(settings: ImageSettings, workspace: Workspace) -> None:
     workspace.write_digest(digest)
     actions.output("name", plan.repository)
     output_image(settings, plan.repository, digest)
+    write_result(workspace)
     actions.log(f"{plan.tag} is {digest}")
 
 

@@ -77,10 +77,10 @@ def _write_unpromoted(mlflow: MlflowApi, settings: ImageSettings, workspace: Wor
     if failure:
         write_gate(mlflow, version, failure)
         aliases = [alias for alias, points_to in mlflow.aliases(resolved.model).items() if points_to == version.version]
-        write_result(workspace, [], [HeldAlias(alias, version.version, failure) for alias in sorted(aliases)])
+        write_result(workspace, held=[HeldAlias(alias, version.version, failure) for alias in sorted(aliases)])
 
 
-def write_result(workspace: Workspace, moved: Iterable[MovedTag], held: Iterable[HeldAlias]) -> None:
+def write_result(workspace: Workspace, moved: Iterable[MovedTag] = (), held: Iterable[HeldAlias] = ()) -> None:
     """Write the file `mlflow-image.json`, which only this run can write; anybody can set MLflow's tags."""
     resolved, digest = workspace.resolved(), workspace.digest()
     result = {

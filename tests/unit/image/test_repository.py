@@ -103,13 +103,6 @@ def test_a_former_repository_is_kept_where_it_is_this_models_alone(
     assert there.asked == [FORMER]
 
 
-@pytest.mark.parametrize(("former", "name"), [(False, NEW), (True, FORMER)])
-def test_what_resolve_decided_is_not_decided_again(monkeypatch: pytest.MonkeyPatch, former: bool, name: str) -> None:
-    there = Held(monkeypatch, **{FORMER: {"1": image("1", model=MODEL)}})
-    assert repository_of(settings(former_name=former), MODEL).name == name
-    assert there.asked == []
-
-
 def test_a_name_that_never_changed_needs_no_decision(monkeypatch: pytest.MonkeyPatch) -> None:
     there = Held(monkeypatch)
     assert repository_of(settings(), "iris").name == "r.example/demo/iris"

@@ -30,11 +30,6 @@ def test_in_a_manual_run_the_inputs_have_them() -> None:
     )
 
 
-def test_the_version_from_an_earlier_job_comes_before_the_payloads() -> None:
-    text = payload(name="iris", version="7", alias=None)
-    assert Target.read(settings(payload=text, version="8")).version == "8"
-
-
 def test_a_routes_smoke_test_comes_before_the_workflows() -> None:
     text = payload(inputs={"smoke-test": "off"}, name="iris", version="7")
     assert Target.read(settings(payload=text, smoke_test="invoke")).smoke_test == "off"

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,6 +153,22 @@ def stop(server: list[str], sign: signal.Signals = signal.SIGTERM) -> tuple[int,
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_lets_the_server_finish(sign: signal.Signals) -> None:
     assert stop([POLITE], sign) == (0, b"bye\n")
+
+
+def test_a_stop_that_arrives_while_the_server_is_started_stops_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    monkeypatch.setattr(subprocess, "Popen", Slow)
+    try:
+        entry.listen()
+        assert entry.run([sys.executable, "-c", DEAF], 0.1) == 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_a_stop_reaches_the_servers_workers_at_once() -> None:

@@ -28,12 +28,6 @@ def test_a_payload_overrides_the_workflows_inputs() -> None:
     assert read({"builder": ""}, builder="layered").layered
 
 
-@pytest.mark.parametrize("decided", [True, False])
-def test_what_an_earlier_job_decided_overrides_both(decided: bool) -> None:
-    assert read({"builder": "layered"}, builder="layered", layered=decided).layered is decided
-    assert read({"builder": "mlflow"}, layered=decided).layered is decided
-
-
 @pytest.mark.parametrize(
     ("values", "named"),
     [
@@ -107,7 +101,7 @@ def test_mlflows_builder_gets_its_options() -> None:
 
 @pytest.mark.parametrize(
     ("values", "root"),
-    [({}, False), ({"env_manager": "conda"}, True), ({"env_manager": "conda", "layered": True}, False)],
+    [({}, False), ({"env_manager": "conda"}, True), ({"env_manager": "conda", "builder": "layered"}, False)],
 )
 def test_only_an_image_with_its_python_below_root_needs_root(values: dict[str, Any], root: bool) -> None:
     assert read(**values).needs_root is root

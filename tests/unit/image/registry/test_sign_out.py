@@ -12,7 +12,7 @@ WORKFLOW = Path(__file__).parents[4] / ".github/workflows/model-image.yml"
 
 def sign_out(tmp_path: Path, **environment: str) -> str:
     """Run the step on a signed-in runner; return what it set for the steps after it."""
-    steps = yaml.safe_load(WORKFLOW.read_text())["jobs"]["build"]["steps"]
+    steps = yaml.safe_load(WORKFLOW.read_text())["jobs"]["image"]["steps"]
     script = next(step["run"] for step in steps if step["name"] == "Sign out")
     (tmp_path / "mlflow-bridge-read").mkdir()
     (tmp_path / "mlflow-bridge-read" / "config.json").write_text('{"auths": {"r.example": {"auth": "aHVzaA=="}}}')

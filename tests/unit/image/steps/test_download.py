@@ -1,4 +1,4 @@
-"""What another run may have pushed, the disk, and layers to reuse; the download itself is in tests/integration."""
+"""What is written into MLflow, the disk, and layers to reuse; the download itself is in tests/integration."""
 
 import json
 from collections.abc import Iterator
@@ -15,13 +15,10 @@ from bridge.image.builders.layered.plan import RECIPE, REQUIREMENTS_LABEL, descr
 from bridge.image.builders.layered.plan import plan as plan_of
 from bridge.image.errors import DirectArtifacts, DiskTooSmall
 from bridge.image.metadata import ModelMetadata
-from bridge.image.registry.client import RegistryImage
 from bridge.image.settings import ImageSettings
-from bridge.image.steps import download as downloading
 from bridge.image.steps.download import download, pull_layers
-from bridge.image.workspace import Workspace
+from bridge.image.workspace import Resolved, Workspace
 from tests.unit.image.fake_programs import Programs
-from tests.unit.image.in_memory import MemoryRepository, image
 
 MLFLOW = "https://mlflow.example"
 
@@ -29,12 +26,6 @@ MLFLOW = "https://mlflow.example"
 def settings(**values: Any) -> ImageSettings:
     values |= {"mlflow_tracking_uri": MLFLOW, "docker_registry": "r.example", "docker_namespace": "demo"}
     return ImageSettings(model="iris", version="7", **values)
-
-
-@pytest.fixture
-def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
-    return tmp_path / "outputs"
 
 
 @pytest.fixture
@@ -53,50 +44,26 @@ def mlflow(server: respx.MockRouter, **tags: str) -> respx.Route:
     return server.post(f"{api}/set-tag").respond(json={})
 
 
-@pytest.fixture
-def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, RegistryImage]:
-    """Images by tag, of the only repository."""
-    held: dict[str, RegistryImage] = {}
-    monkeypatch.setattr(downloading, "repository_of", lambda *_: MemoryRepository(IRIS, images=held))
-    return held
+def resolved(folder: Path, builder: Builder = Builder(), previous: str = "") -> Workspace:  # noqa: B008  is frozen
+    """As the step "resolve" leaves it."""
+    workspace = Workspace(folder / "work")
+    workspace.write_resolved(Resolved("iris", "7", "models:/m-7", "", IRIS, "", "", builder, previous))
+    return workspace
 
 
-def test_a_version_that_another_run_has_pushed_since_is_not_built_again(
-    server: respx.MockRouter, registry: dict[str, RegistryImage], outputs: Path, tmp_path: Path
-) -> None:
-    tags = mlflow(server)
-    registry["7"] = image("7")
-    download(settings(), Workspace(tmp_path / "work"))
-    assert "\nfalse\n" in outputs.read_text()
-    assert not tags.called
-
-
-@pytest.mark.usefixtures("registry")
 @pytest.mark.parametrize("status", ["pushed", "building", "failed", None])
 @pytest.mark.parametrize("uri", ["r.example/demo/iris@sha256:1", "r.example/demo/other@sha256:1", ""])
-def test_whatever_its_tags_claim_a_version_without_an_image_is_built(
-    server: respx.MockRouter, outputs: Path, tmp_path: Path, status: str | None, uri: str
+def test_a_version_is_marked_as_building_unless_its_image_was_pushed(
+    server: respx.MockRouter, tmp_path: Path, status: str | None, uri: str
 ) -> None:
     tags = mlflow(server, **({"image.status": status} if status else {}), **{"image.uri": uri})
     with pytest.raises(DirectArtifacts):
-        download(settings(), Workspace(tmp_path / "work"))
-    assert "\ntrue\n" in outputs.read_text()
+        download(settings(), resolved(tmp_path))
     assert tags.called is not (status == "pushed" and uri.startswith("r.example/demo/iris@"))
 
 
-def test_a_forced_build_is_made_though_the_image_is_there(
-    server: respx.MockRouter, registry: dict[str, RegistryImage], outputs: Path, tmp_path: Path
-) -> None:
-    mlflow(server)
-    registry["7"] = image("7")
-    with pytest.raises(DirectArtifacts):
-        download(settings(force=True), Workspace(tmp_path / "work"))
-    assert "\ntrue\n" in outputs.read_text()
-
-
-@pytest.mark.usefixtures("registry")
 def test_a_model_that_is_listed_as_larger_than_the_disk_is_not_downloaded(
-    server: respx.MockRouter, outputs: Path, tmp_path: Path
+    server: respx.MockRouter, tmp_path: Path
 ) -> None:
     mlflow(server)
     api = f"{MLFLOW}/api/2.0"
@@ -106,7 +73,7 @@ def test_a_model_that_is_listed_as_larger_than_the_disk_is_not_downloaded(
     server.get(f"{api}/mlflow-artifacts/artifacts").respond(json={"files": files})
     downloads = server.get(path__startswith="/api/2.0/mlflow-artifacts/artifacts/")
     with pytest.raises(DiskTooSmall):
-        download(settings(), Workspace(tmp_path / "work"))
+        download(settings(), resolved(tmp_path))
     assert not downloads.called
 
 
@@ -154,8 +121,8 @@ def held(programs: Programs, key: str) -> None:
 def pull(
     folder: Path, texts: dict[str, str] | None = None, digest: str = DIGEST, builder: Builder = BUILDER
 ) -> Workspace:
-    workspace = Workspace(folder / "work")
-    pull_layers(Written(texts or TEXTS), builder, IRIS, settings(previous=digest), workspace)
+    workspace = resolved(folder, builder, digest)
+    pull_layers(Written(texts or TEXTS), workspace.resolved(), settings(), workspace)
     return workspace
 
 

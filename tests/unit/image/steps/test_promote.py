@@ -1,14 +1,17 @@
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bridge.image.errors import ImageConflict
+from bridge.image.errors import GateFailed, ImageConflict
 from bridge.image.registry.client import RegistryImage
 from bridge.image.settings import ImageSettings
 from bridge.image.steps import promote as promoting
 from bridge.image.steps.promote import Promotion, promote
+from bridge.image.steps.report import MovedTag
+from bridge.image.workspace import Resolved, Workspace
 from tests.unit.image.in_memory import MemoryMlflow, MemoryRepository, image, version
 
 
@@ -26,7 +29,7 @@ def test_every_alias_becomes_a_tag_on_its_versions_image() -> None:
     mlflow, repository = MemoryMlflow(version("1"), version("2")), registry(v1=image("1"), v2=image("2"))
     mlflow.by_alias = {"champion": "2", "challenger": "1"}
     promotion = promoted(mlflow, repository)
-    assert (promotion.tags, promotion.warnings) == (["challenger", "champion"], [])
+    assert (promotion.tags, promotion.held) == ({"challenger": "1", "champion": "2"}, [])
     assert repository.images["champion"] == image("2")
     assert repository.images["challenger"] == image("1")
 
@@ -34,7 +37,7 @@ def test_every_alias_becomes_a_tag_on_its_versions_image() -> None:
 def test_a_tag_that_is_right_is_left_alone() -> None:
     mlflow, repository = MemoryMlflow(version("1")), registry(v1=image("1"), champion=image("1"))
     mlflow.by_alias = {"champion": "1"}
-    assert promoted(mlflow, repository).tags == ["champion"]
+    assert promoted(mlflow, repository).tags == {"champion": "1"}
     assert repository.copies == []
 
 
@@ -45,7 +48,8 @@ def test_an_alias_that_moves_meanwhile_ends_where_mlflow_has_it() -> None:
     repository = registry(v1=image("1"), v2=image("2"))
     promotion = promoted(mlflow, repository)
     assert repository.images["champion"] == image("2")
-    assert promotion.warnings == []
+    assert promotion.held == []
+    assert promotion.moved["champion"] == MovedTag("champion", "2", image("2").digest, None)
 
 
 def test_aliases_that_never_rest_are_given_up_with_a_warning() -> None:
@@ -53,15 +57,15 @@ def test_aliases_that_never_rest_are_given_up_with_a_warning() -> None:
     mlflow = MemoryMlflow(version("1"), version("2"), on_read=lambda now: now.update(champion=str(1 + next(turns) % 2)))
     mlflow.by_alias = {"champion": "2"}
     promotion = promoted(mlflow, registry(v1=image("1"), v2=image("2")))
-    assert len(promotion.warnings) == 1
+    assert [held.alias for held in promotion.held] == ["champion"]
 
 
 def test_aliases_that_can_be_no_tags_or_have_no_image_are_passed_over_with_the_reason() -> None:
     mlflow, repository = MemoryMlflow(version("1"), version("2")), registry(v1=image("1"))
     mlflow.by_alias = {"7": "1", "-x": "1", "next": "2", "champion": "1"}
     promotion = promoted(mlflow, repository)
-    assert promotion.tags == ["champion"]
-    assert [warning.split("'")[1] for warning in promotion.warnings] == ["-x", "7", "next"]
+    assert promotion.tags == {"champion": "1"}
+    assert [(held.alias, held.version) for held in promotion.held] == [("-x", "1"), ("7", "1"), ("next", "2")]
 
 
 THEIRS = [image("1", model="other"), RegistryImage("sha256:theirs")]
@@ -74,7 +78,7 @@ def test_a_tag_that_holds_somebody_elses_image_stays_and_is_an_error_beside_the_
     mlflow, repository = MemoryMlflow(version("1")), registry(v1=image("1"), champion=theirs)
     mlflow.by_alias = {"champion": "1", "stable": "1"}
     promotion = promoted(mlflow, repository)
-    assert (promotion.tags, promotion.warnings, len(promotion.conflicts)) == (["stable"], [], 1)
+    assert (promotion.tags, promotion.held, len(promotion.conflicts)) == ({"stable": "1"}, [], 1)
     assert repository.images["champion"] == theirs
 
 
@@ -83,7 +87,7 @@ def test_a_version_that_holds_somebody_elses_image_is_an_error_and_gets_no_alias
     mlflow, repository = MemoryMlflow(version("1"), version("2")), registry(v1=image("1"), v2=theirs)
     mlflow.by_alias = {"champion": "2", "stable": "1"}
     promotion = promoted(mlflow, repository)
-    assert (promotion.tags, promotion.warnings, len(promotion.conflicts)) == (["stable"], [], 1)
+    assert (promotion.tags, promotion.held, len(promotion.conflicts)) == ({"stable": "1"}, [], 1)
     assert "champion" not in repository.images
 
 
@@ -101,13 +105,23 @@ def written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., li
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
 
     def run(
-        repository: MemoryRepository, *, digest: str = "", aliases: dict[str, str] | None = None, **tags: str
+        repository: MemoryRepository,
+        *,
+        digest: str = "",
+        aliases: dict[str, str] | None = None,
+        command: str = "",
+        gate: str | None = None,
+        **tags: str,
     ) -> list[tuple[str, str]]:
-        mlflow = MemoryMlflow(version("1", **tags))
+        mlflow = MemoryMlflow(version("1", **tags), version("2"))
         mlflow.by_alias = aliases or {}
         monkeypatch.setattr(ImageSettings, "mlflow", lambda _: mlflow)
-        monkeypatch.setattr(promoting, "repository_of", lambda *_: repository)
-        promote(ImageSettings(model="iris", version="1", digest=digest))
+        monkeypatch.setattr(promoting, "Repository", lambda *_: repository)
+        workspace = Workspace(tmp_path)
+        workspace.write_resolved(Resolved("iris", "1", "models:/m-1", "", repository.name, digest, ""))
+        if gate is not None:
+            workspace.write_gate(gate)
+        promote(ImageSettings(gate=command), workspace)
         return mlflow.written
 
     return run
@@ -157,7 +171,7 @@ def test_a_run_of_a_version_that_holds_somebody_elses_image_fails_and_writes_not
 def test_an_image_of_a_deleted_model_is_not_taken_for_that_of_the_model_made_again() -> None:
     mlflow, repository = MemoryMlflow(version("1", source="models:/m-new")), registry(v1=image("1"))
     mlflow.by_alias = {"champion": "1"}
-    assert promoted(mlflow, repository).tags == []
+    assert promoted(mlflow, repository).tags == {}
     assert "champion" not in repository.images
 
 
@@ -165,11 +179,11 @@ def test_where_no_tag_may_be_moved_an_alias_stays_and_the_run_goes_on() -> None:
     mlflow, repository = MemoryMlflow(version("1"), version("2")), registry(v1=image("1"), v2=image("2"))
     mlflow.by_alias = {"champion": "1"}
     fixed = replace(repository, immutable=True)
-    assert promoted(mlflow, fixed).tags == ["champion"]
+    assert promoted(mlflow, fixed).tags == {"champion": "1"}
     mlflow.by_alias = {"champion": "2", "challenger": "2"}
     promotion = promoted(mlflow, fixed)
-    assert promotion.tags == ["challenger"]
-    assert [warning.split()[0] for warning in promotion.warnings] == ["r.example/iris:champion"]
+    assert promotion.tags == {"challenger": "2"}
+    assert [held.alias for held in promotion.held] == ["champion"]
     assert repository.images["champion"] == image("1")
 
 
@@ -179,10 +193,56 @@ def test_latest_is_the_newest_version_that_has_an_image_of_its_own() -> None:
     promotion = Promotion(mlflow, held, "iris")
     promotion.set_latest()
     assert held.images["latest"] == image("9")
-    assert promotion.tags == ["latest"]
+    assert promotion.tags == {"latest": "9"}
 
 
 def test_without_any_image_there_is_no_latest() -> None:
     held = registry(champion=image("2"))
     Promotion(MemoryMlflow(version("2")), held, "iris").set_latest()
     assert "latest" not in held.images
+
+
+def test_a_gate_moves_only_the_aliases_of_its_version_and_only_to_the_image_that_it_checked(
+    written: Callable[..., list[tuple[str, str]]], tmp_path: Path
+) -> None:
+    held = registry(v1=image("1"), v2=image("2"), champion=image("2"))
+    aliases = {"champion": "1", "stable": "2"}
+    tags = written(held, digest=image("1").digest, aliases=aliases, command="true", gate="")
+    assert held.images["champion"] == image("1")
+    assert "stable" not in held.images
+    assert ("image.gate", "passed") in tags
+    result = json.loads((tmp_path / "mlflow-image.json").read_text())
+    assert result["moved"] == [
+        {"tag": "champion", "version": "1", "digest": image("1").digest, "previous": image("2").digest}
+    ]
+    planted = registry(v1=image("1"))
+    assert written(planted, digest="sha256:checked", aliases={"champion": "1"}, command="true", gate="") == []
+    assert "champion" not in planted.images
+    assert [alias["alias"] for alias in json.loads((tmp_path / "mlflow-image.json").read_text())["held"]] == [
+        "champion"
+    ]
+
+
+@pytest.mark.parametrize("gate", [None, "status 1"])
+def test_an_alias_never_moves_past_a_gate_that_has_not_passed(
+    written: Callable[..., list[tuple[str, str]]], gate: str | None
+) -> None:
+    held = registry(v1=image("1"))
+    with pytest.raises(GateFailed):
+        written(held, digest=image("1").digest, aliases={"champion": "1"}, command="false", gate=gate)
+    assert set(held.images) == {"1"}
+
+
+@pytest.mark.parametrize(("number", "digest", "moves"), [("2", "", True), ("2", "sha256:x", False), ("1", "", False)])
+def test_behind_a_gate_latest_moves_only_to_the_image_that_passed(number: str, digest: str, moves: bool) -> None:
+    held = registry(v1=image("1"), v2=image("2"))
+    checked = (number, digest or image(number).digest)
+    Promotion(MemoryMlflow(version("1"), version("2")), held, "iris", checked).set_latest()
+    assert ("latest" in held.images) is moves
+
+
+def test_all_aliases_that_could_not_be_tagged_are_in_one_notice(
+    written: Callable[..., list[tuple[str, str]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(registry(v1=image("1")), digest=image("1").digest, aliases={str(number): "1" for number in range(20)})
+    assert capsys.readouterr().out.count("::notice") == 1

@@ -12,7 +12,7 @@ from bridge.image.registry.client import RegistryImage
 from bridge.image.settings import ImageSettings
 from bridge.image.steps import push as pushing
 from bridge.image.steps.push import push, push_tested
-from bridge.image.workspace import Plan, Workspace
+from bridge.image.workspace import Plan, Resolved, Workspace
 from tests.unit.image.fake_programs import Programs
 from tests.unit.image.in_memory import MemoryRepository, image
 
@@ -26,6 +26,7 @@ def repository(held: RegistryImage | None) -> MemoryRepository:
 def workspace(folder: Path, plan: Plan = PLAN, *, tested: str = "sha256:tested") -> Workspace:
     """As the build step leaves it."""
     workspace = Workspace(folder / "work")
+    workspace.write_resolved(Resolved("iris", "7", "models:/m-7", "", plan.repository, "", ""))
     workspace.write_plan(plan)
     workspace.write_image_id(tested)
     return workspace
@@ -48,7 +49,7 @@ def test_an_image_that_somebody_else_pushed_meanwhile_stays_and_is_not_reported(
     work = workspace(tmp_path)
     push(ImageSettings(), work)
     assert not outputs.exists()
-    assert not work.has_digest()
+    assert not work.has_pushed()
     assert programs.calls == []
 
 

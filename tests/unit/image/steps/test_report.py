@@ -12,7 +12,7 @@ from tests.unit.image.in_memory import MemoryMlflow, version
 
 def test_the_summary_names_image_digest_size_steps_and_what_to_do_with_it() -> None:
     text = summarise(
-        ModelVersion(name="iris", version="7"), "r.example/iris@sha256:1", 2_500_000, ["champion"], '{"build": 36.1}',
+        ModelVersion(name="iris", version="7"), "r.example/iris@sha256:1", 2_500_000, ["champion"], {"build": 36.1},
         recipe="layered/1",
     )  # fmt: skip
     rows = dict(line.strip("| ").split(" | ", 1) for line in text.splitlines()[2:])
@@ -32,7 +32,7 @@ def test_the_summary_names_image_digest_size_steps_and_what_to_do_with_it() -> N
 
 def test_a_models_name_can_bring_no_markup_and_no_row_of_its_own() -> None:
     name = "a|b`c`<img src=x>\n| Image | evil | [here](https://evil) ![x](y) *b* _i_"
-    text = summarise(ModelVersion(name=name, version="7"), "r.example/iris@sha256:1", 0, [], "{}")
+    text = summarise(ModelVersion(name=name, version="7"), "r.example/iris@sha256:1", 0, [], {})
     assert len(text.splitlines()) == 12
     shown = text.splitlines()[2].split("<code>")[1].split("</code>")[0]
     assert html.unescape(shown) == name
@@ -42,7 +42,7 @@ def test_a_models_name_can_bring_no_markup_and_no_row_of_its_own() -> None:
 def test_an_attested_image_is_verified_by_githubs_program_with_the_repository_that_signed() -> None:
     settings = ImageSettings(github_repository="me/models", attested=True, bridge_repository="o/bridge")
     text = summarise(
-        ModelVersion(name="iris", version="7"), "r.example/i@sha256:1", 0, [], "{}",
+        ModelVersion(name="iris", version="7"), "r.example/i@sha256:1", 0, [], {},
         attestation=settings.attestation(),
     )  # fmt: skip
     command = "gh attestation verify oci://r.example/i@sha256:1 --repo me/models --signer-repo o/bridge"

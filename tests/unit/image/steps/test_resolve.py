@@ -6,13 +6,14 @@ import pytest
 
 from bridge.core.errors import BridgeError
 from bridge.image.builders.choice import Builder
-from bridge.image.errors import DiskTooSmall, RegistryError, UnsafeMetadata, UnsupportedModel
+from bridge.image.errors import DiskTooSmall, InvalidInput, RegistryError, UnsafeMetadata, UnsupportedModel
 from bridge.image.labels import LAYERED_RECIPE
 from bridge.image.metadata import ModelMetadata
 from bridge.image.registry.client import RegistryImage
 from bridge.image.settings import ImageSettings
 from bridge.image.steps import resolve as resolving
 from bridge.image.steps.resolve import check_disk, choose_builder, previous_image, resolve
+from bridge.image.workspace import Resolved, Workspace
 from tests.unit.image.in_memory import MemoryMlflow, MemoryRepository, image, version
 
 
@@ -56,44 +57,69 @@ def test_a_registry_that_fails_while_earlier_images_are_checked_is_logged_and_st
 
 
 @pytest.fixture
-def outputs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[str, str]]:
-    """Run the step for version 7 in a repository that holds these images; give its outputs."""
+def results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[dict[str, str], Resolved]]:
+    """Run the step for version 7 in a repository that holds these images; give its outputs, and what it stored."""
 
-    def run(held: dict[str, RegistryImage], name: str = "r.example/iris", **values: Any) -> dict[str, str]:
+    def run(held: dict[str, RegistryImage], **values: Any) -> tuple[dict[str, str], Resolved]:
         file = tmp_path / "outputs"
         file.unlink(missing_ok=True)
         monkeypatch.setenv("GITHUB_OUTPUT", str(file))
         monkeypatch.setattr(ImageSettings, "mlflow", lambda _: MemoryMlflow(version("7")))
-        monkeypatch.setattr(resolving, "repository_of", lambda *_: MemoryRepository(name, images=held))
+        monkeypatch.setattr(resolving, "repository_of", lambda *_: MemoryRepository("r.example/iris", images=held))
         monkeypatch.setattr(resolving, "_check_model", lambda *arguments: arguments[-1])
-        resolve(ImageSettings(model="iris", version="7", **values))
+        workspace = Workspace(tmp_path)
+        resolve(ImageSettings(model="iris", version="7", **values), workspace)
         lines = file.read_text().splitlines()
-        return {lines[at].partition("<<")[0]: lines[at + 1] for at in range(0, len(lines), 3)}
+        outputs = {lines[at].partition("<<")[0]: lines[at + 1] for at in range(0, len(lines), 3)}
+        return outputs, workspace.resolved()
 
     return run
 
 
-def test_an_existing_image_is_passed_on_by_its_digest(outputs: Callable[..., dict[str, str]]) -> None:
-    held = {"7": image("7")}
-    results = outputs(held)
-    assert (results["build"], results["digest"]) == ("false", image("7").digest)
-    results = outputs(held, force=True)
-    assert (results["build"], results["digest"]) == ("true", "")
+Results = Callable[..., tuple[dict[str, str], Resolved]]
 
 
-@pytest.mark.parametrize(("name", "former"), [("r.example/iris", "false"), ("r.example/iris-0123af", "true")])
-def test_the_repository_is_passed_on_as_the_choice_of_its_name(
-    outputs: Callable[..., dict[str, str]], name: str, former: str
+def test_an_existing_image_is_passed_on_by_its_digest(results: Results) -> None:
+    held, digest = {"7": image("7")}, image("7").digest
+    outputs, resolved = results(held)
+    assert outputs == {
+        "version": "7", "slug": "iris", "build": "false", "layered": "false", "digest": digest,
+        "image": f"r.example/iris@{digest}",
+    }  # fmt: skip
+    assert resolved.digest == digest
+    outputs, resolved = results(held, force=True)
+    assert outputs["build"] == "true"
+    assert not outputs.keys() & {"digest", "image"}
+    assert resolved.digest == ""
+
+
+@pytest.mark.parametrize(
+    ("secret", "notices"),
+    [({}, 0), ({"docker_username_secret": "iris"}, 1), ({"mlflow_tracking_token": "x\nexample"}, 1)],
+)
+def test_an_image_whose_name_contains_a_secret_is_announced_as_no_output(
+    results: Results, capsys: pytest.CaptureFixture[str], secret: dict[str, str], notices: int
 ) -> None:
-    assert outputs({}, name)["former_name"] == former
+    results({"7": image("7")}, **secret)
+    assert capsys.readouterr().out.count("::notice") == notices
+
+
+@pytest.mark.parametrize("values", [{"has_sbom": True}, {"attested": True}])
+def test_what_enterprise_server_lacks_is_refused_there_before_anything_is_built(
+    results: Results, values: dict[str, bool]
+) -> None:
+    with pytest.raises(InvalidInput):
+        results({}, github_api_url="https://github.example/api/v3", **values)
+    results({}, github_api_url="https://api.acme.ghe.com", **values)
 
 
 @pytest.mark.parametrize("values", [{}, {"attested": True}, {"force": True}])
 def test_only_an_image_that_nobody_attests_takes_layers_of_an_earlier_one(
-    outputs: Callable[..., dict[str, str]], values: dict[str, bool]
+    results: Results, values: dict[str, bool]
 ) -> None:
     held = {"6": layered_image("6")}
-    assert outputs(held, builder="layered", **values)["previous"] == ("" if values else held["6"].digest)
+    _, resolved = results(held, builder="layered", **values)
+    assert resolved.previous == ("" if values else held["6"].digest)
 
 
 METADATA = ModelMetadata("3.17.2", "3.11.7", has_serving_example=False)
