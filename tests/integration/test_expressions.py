@@ -60,6 +60,7 @@ LISTED = [
     "'a' == 'b' || 'c' == 'C'",
     "'a' == 'a' == true",
     "github.event == github.event",
+    *("NaN", "Infinity", "NaN == NaN", "Infinity == Infinity", "github.true", "github.NaN"),
     *(f"inputs.seven == '{text}'" for text in ("7", " 7 ", "7.", "7.0", "70e-1", "0x7", "0o7", "+7", "7x", "٧")),
     "fromJSON('{}') == fromJSON('{}')",
     "fromJSON('7') == '7'",

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge.cli.workflow import CALLED, FILE, REGISTRIES, render
+from bridge.cli.workflow import CALLED, FILE, REGISTRIES
+from bridge.cli.workflow import render as render_caller
+from bridge.github.expressions import InvalidExpression, UnknownName, render
 from tests.integration import actions_packages
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +64,7 @@ def test_github_finds_nothing_in_our_workflows_and_actions(packages: Path) -> No
 
 def test_github_finds_nothing_in_any_workflow_that_init_writes(packages: Path) -> None:
     written = {
-        f"{registry}-{bridge}-{number}/{FILE}": render(registry, bridge, event_type="e", runs_on=runs_on)
+        f"{registry}-{bridge}-{number}/{FILE}": render_caller(registry, bridge, event_type="e", runs_on=runs_on)
         for registry in REGISTRIES
         for bridge in BRIDGES
         for number, runs_on in enumerate(RUNNERS)
@@ -98,3 +100,48 @@ def test_github_finds_what_is_wrong_in_a_caller(packages: Path, before: str, aft
 def test_github_finds_what_is_wrong_between_jobs_and_steps(packages: Path) -> None:
     (found,) = validate(packages, {CALLED: CALLED_BROKEN}).values()
     assert [finding.split(": ")[-1] for finding in found] == ["dome", "last", "sice"]
+
+
+NAMES = [
+    *(f"{name}.x" for name in ("github", "inputs", "vars", "GitHub", "INPUTS")),
+    *(f"{name}.x" for name in ("env", "secrets", "needs", "jobs", "job", "steps", "runner", "strategy", "matrix")),
+    *("true", "false", "null", "NaN", "Infinity", "TRUE", "True", "False", "NULL", "nan", "infinity", "x", "github-x"),
+    *(
+        "github.secrets.TRUE",
+        "github.event.env",
+        "github.true",
+        "inputs['secrets']",
+        "'secrets.x'",
+        "'it''s secrets.x'",
+    ),
+    *("github[env.X]", "github.*.env", "!env.X", "1 < env.X", "1 != TRUE", "-1.5e3 >= 0x1F", "(github).env"),
+    *(f"{name}()" for name in ("success", "failure", "always", "cancelled", "ALWAYS")),
+    *("hashFiles('x')", "format('{0}', secrets.X)", "format('{0}', github.x)", "contains(github.x, 'a') && env.X"),
+    *("startsWith(github.ref, TRUE)", "case(true, 'a', env.X)", "join(github.*, ',')", "toJSON(vars)"),
+]
+
+
+def test_a_name_that_github_rejects_in_a_runs_name_or_group_is_rejected(packages: Path) -> None:
+    texts = {
+        (
+            key,
+            name,
+        ): f"on: push\n{key}: >-\n  ${{{{ github.x || {name} }}}}\njobs: {{x: {{runs-on: x, steps: [{{run: x}}]}}}}\n"
+        for key in ("run-name", "concurrency")
+        for name in NAMES
+    }
+    found = validate(packages, {f"{number}/{FILE}": text for number, text in enumerate(texts.values())})
+    expected = {
+        name for (_, name), findings in zip(texts, found.values(), strict=True) if "Unrecognized" in str(findings)
+    }
+    context = {"github": {"x": "x"}, "inputs": {}, "vars": {}}
+
+    def is_rejected(name: str) -> bool:
+        try:
+            render(f"${{{{ github.x || {name} }}}}", context)
+        except InvalidExpression as error:
+            return isinstance(error, UnknownName)
+        return False
+
+    assert {name for name in NAMES if is_rejected(name)} == expected
+    assert 20 < len(expected) < len(NAMES)
