@@ -2,8 +2,9 @@
 
 import json
 import re
+import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 
 from bridge.cli.output import print_json, report_errors
 from bridge.core.errors import BridgeError
+from bridge.github.runners import RunnerUnavailable, RunsOnInvalid, check_owners, read_runs_on
 
 FILE: Final = Path(".github/workflows/on-mlflow-event.yml")
 CALLED: Final = ".github/workflows/model-image.yml"
@@ -21,6 +23,9 @@ SAME_REPOSITORY: Final = "."
 
 _BRIDGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*/[A-Za-z0-9._-]+@[A-Za-z0-9._/-]+")
 _COMMIT: Final = re.compile(r"@[0-9a-f]{40}$")
+_REPOSITORY: Final = re.compile(r"[:/]([^:/]+/[^:/]+?)(?:\.git)?/?$")
+"""Owner and name at the end of a remote's address."""
+
 _PLAIN: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)+")
 """Text that needs no quotes in YAML."""
 
@@ -173,7 +178,8 @@ def init(
     runs_on: Annotated[
         str,
         typer.Option(
-            help="Runner label, or a JSON list of labels; required if GitHub-hosted runners can't reach MLflow."
+            help="Runner label, JSON list of labels, or JSON object with group and labels; required if GitHub-hosted "
+            "runners can't reach MLflow."
         ),
     ] = "",
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
@@ -185,6 +191,7 @@ def init(
     Writes .github/workflows/on-mlflow-event.yml into a checkout. Commit the file to the default branch: GitHub ignores
     it on other branches.
     """
+    runs_on = runs_on.strip()
     with report_errors():
         text = render(registry, bridge, event_type=event_type, runs_on=runs_on)
         if to_stdout:
@@ -197,10 +204,8 @@ def init(
             raise CallerInvalid(f"{file} already exists", "review it, then use --force to overwrite it")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
-    if bridge != SAME_REPOSITORY and not _COMMIT.search(bridge):
-        print(
-            "warning: tags and branches can move: use a full commit hash after the @ to pin the code", file=sys.stderr
-        )
+    for problem in _doubts(bridge, runs_on, path):
+        print(f"warning: {problem}", file=sys.stderr)
     if as_json:
         settings_of = {"variables": variables(registry), "secrets": secrets(registry)}
         listed = {kind: {setting.name: str(setting) for setting in settings} for kind, settings in settings_of.items()}
@@ -212,7 +217,36 @@ def init(
     for kind, settings in (("variable", variables(registry)), ("secret", secrets(registry))):
         for setting in settings:
             typer.echo(f"  {kind} {setting.name}: {setting}")
+    if bridge != SAME_REPOSITORY:
+        typer.echo(
+            f"{bridge.partition('@')[0]} must be public: a run can only check out public repositories and its own"
+        )
     typer.echo("then commit the file, push it to the default branch, and run `mlflow-bridge doctor`")
+
+
+def _doubts(bridge: str, runs_on: str, path: Path) -> Iterator[str]:
+    """Yield what may not work in a valid workflow."""
+    if bridge == SAME_REPOSITORY:
+        return
+    called = bridge.partition("@")[0]
+    if not _COMMIT.search(bridge):
+        yield "tags and branches can move: use a full commit hash after the @ to pin the code"
+    if runs_on and "${{" not in runs_on:
+        try:
+            check_owners(read_runs_on(runs_on), called, _origin(path))
+        except RunnerUnavailable as error:
+            yield f"{error.message}; {error.hint}"
+
+
+def _origin(path: Path) -> str:
+    """Return owner/name of the checkout's remote, empty if it has none."""
+    try:
+        command = ["git", "-C", str(path), "remote", "get-url", "origin"]
+        url = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    found = _REPOSITORY.search(url.strip())
+    return found[1] if found else ""
 
 
 def variables(registry: RegistryName) -> tuple[Setting, ...]:
@@ -237,6 +271,11 @@ def render(registry: RegistryName, bridge: str, *, event_type: str, runs_on: str
     else:
         hint = "use owner/mlflow-actions-bridge@COMMIT, or . if the workflow is in that repository"
         raise CallerInvalid("--bridge is not a repository with a commit, tag or branch", hint)
+    if runs_on and "${{" not in runs_on:
+        try:
+            read_runs_on(runs_on)
+        except RunsOnInvalid as error:
+            raise CallerInvalid(f"--runs-on can't be used: {error.message}", error.hint) from error
     environment = jinja2.Environment(  # noqa: S701  it renders YAML, which has GitHub's own ${{ }}
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         variable_start_string="<<",
@@ -258,4 +297,7 @@ def render(registry: RegistryName, bridge: str, *, event_type: str, runs_on: str
 
 
 def _quote(text: str) -> str:
-    return text if _PLAIN.fullmatch(text) else json.dumps(text)  # JSON is YAML, too
+    """Return the text as YAML: JSON, which is YAML too, if it needs escapes."""
+    if _PLAIN.fullmatch(text):
+        return text
+    return "'" + text.replace("'", "''") + "'" if text.isprintable() else json.dumps(text)

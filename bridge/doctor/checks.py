@@ -7,6 +7,7 @@ it.
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import httpx2
@@ -114,7 +115,7 @@ async def _ask(github: GithubApi, name: str, about: Outcome, routes: tuple[Route
 
     # 1. The workflow files of each branch on which a route's runs start.
     default = str(content.get("default_branch", "main"))
-    branches = {(route.ref if route.dispatch is DispatchMethod.WORKFLOW else None) or default for route in routes}
+    branches = {repository.branch(route, default) for route in routes}
     folders = {branch: await client.workflow_files(branch) for branch in sorted(branches)}
     files = {branch: await _read_files(client, folder, branch) for branch, folder in folders.items()}
 
@@ -128,7 +129,11 @@ async def _ask(github: GithubApi, name: str, about: Outcome, routes: tuple[Route
 
     # 3. What Actions show of it.
     workflows, runs, actions = await client.workflows(), await client.runs(), await client.actions()
-    return RepositoryAnswers(name, about, default, folders, files, rights, runs, workflows, actions)
+    answers = RepositoryAnswers(name, about, default, folders, files, rights, runs, workflows, actions)
+
+    # 4. The repositories from which runs get the bridge's code.
+    others = {other: await client.about_other(other) for other in repository.others(answers, routes)}
+    return replace(answers, others=others)
 
 
 async def _read_files(client: GithubRepository, folder: Outcome, branch: str) -> Mapping[str, str]:

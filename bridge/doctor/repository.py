@@ -4,6 +4,7 @@ Source: GitHub's "Troubleshooting the REST API": 404 for what a credential canno
 X-Accepted-GitHub-Permissions for what it may not do.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,9 +12,11 @@ from typing import Final
 
 from bridge.core.findings import Finding, failed, ok, unknown, warning
 from bridge.core.routing import DispatchMethod, Route
-from bridge.doctor import workflow
+from bridge.doctor import calls, workflow
 from bridge.github.responses import MOVED, Answer, Outcome, is_rate_limit
 from bridge.github.workflow_file import FOLDER
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][\w-]*/(?!\.\.?$)[\w.-]+", re.ASCII)
 
 _EXPIRES_SOON: Final = 14 * 24 * 3600.0
 """Seconds before a token expires from which on there is a warning."""
@@ -25,6 +28,7 @@ class RepositoryAnswers:
 
     `folders` and `files` have, by branch, the listing of the workflows' folder and the text of each file by its path.
     `rights` has the answer to an invalid dispatch by its method and, if the method has one, its workflow's file.
+    `others` has the answers about other repositories that the workflows need.
     """
 
     name: str
@@ -36,6 +40,28 @@ class RepositoryAnswers:
     runs: Outcome | None = None
     workflows: Outcome | None = None
     actions: Outcome | None = None
+    others: Mapping[str, Outcome] = field(default_factory=dict)
+
+    @property
+    def is_server(self) -> bool:
+        """Whether this is GitHub Enterprise Server, which names its version in each answer."""
+        return isinstance(self.about, Answer) and "x-github-enterprise-version" in self.about.headers
+
+
+def branch(route: Route, default: str) -> str:
+    """Return the branch on which the route's events start runs."""
+    return (route.ref if route.dispatch is DispatchMethod.WORKFLOW else None) or default
+
+
+def others(answers: RepositoryAnswers, routes: tuple[Route, ...]) -> list[str]:
+    """Return the other repositories from which runs get the bridge's code."""
+    found = {
+        calls.code(call, is_server=answers.is_server)
+        for route in routes
+        for started in workflow.starting(route, answers.files.get(branch(route, answers.branch), {}))
+        for call in calls.calls(started)
+    }
+    return sorted(name for name in found if _NAME.fullmatch(name) and name.lower() != answers.name.lower())
 
 
 def check_credential(outcome: Outcome, expires_at: float | None, now: float, *, is_app: bool) -> Finding:
@@ -137,31 +163,29 @@ def _check_actions(name: str, outcome: Outcome | None) -> Finding:
 
 def _check_workflow(answers: RepositoryAnswers, route: Route) -> list[Finding]:
     check, subject = workflow.CHECK, f"{route.repository} ({route.name})"
-    branch = (route.ref if route.dispatch is DispatchMethod.WORKFLOW else None) or answers.branch
+    on = branch(route, answers.branch)
 
     # 1. The branch has workflow files, and we may read them.
-    folder = answers.folders.get(branch)
+    folder = answers.folders.get(on)
     if isinstance(folder, Answer) and folder.status == 404:
-        hint = f"run `mlflow-bridge workflow init` in a checkout, commit the file, and push it to {branch}"
-        return [failed(check, subject, f"there is no folder {FOLDER} on {branch}", hint)]
+        hint = f"run `mlflow-bridge workflow init` in a checkout, commit the file, and push it to {on}"
+        return [failed(check, subject, f"there is no folder {FOLDER} on {on}", hint)]
     if not isinstance(folder, Answer) or folder.status != 200:
         return [unknown(check, subject, "the workflow files can't be read", "grant the permission contents=read")]
 
     # 2. One of them starts for the route's events.
-    files = answers.files.get(branch, {})
-    findings = workflow.check(route, files, branch)
+    files = answers.files.get(on, {})
+    findings = workflow.check(route, files, on)
 
-    # 3. Nobody has disabled it, nor GitHub after 60 days without activity.
+    # 3. Nobody has disabled it, nor GitHub after 60 days without activity; and GitHub can run what it calls.
     content = answers.workflows.json if isinstance(answers.workflows, Answer) else None
     listed = content.get("workflows", []) if isinstance(content, dict) else []
     states = {str(entry.get("path")): str(entry.get("state")) for entry in listed}
-    for path, text in files.items():
-        parsed = workflow.read(path, text)
-        if parsed is None or states.get(path, "active") == "active":
-            continue
-        if path.endswith(f"/{route.workflow}") or (route.workflow is None and parsed.listens_to(route.event_type)):
+    for started in workflow.starting(route, files):
+        if states.get(started.path, "active") != "active":
             hint = "enable it on the repository's Actions page"
-            findings.append(failed(check, subject, f"{path} is disabled ({states[path]})", hint))
+            findings.append(failed(check, subject, f"{started.path} is disabled ({states[started.path]})", hint))
+        findings += calls.check(route, started, answers.others, is_server=answers.is_server)
     return findings
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from bridge.core.findings import Finding, failed, ok, unknown, warning
 from bridge.core.routing import DispatchMethod, Route
-from bridge.github.expressions import InvalidExpression
+from bridge.github.expressions import InvalidExpression, UnknownName
 from bridge.github.workflow_file import FOLDER, Workflow, read_yaml
 
 CHECK: Final = "workflow"
@@ -37,24 +37,32 @@ def read(path: str, text: str) -> Workflow | None:
     return Workflow(path, document) if isinstance(document, Mapping) else None
 
 
-def check(route: Route, files: Mapping[str, str], branch: str) -> list[Finding]:
-    """Check the workflow files of the branch on which the route's events start runs; `files` has texts by path."""
+def starting(route: Route, files: Mapping[str, str]) -> list[Workflow]:
+    """Return the workflows that the route's events start."""
     workflows = [workflow for path, text in sorted(files.items()) if (workflow := read(path, text))]
     if route.dispatch is DispatchMethod.WORKFLOW:
-        return [_check_workflow_dispatch(route, workflows, is_file=f"{FOLDER}/{route.workflow}" in files)]
-    return _check_repository_dispatch(route, workflows, branch)
+        return [workflow for workflow in workflows if workflow.path == f"{FOLDER}/{route.workflow}"]
+    return [workflow for workflow in workflows if workflow.listens_to(route.event_type)]
 
 
-def _check_repository_dispatch(route: Route, workflows: list[Workflow], branch: str) -> list[Finding]:
+def check(route: Route, files: Mapping[str, str], branch: str) -> list[Finding]:
+    """Check the workflow files of the branch on which the route's events start runs; `files` has texts by path."""
+    if route.dispatch is DispatchMethod.WORKFLOW:
+        return [_check_workflow_dispatch(route, files)]
+    return _check_repository_dispatch(route, files, branch)
+
+
+def _check_repository_dispatch(route: Route, files: Mapping[str, str], branch: str) -> list[Finding]:
     subject = _subject(route)
 
     # 1. A workflow listens to the event type.
-    listening = [workflow for workflow in workflows if workflow.listens_to(route.event_type)]
+    listening = starting(route, files)
     if not listening:
         others = [
-            _name(file)
-            for file in workflows
-            if "repository_dispatch" in json.dumps(file.document.get("on"), default=str)
+            _name(workflow)
+            for path, text in sorted(files.items())
+            if (workflow := read(path, text))
+            and "repository_dispatch" in json.dumps(workflow.document.get("on"), default=str)
         ]
         hint = _init_hint(branch)
         if others:
@@ -75,12 +83,13 @@ def _check_repository_dispatch(route: Route, workflows: list[Workflow], branch: 
     return findings
 
 
-def _check_workflow_dispatch(route: Route, workflows: list[Workflow], *, is_file: bool) -> Finding:
+def _check_workflow_dispatch(route: Route, files: Mapping[str, str]) -> Finding:
     subject, file = _subject(route), route.workflow
 
     # 1. The file exists and is a workflow.
-    workflow = next((workflow for workflow in workflows if workflow.path == f"{FOLDER}/{file}"), None)
+    workflow = next(iter(starting(route, files)), None)
     if workflow is None:
+        is_file = f"{FOLDER}/{file}" in files
         problem = f"its YAML on {route.ref} can't be read" if is_file else f"it does not exist on {route.ref}"
         return failed(CHECK, subject, f"{file} is not a workflow: {problem}", _init_hint(str(route.ref)))
 
@@ -104,10 +113,21 @@ def _check_workflow_dispatch(route: Route, workflows: list[Workflow], *, is_file
 
 def _check_run_name(route: Route, workflow: Workflow, branch: str) -> Finding:
     """Evaluate the run's name for a dispatch, as GitHub would; it has to begin with the dispatch id."""
-    name, subject = _name(workflow), _subject(route)
+    name, subject, context = _name(workflow), _subject(route), _context(route, workflow, branch)
     hint = f"begin `run-name:` with {_RUN_NAMES[route.dispatch]}"
+    for key, evaluate in (("run-name", workflow.title), ("concurrency", workflow.concurrency)):
+        try:
+            evaluate(context)
+        except UnknownName as error:
+            message = f"GitHub rejects {name}, because `{key}` uses a name that doesn't exist there: {error.message}"
+            known = (
+                f"in `{key}`, use only the contexts github, inputs and vars, and write true, false and null like this"
+            )
+            return failed(CHECK, subject, message, known)
+        except InvalidExpression:
+            pass  # it may be valid
     try:
-        title = workflow.title(_context(route, workflow, branch))
+        title = workflow.title(context)
     except InvalidExpression:
         return unknown(CHECK, subject, f"the run-name of {name} can't be evaluated here", hint)
     if not title.startswith(_ID):

@@ -209,9 +209,11 @@ class GithubApi:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        signed_for: str = "",
     ) -> Outcome:
         """Send a request about the repository; `path` is below its own, `body` is sent as JSON.
 
+        `signed_for` is the repository whose token signs the request, if it is another one.
         Never raises for what GitHub does. After a 401 the request is repeated once if the credential has a new token.
         """
         content = None if body is None else json.dumps(body).encode()
@@ -221,9 +223,10 @@ class GithubApi:
         if content is not None:
             request.headers["Content-Type"] = "application/json"
         try:
-            response = await self._signed(request, repository)
-            if response.status_code == 401 and await self._credential.refused(repository):
-                response = await self._signed(request, repository)
+            signed_for = signed_for or repository
+            response = await self._signed(request, signed_for)
+            if response.status_code == 401 and await self._credential.refused(signed_for):
+                response = await self._signed(request, signed_for)
         except SignInFailed as error:
             return error.outcome  # it counts as the request's own: the hint is the same
         except _NOT_SENT_ERRORS as error:

@@ -7,7 +7,7 @@ Source: GitHub's document "Evaluate expressions in workflows and actions".
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -20,15 +20,23 @@ EXPRESSION = re.compile(r"\$\{\{((?:[^'}]|'(?:[^']|'')*'|\}(?!\}))*)\}\}")
 """A `${{ … }}` in a text; its first group is the text between the braces."""
 
 _TOKEN = re.compile(
-    r"\s*(?:'(?P<string>(?:[^']|'')*)'|(?P<operator>\|\||&&|==|[().])|(?P<word>[A-Za-z_][A-Za-z0-9_-]*))"
+    r"\s*(?:'(?P<string>(?:[^']|'')*)'|(?P<number>[+-]?\.?\d[\w.+-]*)"
+    r"|(?P<operator>\|\||&&|[=!<>]=|[().\[\],*!<>])|(?P<word>[A-Za-z_][A-Za-z0-9_-]*))",
+    re.ASCII,
 )
 _DECIMAL = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _INTEGER = re.compile(r"0x[0-9a-fA-F]+|0o[0-7]+")
-_LITERALS = {"true": True, "false": False, "null": None}
+_LITERALS = {"true": True, "false": False, "null": None, "NaN": math.nan, "Infinity": math.inf}
+_NOT_HERE = {"always", "cancelled", "failure", "success", "hashfiles"}
+"""Functions that GitHub only knows in some keys of jobs and steps."""
 
 
 class InvalidExpression(BridgeError):
     """The text is not an expression that this module can evaluate."""
+
+
+class UnknownName(InvalidExpression):
+    """GitHub rejects the expression, because the context or function that it names doesn't exist where it is used."""
 
 
 def render(text: str, context: Context) -> str:
@@ -39,9 +47,12 @@ def render(text: str, context: Context) -> str:
 
 
 def evaluate(expression: str, context: Context) -> Any:
-    """Return the value of one expression (without `${{ }}`): None, bool, number, str, list or dict."""
+    """Return the value of one expression (without `${{ }}`): None, bool, number, str, list or dict.
+
+    All of its names must be in `context`, also those in a part that isn't evaluated. Raises `InvalidExpression`.
+    """
     try:
-        return _Parser(expression).parse()(context)
+        return _Parser(expression, context).parse()(context)
     except RecursionError as error:
         raise InvalidExpression("an expression is nested too deeply") from error
 
@@ -58,7 +69,11 @@ def as_string(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        return format(value, ".15g") if math.isfinite(value) else str(value).replace("nan", "NaN")
+        return (
+            format(value, ".15g")
+            if math.isfinite(value)
+            else str(value).replace("nan", "NaN").replace("inf", "Infinity")
+        )
     return value if isinstance(value, str) else "Array" if isinstance(value, list) else "Object"
 
 
@@ -102,7 +117,7 @@ _FUNCTIONS: Mapping[str, Callable[[Any], Any]] = {
 class _Parser:
     """Turns an expression into a function of its context, in which `&&` and `||` evaluate only what they need."""
 
-    def __init__(self, expression: str) -> None:
+    def __init__(self, expression: str, names: Collection[str]) -> None:
         self._expression = expression.strip()
         self._tokens: list[tuple[str, str]] = []
         position = 0
@@ -112,7 +127,21 @@ class _Parser:
                 raise self._unsupported()
             self._tokens.append((token.lastgroup, token[token.lastgroup]))
             position = token.end()
+        self._check_names(names)
         self._tokens.reverse()
+
+    def _check_names(self, names: Collection[str]) -> None:
+        """Raise `UnknownName` if there is one, even if something else can't be evaluated here."""
+        neighbours = zip([None, *self._tokens], self._tokens, [*self._tokens[1:], None], strict=False)
+        for before, (kind, word), after in neighbours:
+            if kind != "word" or before == ("operator", "."):
+                continue
+            if after == ("operator", "("):
+                unknown = word.lower() in _NOT_HERE
+            else:
+                unknown = word not in _LITERALS and word.lower() not in names
+            if unknown:
+                raise UnknownName(f"the expression {self._expression!r} uses {word}, which GitHub doesn't know there")
 
     def _unsupported(self) -> InvalidExpression:
         return InvalidExpression(f"the expression {self._expression!r} can't be evaluated here")
@@ -155,7 +184,7 @@ class _Parser:
                     raise self._unsupported()
                 node = _call(_FUNCTIONS[word.lower()], self._closed())
             else:
-                node = _constant(_LITERALS[word]) if word in _LITERALS else self._context(word.lower())
+                node = _constant(_LITERALS[word]) if word in _LITERALS else _context(word.lower())
         while self._next_is("."):
             node = _call(partial(_member, self._pop("word")), node)
         return node
@@ -166,13 +195,9 @@ class _Parser:
             raise self._unsupported()
         return node
 
-    def _context(self, name: str) -> _Node:
-        def read(context: Context) -> Any:
-            if name not in context:
-                raise self._unsupported()
-            return context[name]
 
-        return read
+def _context(name: str) -> _Node:
+    return lambda context: context[name]
 
 
 def _constant(value: Any) -> _Node:

@@ -24,6 +24,10 @@ class GithubRepository:
         """Get the repository itself (metadata=read)."""
         return await self._github.ask("GET", self._name)
 
+    async def about_other(self, name: str) -> Outcome:
+        """Get another repository as this one's token sees it: 404 if it is private, unless the token may read it."""
+        return await self._github.ask("GET", name, signed_for=self._name)
+
     async def workflow_files(self, ref: str) -> Outcome:
         """List the files in the folder of the workflows (contents=read)."""
         return await self._github.ask("GET", self._name, f"contents/{FOLDER}", query={"ref": ref})

@@ -28,6 +28,7 @@ _HEADERS: Final = (
     "github-authentication-token-expiration",
     "retry-after",
     "x-accepted-github-permissions",
+    "x-github-enterprise-version",
     "x-ratelimit-limit",
     "x-ratelimit-remaining",
     "x-ratelimit-reset",

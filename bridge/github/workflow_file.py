@@ -15,6 +15,7 @@ import yaml
 from bridge.github.expressions import Context, as_string, evaluate, is_true, render
 
 FOLDER = ".github/workflows"
+_CALLED = re.compile(r"(?:[.$]|([^/@\s]+/[^/@\s]+))/(\.github/workflows/[^/@\s]+)(?:@\S+)?")
 _BOOLEAN, _TIMESTAMP = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"
 
 
@@ -50,6 +51,15 @@ class Concurrency:
 
 
 @dataclass(frozen=True)
+class Call:
+    """A job's call of a reusable workflow; `repository` is empty if it is the caller's own."""
+
+    repository: str
+    path: str
+    inputs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Workflow:
     """A workflow file; `path` is relative to the repository's root."""
 
@@ -82,6 +92,18 @@ class Workflow:
         """Return the context `inputs`, where booleans are booleans; in `github.event.inputs` they are strings."""
         declared = self.inputs or {}
         return {name: value == "true" if declared[name].type == "boolean" else value for name, value in inputs.items()}
+
+    @property
+    def calls(self) -> list[Call]:
+        """The reusable workflows that its jobs call."""
+        jobs = self.document.get("jobs")
+        found = []
+        for job in jobs.values() if isinstance(jobs, Mapping) else ():
+            called = _CALLED.fullmatch(as_string(job.get("uses"))) if isinstance(job, Mapping) else None
+            if called:
+                inputs = job.get("with")
+                found.append(Call(called[1] or "", called[2], inputs if isinstance(inputs, Mapping) else {}))
+        return found
 
     def title(self, context: Context) -> str:
         """Return the evaluated `run-name`, empty if there is none; raises `InvalidExpression`."""

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from bridge.mlflow.client import MlflowApi
+from tests.integration import actions_packages
 from tests.loopback.github.limits import Limits
 from tests.loopback.github.server import LoopbackGitHub
 from tests.loopback.servers import BridgeServer, MlflowServer
@@ -100,3 +101,9 @@ def settings(github: LoopbackGitHub) -> dict[str, str]:
 def bridge(settings: dict[str, str], folder: Path) -> Iterator[BridgeServer]:
     with BridgeServer(settings, folder) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with GitHub's own packages for workflows."""
+    return actions_packages.install(tmp_path_factory.mktemp("packages"))

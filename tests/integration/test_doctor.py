@@ -252,6 +252,62 @@ def test_a_run_name_without_the_dispatch_id_fails(
     assert hint.endswith("${{ github.event.client_payload.dispatch_id }}")
 
 
+def calling(called: str, runs_on: str = "ubuntu-latest", more: str = "") -> str:
+    """Return our workflow, calling the bridge in another repository."""
+    assert WORKFLOW.count("uses: ./") == WORKFLOW.count("    with:\n") == 1
+    inputs = f"    with:\n      runs-on: {runs_on!r}\n{more}"
+    return (
+        WORKFLOW.replace("uses: ./", f"uses: {called}/")
+        .replace("model-image.yml\n", "model-image.yml@v1\n")
+        .replace("    with:\n", inputs)
+    )
+
+
+@pytest.mark.parametrize("with_app", [False, True])
+def test_a_private_repository_of_the_bridge_fails(
+    doctor: Doctor, webhook: str, other_github: MakeGithub, tmp_path: Path, *, with_app: bool
+) -> None:
+    public, private = pair()
+    tree = made_tree(tmp_path / "tree", calling("owner/bridge"))
+    visible = {"owner/bridge": True, "other/bridge": False}
+    github = other_github(tree=tree, visible=visible, installed=App("Iv23abc", public) if with_app else None)
+    app = {"GITHUB_APP_ID": "Iv23abc", "GITHUB_APP_PRIVATE_KEY": private} if with_app else {}
+    env = {"GITHUB_API_URL": github.url, "without": "GITHUB_TOKEN" if with_app else "", **app}
+    ((check, message, hint),) = doctor(**env).failed
+    assert check == "workflow"
+    assert message.startswith("owner/bridge is private")
+    assert "make owner/bridge public" in hint
+
+    (tree / ".github/workflows/on-mlflow-event.yml").write_text(calling("owner/unseen"))
+    ((_, message, hint),) = doctor(**env).failed
+    assert message.startswith("owner/unseen is private or doesn't exist")
+
+    (tree / ".github/workflows/on-mlflow-event.yml").write_text(calling("other/bridge"))
+    seen = doctor(**env)
+    assert (seen.status, seen.of("workflow")) == (0, ["ok"])
+
+
+def test_a_self_hosted_runner_for_a_workflow_of_another_owner_is_a_warning(
+    doctor: Doctor, webhook: str, other_github: MakeGithub, tmp_path: Path
+) -> None:
+    tree = made_tree(tmp_path / "tree", calling("other/bridge", '{"group": "models"}'))
+    seen = doctor(GITHUB_API_URL=other_github(tree=tree, visible={"other/bridge": False}).url)
+    assert (seen.status, seen.of("workflow")) == (0, ["ok", "warning"])
+    (hint,) = [each["hint"] for each in seen.findings if each["state"] == "warning"]
+    assert "`--bridge .`" in hint
+    assert "owner/bridge" in hint
+
+
+def test_inputs_that_a_github_enterprise_server_does_not_know_fail(
+    doctor: Doctor, webhook: str, other_github: MakeGithub, tmp_path: Path
+) -> None:
+    text = calling("other/bridge", '["self-hosted"]', "      sbom: true\n      bridge-repository: other/bridge\n")
+    made = {"tree": made_tree(tmp_path / "tree", text), "visible": {"other/bridge": False}, "enterprise": "3.17.0"}
+    ((check, message, _),) = doctor(GITHUB_API_URL=other_github(**made).url).failed
+    assert check == "workflow"
+    assert "sets sbom," in message
+
+
 def test_a_webhook_with_another_secret_fails(doctor: Doctor, webhook: str, mlflow_api: MlflowApi) -> None:
     mlflow_api.update_webhook(webhook, secret="another-secret")
     seen = doctor()

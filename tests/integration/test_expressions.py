@@ -1,32 +1,10 @@
 """The evaluator of expressions against GitHub's own, which is a package for Node.js."""
 
-import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from bridge.github.expressions import as_string, evaluate, is_true
-
-VERSION = "0.3.61"
-INTEGRITY = "sha512-Ig+tXELvTjlqxQAWBQnLNn2dPpNraLMdSnT+vDzDPmJtbNUhIAH/Z9kVT8pZ8UtJi9vUGs8hwHE8JFJmbOnLEA=="
-
-SCRIPT = """
-import {readFileSync} from "node:fs";
-import {Evaluator, Lexer, Parser, data} from "@actions/expressions";
-import {reviver} from "@actions/expressions/data/reviver";
-const {expressions, context} = JSON.parse(readFileSync(0, "utf8"));
-const values = JSON.parse(JSON.stringify(context), reviver);
-console.log(JSON.stringify(expressions.map((expression) => {
-  const tokens = new Lexer(expression).lex().tokens;
-  const value = new Evaluator(new Parser(tokens, Object.keys(context), []).parse(), values).evaluate();
-  const truth = new Evaluator(new Parser(new Lexer(`(${expression}) && true || false`).lex().tokens,
-    Object.keys(context), []).parse(), values).evaluate();
-  return [value.coerceString(), truth.coerceString()];
-})));
-"""
+from tests.integration import actions_packages
 
 CONTEXT: dict[str, Any] = {
     "github": {
@@ -82,6 +60,7 @@ LISTED = [
     "'a' == 'b' || 'c' == 'C'",
     "'a' == 'a' == true",
     "github.event == github.event",
+    *("NaN", "Infinity", "NaN == NaN", "Infinity == Infinity", "github.true", "github.NaN"),
     *(f"inputs.seven == '{text}'" for text in ("7", " 7 ", "7.", "7.0", "70e-1", "0x7", "0o7", "+7", "7x", "٧")),
     "fromJSON('{}') == fromJSON('{}')",
     "fromJSON('7') == '7'",
@@ -98,32 +77,9 @@ EXPRESSIONS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with GitHub's package, installed by its hash."""
-    if not shutil.which("node") or not shutil.which("npm"):
-        pytest.skip("node and npm are not installed")
-    folder = tmp_path_factory.mktemp("package")
-    dependencies = {"@actions/expressions": VERSION}
-    locked = {"version": VERSION, "integrity": INTEGRITY}
-    packages = {"": {"dependencies": dependencies}, "node_modules/@actions/expressions": locked}
-    (folder / "package.json").write_text(json.dumps({"dependencies": dependencies, "type": "module"}))
-    (folder / "package-lock.json").write_text(json.dumps({"lockfileVersion": 3, "packages": packages}))
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"npm can't install @actions/expressions: {done.stderr}")
-    return folder
-
-
-def test_expressions_have_the_same_value_as_at_github(package: Path) -> None:
-    (package / "evaluate.js").write_text(SCRIPT)
-    asked = json.dumps({"expressions": EXPRESSIONS, "context": CONTEXT})
-    done = subprocess.run(
-        ["node", "evaluate.js"], cwd=package, input=asked, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    expected: list[list[str]] = json.loads(done.stdout)
+def test_expressions_have_the_same_value_as_at_github(packages: Path) -> None:
+    content = {"expressions": EXPRESSIONS, "context": CONTEXT}
+    expected: list[list[str]] = actions_packages.run(packages, "evaluate.js", content)
 
     def ours(expression: str) -> list[str]:
         value: Any = evaluate(expression, CONTEXT)

@@ -67,7 +67,12 @@ def test_by_the_guide_alone_eight_commands_lead_from_a_clone_to_a_build_that_has
     ours = {name.upper() for name in Settings.model_fields}
     env = {name: value for name, value in os.environ.items() if name not in ours} | {"PYTHON": sys.executable}
     github = LoopbackGitHub(
-        repository=REPOSITORY, tree=tmp_path / "models", token=TOKEN, folder=tmp_path / "github", runner=FakeRunner()
+        repository=REPOSITORY,
+        tree=tmp_path / "models",
+        token=TOKEN,
+        folder=tmp_path / "github",
+        runner=FakeRunner(),
+        visible={"owner/mlflow-actions-bridge": False},
     )
     with MlflowServer(tmp_path / "mlflow") as mlflow_server, github:
         names = {

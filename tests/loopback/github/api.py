@@ -94,7 +94,7 @@ def _add_events(app: FastAPI, repository: "LoopbackGitHub", gate: Gate) -> None:
 
 
 def _add_reading(app: FastAPI, repository: "LoopbackGitHub", gate: Gate) -> None:
-    metadata = [Depends(_permission(repository, gate, "metadata", "read"))]
+    metadata = _permission(repository, gate, "metadata", "read")
     actions = [Depends(_permission(repository, gate, "actions", "read"))]
     root = "/repos/{owner}/{name}"
 
@@ -102,8 +102,13 @@ def _add_reading(app: FastAPI, repository: "LoopbackGitHub", gate: Gate) -> None
     def rate_limit() -> dict[str, Any]:
         return {"resources": {"core": gate.quota()}, "rate": gate.quota()}
 
-    @app.get(root, dependencies=metadata)
-    def about(request: Request) -> Response:
+    @app.get(root)
+    def about(request: Request, owner: str, name: str) -> Response:
+        private = repository.visible.get(f"{owner}/{name}")
+        if private is not None:
+            other = Views(str(request.base_url).rstrip("/"), f"{owner}/{name}")
+            return _answer(request, other.about() | {"private": private})
+        metadata(owner, name)
         return _answer(request, _views(request, repository).about())
 
     @app.get(root + "/contents/{path:path}", dependencies=[Depends(_permission(repository, gate, "contents", "read"))])

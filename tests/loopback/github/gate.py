@@ -67,9 +67,12 @@ class Credential:
 class Gate:
     """Checks each request, and adds GitHub's headers to each answer."""
 
-    def __init__(self, credential: Credential, meter: Meter, clock: Clock, app: "App | None" = None) -> None:
+    def __init__(
+        self, credential: Credential, meter: Meter, clock: Clock, app: "App | None" = None, enterprise: str = ""
+    ) -> None:
         self._credential = credential
         self._app = app
+        self._enterprise = enterprise
         self._meter = meter
         self._clock = clock
 
@@ -118,6 +121,8 @@ class Gate:
         for name, value in self._meter.quota(now).items():
             response.headers[f"x-ratelimit-{name}"] = str(value)
         response.headers["x-ratelimit-resource"] = "core"
+        if self._enterprise:
+            response.headers["x-github-enterprise-version"] = self._enterprise
         if self._credential.expires:
             response.headers["github-authentication-token-expiration"] = self._credential.expires.astimezone(
                 UTC

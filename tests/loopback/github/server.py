@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import uvicorn
@@ -52,6 +53,8 @@ class LoopbackGitHub:
     executes the runs, one at a time; without one they stay queued. `permissions`: the token's, by GitHub's names; with
     none, the repository is invisible. `variables` and `secrets`: the repository's. `expires`: when the token expires.
     `installed`: an App that is installed, with the token's permissions. `actions_enabled`: if not, events start no run.
+    `visible`: other repositories that the token sees, and whether each of them is private. `enterprise`: the version of
+    GitHub Enterprise Server that each answer names, if this is one.
     `faults`: how often requests fail. `clock`: returns the time with its zone. `listen`: address and port, 0 for a free
     port.
     """
@@ -71,12 +74,15 @@ class LoopbackGitHub:
         expires: datetime | None = None,
         installed: App | None = None,
         actions_enabled: bool = True,
+        visible: Mapping[str, bool] = MappingProxyType({}),
+        enterprise: str = "",
         faults: Faults = NO_FAULTS,
         clock: Clock = _now,
         listen: tuple[str, int] = ("127.0.0.1", 0),
     ) -> None:
         self.name = repository
         self.actions_enabled = actions_enabled
+        self.visible = visible
         self.contents = Contents(tree)
         self._tree = tree
         self._folder = folder
@@ -90,9 +96,8 @@ class LoopbackGitHub:
         self._creating = threading.Lock()
         self._listen = listen
         self._url = ""
-        api = create_app(
-            self, Gate(Credential(token, permissions, expires), Meter(limits or Limits()), clock, installed)
-        )
+        credential, meter = Credential(token, permissions, expires), Meter(limits or Limits())
+        api = create_app(self, Gate(credential, meter, clock, installed, enterprise))
         if installed:
             add_endpoints(api, installed, repository, clock)
         self._faulty = FaultyApp(api, faults, clock)

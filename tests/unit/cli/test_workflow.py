@@ -155,7 +155,51 @@ def test_the_called_workflow_reads_every_printed_variable_and_secret(registry: R
             assert re.search(rf"{context}\.{setting.name}\b", text), setting.name
 
 
-@pytest.mark.parametrize("event_type", ["on", "true", "a: b", "模型", "x # y", "${{ x }}", "1", "don't"])
+@pytest.mark.parametrize(
+    "runs_on",
+    [
+        *("self-hosted", "my runner's", "1", "模型 😀", '["self-hosted", "linux"]'),
+        *('{"group": "it\'s", "labels": ["a: #b"]}', '{\n"group": "models"\n}', "${{ vars.RUNNER }}"),
+    ],
+)
+def test_any_runner_is_quoted_correctly(runs_on: str) -> None:
+    text = render(RegistryName.GHCR, COMMIT, event_type=EVENT, runs_on=runs_on)
+    assert read(text)["jobs"]["image"]["with"]["runs-on"] == runs_on
+
+
+@pytest.mark.parametrize("runs_on", ['["self-hosted"', "{group: models}", "[]", '{"groups": "models"}'])
+def test_a_runner_in_invalid_json_is_refused(runs_on: str, tmp_path: Path) -> None:
+    code, _, err = init(tmp_path, "--bridge", COMMIT, "--runs-on", runs_on)
+    assert code == 1
+    assert "--runs-on" in err
+    assert '"group"' in err
+    assert not (tmp_path / ".github").exists()
+
+
+@pytest.mark.parametrize(
+    ("bridge", "origin", "runs_on", "warns"),
+    [
+        (COMMIT, "", "mine", True),
+        (COMMIT, "git@github.com:someone/models.git", '{"group": "g"}', True),
+        (COMMIT, "https://github.com/someone/models", "ubuntu-24.04", False),
+        (COMMIT, "https://github.com/Owner/models.git", "mine", False),
+        (".", "https://github.com/someone/models", "mine", False),
+        (COMMIT, "https://github.com/someone/models", "${{ vars.RUNNER }}", False),
+    ],
+)
+def test_a_self_hosted_runner_and_another_owner_are_a_warning(
+    bridge: str, origin: str, runs_on: str, warns: bool, tmp_path: Path
+) -> None:
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    if origin:
+        subprocess.run(["git", "-C", str(tmp_path), "remote", "add", "origin", origin], check=True)
+    code, out, err = init(tmp_path, "--bridge", bridge, "--runs-on", f" {runs_on} ")
+    assert (code, "--bridge ." in err) == (0, warns)
+    assert not origin or not warns or "someone/mlflow-actions-bridge" in err
+    assert ("must be public" in out) is (bridge != ".")
+
+
+@pytest.mark.parametrize("event_type", ["on", "😀", "true", "a: b", "模型", "x # y", "${{ x }}", "1", "don't"])
 def test_any_event_type_is_quoted_correctly(event_type: str) -> None:
     document = read(render(RegistryName.GHCR, COMMIT, event_type=event_type))
     assert document["on"]["repository_dispatch"]["types"] == [event_type]

@@ -57,6 +57,22 @@ def test_a_run_name_that_cannot_be_evaluated_here_is_unknown() -> None:
     assert (finding.state, bool(finding.hint)) == (FindingState.UNKNOWN, True)
 
 
+@pytest.mark.parametrize(
+    "rejected",
+    [
+        *("env.X", "secrets.X", "TRUE", "runner.os", "needs.a", "job.x", "steps.a", "matrix.a", "strategy.x"),
+        *("hashFiles('a')", "success()", "failure()", "always()", "cancelled()", "format('{0}', secrets.X)"),
+    ],
+)
+def test_a_run_name_that_github_rejects_fails_although_it_begins_with_the_id(rejected: str) -> None:
+    name = f"${{{{ github.event.client_payload.dispatch_id || {rejected} }}}}"
+    (finding,) = check(EVENT, named(EVENT, name))
+    assert (finding.state, bool(finding.hint)) == (FindingState.FAILED, True)
+    assert rejected.partition("(")[0].partition(".")[0] in finding.message
+    (finding,) = check(EVENT, OURS + f"concurrency: {name!r}\n")
+    assert finding.state is FindingState.FAILED
+
+
 def test_a_workflow_that_listens_to_another_type_fails() -> None:
     (finding,) = check(EVENT, OURS.replace("types: [mlflow-model-version]", "types: [model]"), other="on: push")
     assert finding.state is FindingState.FAILED

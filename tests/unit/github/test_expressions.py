@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.github.expressions import InvalidExpression, as_string, evaluate, is_true, render
+from bridge.github.expressions import InvalidExpression, UnknownName, as_string, evaluate, is_true, render
 
 CONTEXT = {
     "github": {
@@ -47,6 +47,13 @@ def test_an_expression_has_the_value_of_githubs_documentation(expression: str, v
 def test_an_expression_that_is_invalid_or_not_supported_is_refused(expression: str) -> None:
     with pytest.raises(InvalidExpression):
         evaluate(expression, CONTEXT)
+
+
+@pytest.mark.parametrize("expression", ["secrets.X", "TRUE", "format('{0}', env.X)", "github[job.x]", "failure()"])
+def test_a_name_that_does_not_exist_is_refused_wherever_it_is(expression: str) -> None:
+    for whole in (expression, f"'a' || {expression}", f"contains({expression}, 'x')"):
+        with pytest.raises(UnknownName):
+            evaluate(whole, CONTEXT)
 
 
 @given(st.text("ab01 .'\"()[]{}!=<>&|,-$", max_size=20))

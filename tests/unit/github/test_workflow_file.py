@@ -45,6 +45,21 @@ def test_the_inputs_of_workflow_dispatch_are_read() -> None:
     assert workflow("on: push").inputs is None
 
 
+@pytest.mark.parametrize(
+    ("uses", "called"),
+    [
+        ("./.github/workflows/a.yml", ("", ".github/workflows/a.yml")),
+        ("$/.github/workflows/a.yml", ("", ".github/workflows/a.yml")),
+        ("owner/name/.github/workflows/a.yml@v1", ("owner/name", ".github/workflows/a.yml")),
+        ("owner/name/.github/actions/a@v1", None),
+    ],
+)
+def test_the_workflows_that_jobs_call_are_read(uses: str, called: tuple[str, str] | None) -> None:
+    calls = workflow(f"jobs: {{a: {{uses: {uses}, with: {{x: 1}}}}, b: {{steps: []}}}}").calls
+    assert [(call.repository, call.path) for call in calls] == [called] * bool(called)
+    assert all(call.inputs == {"x": 1} for call in calls)
+
+
 def test_the_title_is_the_evaluated_run_name_or_nothing() -> None:
     assert workflow("{on: push, run-name: 'run ${{ inputs.id }}'}").title({"inputs": {"id": "7"}}) == "run 7"
     assert workflow("{on: push}").title({}) == ""
