@@ -157,7 +157,7 @@ def _check_actions(name: str, outcome: Outcome | None) -> Finding:
         )
     if outcome.json.get("allowed_actions") == "local_only":
         message = "GitHub Actions is enabled, but only actions of the same owner are allowed"
-        return warning(check, name, message, "also allow actions/checkout, astral-sh/setup-uv and docker/login-action")
+        return warning(check, name, message, "also allow actions/checkout and docker/login-action")
     return ok(check, name, "GitHub Actions is enabled")
 
 

@@ -57,16 +57,6 @@ def test_every_input_of_an_action_is_one_that_it_has(path: Path) -> None:
                 assert set(step.get("with", {})) <= set(ACTIONS[step["uses"].split("@")[0]]["inputs"]), step["name"]
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
-def test_every_uv_has_the_version_that_is_locked(path: Path) -> None:
-    locked = re.search(r"^uv==(\S+)", (ROOT / "requirements/uv.txt").read_text(), re.MULTILINE)
-    assert locked
-    for steps in sections(path):
-        for step in steps:
-            if step.get("uses", "").startswith("astral-sh/setup-uv@"):
-                assert step["with"]["version"] == locked.group(1)
-
-
 def test_the_sign_in_uses_exactly_the_outputs_of_the_choice() -> None:
     used = set(re.findall(r"steps\.choose\.outputs\.([\w-]+)", SIGN_IN.read_text()))
     assert used == set(SignIn(SignInMethod.NONE).outputs())
