@@ -2,8 +2,10 @@
 
 from bridge.image import actions
 from bridge.image.errors import RegistryError
-from bridge.image.registry.credentials import AccessSettings, choose_sign_in, ecr_host
-from bridge.image.registry.ecr import AccessDenied, Ecr, alias_filters
+from bridge.image.registry.client import Repository
+from bridge.image.registry.credentials import AccessSettings, choose_sign_in
+from bridge.image.registry.ecr import alias_filters
+from bridge.image.registry.push_access import check_push
 
 
 def sign_in(access: AccessSettings) -> None:
@@ -24,26 +26,5 @@ def sign_in_failed(access: AccessSettings) -> None:
 
 
 def create_repository(access: AccessSettings, repository: str) -> None:
-    """Create the image's repository if ECR has none; any other registry creates its own at the push.
-
-    Raises `RegistryError` if ECR refuses. A role that may not even read the repository continues to the push, which
-    succeeds if somebody created the repository.
-    """
-    host = ecr_host(access.docker_registry)
-    if host is None:
-        return
-    # ECR's own name of a repository is without the host, and without ECR Public's alias.
-    name = repository.split("/", 1 if host.account else 2)[-1]
-    filters = alias_filters(access.ecr_alias_filters)
-    try:
-        existing, created = Ecr.connect(host).ensure(name, filters)
-    except AccessDenied as error:
-        actions.notice("Repository not checked", str(error))
-        return
-    actions.log(f"{name} {'was created' if created else 'exists'}: {existing.mutability} {' '.join(existing.filters)}")
-    if filters and not created and set(existing.filters) != set(filters):
-        actions.notice(
-            "ecr-alias-filters not applied",
-            f"{name} already exists and is {existing.mutability}, and only new repositories get the filters; change it "
-            "in AWS",
-        )
+    """Create the image's repository if ECR has none. Raises `RegistryError` if ECR refuses."""
+    check_push(Repository(repository), access)
