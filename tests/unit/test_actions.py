@@ -19,6 +19,7 @@ ACTIONS = json.loads((Path(__file__).parent / "actions.json").read_text())
 """Commits and inputs of the releases that we use, from their repositories. GitHub ignores an unknown input."""
 
 SIGN_IN = ROOT / ".github/actions/sign-in/action.yml"
+SIGN_OUT = ROOT / ".github/actions/sign-out/action.yml"
 FILES = sorted(
     [
         *(ROOT / ".github/workflows").glob("*.yml"),
@@ -91,6 +92,26 @@ def test_the_runs_own_token_goes_to_no_host_but_ghcr() -> None:
     with_token = [step for step in read(SIGN_IN)["runs"]["steps"] if "github.token" in yaml.dump(step)]
     assert [step["with"]["registry"] for step in with_token] == ["ghcr.io"]
     assert with_token[0]["if"] == "steps.choose.outputs.way == 'run-token'"
+
+
+def test_docker_hub_gets_the_connection_and_no_password() -> None:
+    (step,) = (
+        step for step in read(SIGN_IN)["runs"]["steps"] if step.get("if", "").endswith("way == 'docker-hub-identity'")
+    )
+    assert step["with"] == {"registry": "docker.io", "username": "${{ steps.choose.outputs.username }}"}
+    assert step["env"] == {"DOCKERHUB_OIDC_CONNECTIONID": "${{ env.DOCKERHUB_OIDC_CONNECTIONID }}"}
+
+
+def test_azures_program_keeps_its_sign_in_in_a_folder_that_the_sign_out_deletes() -> None:
+    steps = [
+        step
+        for step in read(SIGN_IN)["runs"]["steps"]
+        if "az " in step.get("run", "") or "azure/" in step.get("uses", "")
+    ]
+    folders = {step["env"]["AZURE_CONFIG_DIR"] for step in steps}
+    assert len(steps) == 2
+    assert folders == {"${{ runner.temp }}/mlflow-bridge-azure"}
+    assert '"$RUNNER_TEMP/mlflow-bridge-azure"' in SIGN_OUT.read_text()
 
 
 def test_every_step_after_the_choice_depends_on_it() -> None:

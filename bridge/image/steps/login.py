@@ -3,7 +3,7 @@
 from bridge.image import actions
 from bridge.image.errors import RegistryError
 from bridge.image.registry.client import Repository
-from bridge.image.registry.credentials import AccessSettings, choose_sign_in
+from bridge.image.registry.credentials import AccessSettings, SignInMethod, choose_sign_in
 from bridge.image.registry.ecr import alias_filters
 from bridge.image.registry.push_access import check_push
 
@@ -18,10 +18,17 @@ def sign_in(access: AccessSettings) -> None:
 
 
 def sign_in_failed(access: AccessSettings) -> None:
-    """Report that the registry refused user and password, and what to check. Always raises `RegistryError`."""
+    """Report that the registry refused the user, and what to check. Always raises `RegistryError`."""
+    chosen = choose_sign_in(access)
+    check = "DOCKER_USERNAME and DOCKER_REGISTRY_PASSWORD"
+    if chosen.method is SignInMethod.DOCKER_HUB_IDENTITY:
+        check = (
+            "that DOCKER_USERNAME is the organization of the connection DOCKERHUB_OIDC_CONNECTIONID, and that one of its "
+            "rulesets allows this repository"
+        )
     raise RegistryError(
-        f"{access.docker_registry}: the sign-in as {choose_sign_in(access).username} failed",
-        "check DOCKER_USERNAME and DOCKER_REGISTRY_PASSWORD; the previous step's log has the registry's response",
+        f"{access.docker_registry}: the sign-in as {chosen.username} failed",
+        f"check {check}; the previous step's log has the registry's response",
     )
 
 

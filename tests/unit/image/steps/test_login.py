@@ -58,6 +58,19 @@ def test_after_a_refused_password_the_user_is_named() -> None:
         sign_in_failed(access)
 
 
+def test_after_a_refused_token_the_connection_is_named_and_no_password() -> None:
+    access = AccessSettings(
+        docker_registry="docker.io",
+        docker_username="us",
+        dockerhub_oidc_connectionid="c",
+        actions_id_token_request_url="https://token.example",
+    )
+    with pytest.raises(RegistryError, match="sign-in as us") as error:
+        sign_in_failed(access)
+    assert "DOCKERHUB_OIDC_CONNECTIONID" in error.value.hint
+    assert "PASSWORD" not in error.value.hint
+
+
 def test_filters_that_ecr_would_not_accept_stop_the_run_before_anything_is_built() -> None:
     with pytest.raises(InvalidInput, match="champion"):
         sign_in(AccessSettings(docker_registry=ECR, has_aws_keys=True, ecr_alias_filters="champion?"))
