@@ -14,6 +14,8 @@ import pytest
 from bridge.image.errors import RegistryError
 from bridge.image.labels import MODEL
 from bridge.image.registry.client import Repository
+from bridge.image.registry.credentials import AccessSettings
+from bridge.image.registry.push_access import check_push
 from bridge.image.repository import image_to_keep, repository_of
 from bridge.image.settings import ImageSettings
 from bridge.image.steps.promote import Promotion, promote
@@ -74,6 +76,20 @@ def test_the_right_password_reads_and_a_wrong_or_missing_one_is_an_error(registr
     with pytest.raises(RegistryError, match="user and password"):
         Repository(name, config).tag(image.digest, "champion")
     assert registry.tags(name) == {"1": image.digest}
+
+
+def test_what_docker_itself_signs_in_with_is_accepted_before_a_push_and_by_it(registry: Registry, config: Path) -> None:
+    name, access = new_name(registry.host), AccessSettings(docker_registry=registry.host)
+    sign_in(registry.host, registry)
+    check_push(Repository(name, config), access)
+    assert Repository(name, config).tags() == []
+    push_tiny_image(name, "iris", "1", "models:/m-1")
+    (config / "config.json").write_text(json.dumps({"auths": {registry.host: {"auth": "ZGVtbzp3cm9uZw=="}}}))
+    with pytest.raises(RegistryError) as before:
+        check_push(Repository(name, config), access)
+    with pytest.raises(RegistryError) as after, tiny_image("iris", "2", "models:/m-2") as tested:
+        push_tested(Repository(name, config), plan(name, "2"), tested)
+    assert before.value.hint == after.value.hint
 
 
 def test_a_registry_that_fails_in_the_middle_of_a_push_leaves_no_tag_and_the_next_push_all(

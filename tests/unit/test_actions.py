@@ -13,7 +13,7 @@ import yaml
 
 from bridge.image.registry.credentials import AccessSettings, SignIn, SignInMethod
 
-from .test_workflows import ROOT, read
+from .test_workflows import CALLED, ROOT, read
 
 ACTIONS = json.loads((Path(__file__).parent / "actions.json").read_text())
 """Commits and inputs of the releases that we use, from their repositories. GitHub ignores an unknown input."""
@@ -48,6 +48,13 @@ def test_every_action_is_pinned_to_the_commit_of_the_release_that_its_comment_na
     assert len(remote) == len(pinned)
     for action, sha, tag in pinned:
         assert (sha, tag) == (ACTIONS[action]["sha"], ACTIONS[action]["tag"]), action
+
+
+def test_the_docs_list_all_actions_that_an_organization_must_allow() -> None:
+    page = (ROOT / "docs/registries.md").read_text()
+    listed = re.findall(r"^([\w-]+/[\w-]+@v\S+)$", page, re.MULTILINE)
+    used = {action for path in (CALLED, SIGN_IN, SIGN_OUT) for action, _, _ in PINNED.findall(path.read_text())}
+    assert listed == sorted(f"{action}@{ACTIONS[action]['tag']}" for action in used)
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)

@@ -34,7 +34,8 @@ _REFUSED: Final = (401, 403)
 def check_push(repository: Repository, access: AccessSettings) -> None:
     """Raise `RegistryError` if the registry would refuse a push; ECR's repository is created if it is missing.
 
-    Anything but a clear refusal is only logged, because the push itself will show it.
+    Anything but a clear refusal is only logged, because the push itself will show it. Not for a dry run, which may
+    create nothing.
     """
     if host := ecr_host(access.docker_registry):
         _ensure_in_ecr(repository.name, host, access)

@@ -23,8 +23,8 @@ def sign_in_failed(access: AccessSettings) -> None:
     check = "DOCKER_USERNAME and DOCKER_REGISTRY_PASSWORD"
     if chosen.method is SignInMethod.DOCKER_HUB_IDENTITY:
         check = (
-            "that DOCKER_USERNAME is the organization of the connection DOCKERHUB_OIDC_CONNECTIONID, and that one of its "
-            "rulesets allows this repository"
+            "that DOCKER_USERNAME is the organization of the connection DOCKERHUB_OIDC_CONNECTIONID, and that one of "
+            "its rulesets allows this repository"
         )
     raise RegistryError(
         f"{access.docker_registry}: the sign-in as {chosen.username} failed",
