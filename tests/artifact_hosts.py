@@ -71,6 +71,8 @@ def run_step(step: str, url: str, model: str, folder: Path) -> subprocess.Comple
     bin.mkdir(exist_ok=True)
     programs = Programs(bin)
     programs.say("skopeo", status=1, err="manifest unknown")
+    programs.say("skopeo --version", "skopeo version 1.13.0")
+    programs.say("docker", "28.0.4")
     programs.say("uv")  # MLflow's own packages can be installed
     env = {
         "PATH": str(bin),

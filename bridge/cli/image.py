@@ -63,16 +63,6 @@ def sign_in(
             run(AccessSettings())
 
 
-@image.command("create-repository")
-def create_repository() -> None:
-    """Create the image's repository in Amazon ECR if it doesn't exist."""
-    from bridge.image.registry.credentials import AccessSettings
-    from bridge.image.steps.login import create_repository as run
-
-    with _step("create-repository") as (_, workspace):
-        run(AccessSettings(), workspace.plan().repository)
-
-
 @image.command()
 def resolve() -> None:
     """Find the version in MLflow, and check whether its image exists."""

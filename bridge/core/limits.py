@@ -117,6 +117,9 @@ A list of 100 runs from GitHub has 1 to 2 MB, a list of 200 versions from MLflow
 MAX_ERROR_BODY: Final = 65_536
 """Bytes that are read of the error that MLflow's artifact proxy sends instead of a file."""
 
+MAX_REGISTRY_ANSWER: Final = 65_536
+"""Bytes of a container registry's error or token. The longest in practice, Azure's tokens, have a few thousand."""
+
 MAX_HEADER_DIGITS: Final = 12
 """Digits of a header that counts seconds or requests; Unix seconds have ten."""
 

@@ -15,7 +15,7 @@ from bridge.core import limits
 from bridge.image import sandbox
 from bridge.image.actions import untrusted_output
 from bridge.image.errors import BuildFailed, RegistryError, SmokeTestFailed, UnsupportedModel
-from bridge.image.registry.diagnosis import Diagnosis, diagnose
+from bridge.image.registry.diagnosis import diagnose_push
 
 RUN = "MLFLOW_BRIDGE_RUN"
 """The environment variable by which `clean-up` recognises the programs that this job's steps have started."""
@@ -158,8 +158,7 @@ def push(tag: str) -> str:
                 lines.append(line.strip())
     if process.returncode:
         output = _tail(" ".join(lines))
-        unknown = Diagnosis("the push failed", "check that the registry's user may push there, then re-run the job")
-        diagnosis = diagnose(output, tag.split("/")[0]) or unknown
+        diagnosis = diagnose_push(output, tag.split("/")[0])
         raise RegistryError(f"{tag}: {diagnosis.message} ({output})", diagnosis.hint)
     for line in reversed(lines):  # `<tag>: digest: sha256:… size: …` is the last line of docker push
         if "digest: sha256:" in line:

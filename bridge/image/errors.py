@@ -11,6 +11,10 @@ class InvalidInput(BridgeError):
     """An input of the workflow has a value that isn't allowed."""
 
 
+class ProgramUnusable(BridgeError):
+    """A program that the steps need is missing on the runner, too old, or doesn't work."""
+
+
 class UnsafeMetadata(BridgeError):
     """The model's own files contain something that must not reach any build."""
 

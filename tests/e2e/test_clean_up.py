@@ -166,8 +166,8 @@ def test_a_run_that_is_cancelled_in_its_smoke_test_leaves_nothing_on_the_runner(
         for process in acts(workflows.folder):
             os.kill(process, signal.SIGINT)
         run = ended(github, run)
-    assert steps(run, "build")["Smoke-test the image"] == "failure"
-    assert steps(run, "build")["Clean up the runner"] == "success"
+    assert steps(run)["Smoke-test the image"] == "failure"
+    assert steps(run)["Clean up the runner"] == "success"
     assert labelled() == before
     assert docker("image", "ls", "--quiet", f"{workflows.registry.host}/demo/silent").stdout == ""
 

@@ -68,7 +68,7 @@ def test_an_image_that_is_pushed_between_build_and_push_is_neither_attested_nor_
     assert run.conclusion == "success", run.failure
     assert workflows.registry.tags(f"{workflows.registry.host}/demo/planted-before") == {number: digest}
     assert attested(run) == set()
-    ran = steps(run, "build")
+    ran = steps(run)
     assert (ran["Write the SBOM"], ran["Write the image into MLflow"]) == ("skipped", "skipped")
     said = tags(workflows, "planted-before", number)
     assert said["image.status"] != "pushed"
@@ -86,7 +86,7 @@ def test_an_image_that_is_pushed_between_push_and_promotion_is_neither_attested_
     with workflows.github(tree=tree) as github:
         run = ended(github, by_hand(github, model="planted-after", version=number))
     assert run.conclusion == "success", run.failure
-    assert steps(run, "build")["Meanwhile"] == steps(run, "promote")["Meanwhile"] == "success"
+    assert steps(run)["Meanwhile"] == "success"
     assert workflows.registry.tags(name) == {number: digest}
     (ours,) = attested(run)
     assert ours != digest

@@ -14,6 +14,7 @@ import mlflow
 import pytest
 
 from bridge.mlflow.client import ModelVersion
+from tests.e2e.workflow_stage import annotations, ended_in, has_built, steps
 from tests.loopback.github.runs import Run
 from tests.loopback.registry import Registry
 from tests.loopback.stage import Stage, serving
@@ -86,17 +87,6 @@ def version(parts: Stage, name: str, number: str) -> ModelVersion:
         return api.version(name, number)
 
 
-def built(run: Run) -> bool:
-    return next(job.conclusion for job in run.jobs if job.name.endswith("build")) == "success"
-
-
-def annotations(run: Run, level: str) -> list[str]:
-    # Message and hint, which are two lines, as in the error's own text.
-    return [
-        each.message.replace("\nFix: ", ": ") for job in run.jobs for each in job.annotations if each.level == level
-    ]
-
-
 def repository(parts: Stage, name: str, number: str = "1") -> str:
     return version(parts, name, number).tags["image.uri"].partition("@")[0]
 
@@ -124,7 +114,7 @@ def test_a_new_version_with_an_alias_gets_one_build_and_two_tags_and_answers(
     with new_runs(parts, 2) as runs:
         registered = parts.register("Iris Clf (EU)", "champion")
     assert [run.conclusion for run in runs] == ["success", "success"], runs[0].log[-3000:]
-    assert [built(run) for run in runs] == [True, False]
+    assert [has_built(run) for run in runs] == [True, False]
     tags = version(parts, "Iris Clf (EU)", registered["version"]).tags
     name, digest = tags["image.uri"].split("@")
     assert name.startswith(f"{registry.host}/demo/iris-clf-eu-")
@@ -140,7 +130,7 @@ def test_a_new_version_with_an_alias_gets_one_build_and_two_tags_and_answers(
 def test_a_run_of_a_version_that_is_there_says_so_in_its_summary(parts: Stage) -> None:
     with new_runs(parts, 1) as runs:
         by_hand(parts, model="Iris Clf (EU)", alias="champion")
-    assert not built(runs[0])
+    assert not has_built(runs[0])
     assert runs[0].title == "manual: Iris Clf (EU) champion"
     assert "| Seconds | nothing was built |" in runs[0].summary
     assert version(parts, "Iris Clf (EU)", "1").tags["image.uri"].split("@")[1] in runs[0].summary
@@ -153,7 +143,7 @@ def test_the_alias_event_may_come_first(parts: Stage, registry: Registry, client
     with new_runs(parts, 2) as runs:
         dispatch(parts, "iris-clf-eu", number, "champion")
         dispatch(parts, "iris-clf-eu", number)
-    assert [built(run) for run in runs] == [True, False]
+    assert [has_built(run) for run in runs] == [True, False]
     name = repository(parts, "iris-clf-eu")
     assert name == f"{registry.host}/demo/iris-clf-eu"
     assert set(registry.tags(name)) == {"1", "champion"}
@@ -173,7 +163,8 @@ def test_aliases_that_can_be_no_tags_leave_the_run_green_and_say_so(
     name = repository(parts, "模型")
     assert name.startswith(f"{registry.host}/demo/model-")
     assert set(registry.tags(name)) == {"1", "champion"}
-    assert [notice.split("'")[1] for notice in sorted(annotations(runs[0], "notice"))] == ["-x", "7"]
+    (notice,) = annotations(runs[0], "notice")
+    assert [line.split("'")[1] for line in notice.splitlines()] == ["-x", "7"]
 
 
 def test_a_moved_alias_moves_its_tag_and_builds_nothing(parts: Stage, registry: Registry, client: Any) -> None:
@@ -181,7 +172,7 @@ def test_a_moved_alias_moves_its_tag_and_builds_nothing(parts: Stage, registry: 
         log(doubles(), "iris-clf-eu")
     with new_runs(parts, 1) as runs:
         client.set_registered_model_alias("iris-clf-eu", "champion", "2")
-    assert not built(runs[0])
+    assert not has_built(runs[0])
     tags = registry.tags(repository(parts, "iris-clf-eu"))
     assert tags["champion"] == tags["2"] != tags["1"]
 
@@ -190,8 +181,8 @@ def test_a_model_that_fails_to_load_is_never_pushed(parts: Stage, registry: Regi
     with new_runs(parts, 1) as runs:
         log(fails_to_load(), "broken", example=False)
     assert runs[0].conclusion == "failure"
-    assert _steps(runs[0], "build")["Smoke-test the image"] == "failure"
-    assert _steps(runs[0], "build")["Push the image"] == "skipped"
+    assert steps(runs[0])["Smoke-test the image"] == "failure"
+    assert steps(runs[0])["Push the image"] == "skipped"
     assert "RuntimeError: weights are missing on purpose" in runs[0].log
     (message,) = annotations(runs[0], "error")
     assert message.startswith(
@@ -210,7 +201,7 @@ def test_a_line_feed_in_the_python_version_is_refused_before_anything_is_built(
     with new_runs(parts, 1) as runs:
         _register_folder(client, folder, "evil")
     assert runs[0].conclusion == "failure"
-    assert _steps(runs[0], "resolve")["Resolve the version"] == "failure"
+    assert ended_in(runs[0]) == "Resolve the version"
     (message,) = annotations(runs[0], "error")
     assert "'3.11.7\\nRUN touch /owned'" in message
     assert version(parts, "evil", "1").tags["image.status"] == "failed"
@@ -238,7 +229,7 @@ def test_a_model_made_again_under_its_name_is_refused_until_somebody_forces_it(
     assert registry.tags(name) == before
     with new_runs(parts, 1) as forced:
         by_hand(parts, model="iris-clf-eu", version="1", force=True)
-    assert built(forced[0])
+    assert has_built(forced[0])
     assert version(parts, "iris-clf-eu", "1").tags["image.uri"] == f"{name}@{registry.tags(name)['1']}"
     assert registry.tags(name)["1"] != before["1"]
 
@@ -266,10 +257,6 @@ def test_no_secret_shows_in_any_log(parts: Stage, registry: Registry) -> None:
 
 
 _IRIS = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
-
-
-def _steps(run: Run, job: str) -> dict[str, str | None]:
-    return {step.name: step.conclusion for each in run.jobs if each.name.endswith(job) for step in each.steps}
 
 
 @contextmanager

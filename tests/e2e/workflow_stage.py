@@ -161,14 +161,22 @@ def ended(github: LoopbackGitHub, run: Run) -> Run:
     return github.wait(run)
 
 
-def steps(run: Run, job: str) -> dict[str, str | None]:
-    """Return the conclusion of each step of a job."""
-    return {step.name: step.conclusion for each in run.jobs if each.name.endswith(job) for step in each.steps}
+def steps(run: Run) -> dict[str, str | None]:
+    """Return the conclusion of each step of the run's only job."""
+    (job,) = run.jobs
+    return {step.name: step.conclusion for step in job.steps}
 
 
-def jobs(run: Run) -> dict[str, str | None]:
-    """Return the conclusion of each job."""
-    return {job.name.rpartition(" / ")[2]: job.conclusion for job in run.jobs}
+def ended_in(run: Run) -> str:
+    """Return the name of the step that failed; empty if none did."""
+    failed = [name for name, conclusion in steps(run).items() if conclusion == "failure"]
+    assert len(failed) < 2, failed
+    return "".join(failed)
+
+
+def has_built(run: Run) -> bool:
+    """Whether the run has built and smoke-tested an image."""
+    return steps(run)["Smoke-test the image"] == "success"
 
 
 def annotations(run: Run, level: str) -> list[str]:

@@ -14,8 +14,10 @@ from botocore.exceptions import ClientError
 from botocore.session import get_session
 
 from bridge.image.errors import RegistryError
-from bridge.image.registry.credentials import ecr_host
+from bridge.image.registry.client import Repository
+from bridge.image.registry.credentials import AccessSettings, ecr_host
 from bridge.image.registry.ecr import Ecr, EcrRepository, alias_filters
+from bridge.image.registry.push_access import check_push
 from tests.loopback.servers import Server, free_port
 
 ACCOUNT = "123456789012"  # moto's server assigns all callers to it
@@ -100,6 +102,15 @@ def test_a_missing_repository_is_created_once_with_scan_on_push(ecr: Ecr, client
     assert ecr.ensure(name) == (EcrRepository("MUTABLE"), False)
     (repository,) = client.describe_repositories(repositoryNames=[name])["repositories"]
     assert repository["imageScanningConfiguration"]["scanOnPush"] is True
+
+
+def test_the_check_before_a_push_creates_a_missing_repository_and_leaves_it_alone_the_next_time(
+    ecr: Ecr, name: str
+) -> None:
+    access = AccessSettings(docker_registry=REGISTRY, ecr_alias_filters="champion")
+    for _ in range(2):
+        check_push(Repository(f"{REGISTRY}/{name}"), access)
+        assert ecr.describe(name) == EcrRepository("IMMUTABLE_WITH_EXCLUSION", ("champion",))
 
 
 def test_runs_that_create_the_same_repository_at_once_all_get_it(ecr: Ecr, name: str) -> None:

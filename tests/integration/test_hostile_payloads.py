@@ -21,6 +21,7 @@ from bridge.image.naming import former_slug, slug
 from bridge.image.settings import ImageSettings
 from bridge.image.steps.promote import promote
 from bridge.image.steps.resolve import resolve
+from bridge.image.workspace import Workspace
 from tests.loopback.servers import MlflowServer
 
 from .conftest import Create
@@ -102,6 +103,7 @@ def models(create: Create) -> dict[str, str]:
 def skopeo(models: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Skopeo:
     skopeo = Skopeo()
     skopeo.models = models
+    monkeypatch.setattr("bridge.image.steps.resolve.check_programs", lambda: None)
     monkeypatch.setattr(subprocess, "run", skopeo.run)  # the steps start nothing else by it
     return skopeo
 
@@ -136,9 +138,10 @@ def test_no_payload_runs_a_command_or_reaches_another_repository_or_tag(
         content = SHAPES[shape](trick)
         outputs.unlink(missing_ok=True)
         skopeo.calls.clear()
+        workspace = Workspace(tmp_path / "mlflow-bridge")
         for step in (resolve, promote):
             try:
-                step(settings(mlflow_server, content, tmp_path))
+                step(settings(mlflow_server, content, tmp_path), workspace)
             except BridgeError as error:
                 reasons.append(str(error))
                 break
@@ -146,7 +149,7 @@ def test_no_payload_runs_a_command_or_reaches_another_repository_or_tag(
         _check_references(skopeo.calls, content)
         _check_outputs(outputs, content)
         _check_log(capsys.readouterr().out, content)
-    assert {path.name for path in tmp_path.iterdir()} <= {"outputs", "summary"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"outputs", "summary", "mlflow-bridge"}
     assert not [reason for reason in reasons if len(reason.splitlines()) != 1]
     assert passed or shape in (2, 6, 7, 8), "no payload was accepted, so nothing was tested"
 
@@ -183,8 +186,10 @@ def _check_outputs(file: Path, content: dict[str, Any]) -> None:
         return
     lines = file.read_text().splitlines()
     names, values = [line.partition("<<")[0] for line in lines[::3]], lines[1::3]
-    assert names == ["version", "group", "former_name", "build", "digest", "layered", "previous"], content
-    assert re.fullmatch(r"1 [a-z0-9._-]{1,120} false false sha256:1 false ", " ".join(values)), content
+    assert names[:6] == ["version", "slug", "build", "layered", "image", "digest"], content
+    reference = rf"{HOST}/demo/[a-z0-9._-]{{1,120}}@sha256:1"
+    assert re.fullmatch(rf"1 [a-z0-9._-]{{1,120}} false false {reference} sha256:1", " ".join(values[:6])), content
+    assert names[6:] in ([], ["aliases"]), content
 
 
 def _check_log(log: str, content: dict[str, Any]) -> None:

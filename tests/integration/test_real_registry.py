@@ -14,11 +14,14 @@ import pytest
 from bridge.image.errors import RegistryError
 from bridge.image.labels import MODEL
 from bridge.image.registry.client import Repository
+from bridge.image.registry.credentials import AccessSettings
+from bridge.image.registry.push_access import check_push
 from bridge.image.repository import image_to_keep, repository_of
 from bridge.image.settings import ImageSettings
 from bridge.image.steps.promote import Promotion, promote
 from bridge.image.steps.push import push, push_tested
-from bridge.image.workspace import Plan, Workspace
+from bridge.image.steps.report import HeldAlias
+from bridge.image.workspace import Plan, Resolved, Workspace
 from tests.flaky_proxy import flaky_proxy
 from tests.loopback.registry import Registry
 from tests.loopback.stage import missing_for_images
@@ -55,6 +58,12 @@ def plan(name: str, number: str = "1") -> Plan:
     return Plan(**values)
 
 
+def write_plan(work: Workspace, name: str, number: str, digest: str = "") -> None:
+    """As the steps before the push leave it; `digest` is what `resolve` has found."""
+    work.write_resolved(Resolved("iris", number, f"models:/m-{number}", "", name, digest, ""))
+    work.write_plan(plan(name, number))
+
+
 def new_name(host: str) -> str:
     return f"{host}/demo/iris-{uuid4().hex[:8]}"
 
@@ -74,6 +83,20 @@ def test_the_right_password_reads_and_a_wrong_or_missing_one_is_an_error(registr
     with pytest.raises(RegistryError, match="user and password"):
         Repository(name, config).tag(image.digest, "champion")
     assert registry.tags(name) == {"1": image.digest}
+
+
+def test_what_docker_itself_signs_in_with_is_accepted_before_a_push_and_by_it(registry: Registry, config: Path) -> None:
+    name, access = new_name(registry.host), AccessSettings(docker_registry=registry.host)
+    sign_in(registry.host, registry)
+    check_push(Repository(name, config), access)
+    assert Repository(name, config).tags() == []
+    push_tiny_image(name, "iris", "1", "models:/m-1")
+    (config / "config.json").write_text(json.dumps({"auths": {registry.host: {"auth": "ZGVtbzp3cm9uZw=="}}}))
+    with pytest.raises(RegistryError) as before:
+        check_push(Repository(name, config), access)
+    with pytest.raises(RegistryError) as after, tiny_image("iris", "2", "models:/m-2") as tested:
+        push_tested(Repository(name, config), plan(name, "2"), tested)
+    assert before.value.hint == after.value.hint
 
 
 def test_a_registry_that_fails_in_the_middle_of_a_push_leaves_no_tag_and_the_next_push_all(
@@ -156,15 +179,15 @@ def test_an_image_with_copied_labels_that_was_pushed_before_ours_is_not_used(
     monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
     push_tiny_image(name, "iris", "1", "models:/m-1")
     planted = registry.tags(name)
-    work.write_plan(plan(name))
+    write_plan(work, name, "1")
     with tiny_image("iris", "1", "models:/m-1") as tested:
         work.write_image_id(tested)
         push(ImageSettings(docker_config=config), work)
-        assert not work.has_digest()
+        assert not work.has_pushed()
         assert not (tmp_path / "outputs").exists()
         assert registry.tags(name) == planted
     # The registry has the tested image: pushed by this run, then found by it.
-    work.write_plan(plan(name, "2"))
+    write_plan(work, name, "2")
     with tiny_image("iris", "2", "models:/m-2") as tested:
         work.write_image_id(tested)
         for _ in range(2):
@@ -173,7 +196,7 @@ def test_an_image_with_copied_labels_that_was_pushed_before_ours_is_not_used(
 
 
 def test_an_image_with_copied_labels_that_is_pushed_over_ours_is_not_written_into_mlflow(
-    registry: Registry, config: Path, monkeypatch: pytest.MonkeyPatch
+    registry: Registry, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sign_in(registry.host, registry)
     settings = new_settings(registry, config, model="iris", version="1")
@@ -184,10 +207,13 @@ def test_an_image_with_copied_labels_that_is_pushed_over_ours_is_not_written_int
     assert registry.tags(name)["1"] != ours
     mlflow = MemoryMlflow(version("1"))
     monkeypatch.setattr(ImageSettings, "mlflow", lambda _: mlflow)
+    work = Workspace(tmp_path)
     for digest in (ours, ""):
-        promote(settings.model_copy(update={"digest": digest}))
+        write_plan(work, name, "1", digest)
+        promote(settings, work)
     assert mlflow.written == []
-    promote(settings.model_copy(update={"digest": registry.tags(name)["1"]}))
+    write_plan(work, name, "1", registry.tags(name)["1"])
+    promote(settings, work)
     assert ("image.uri", f"{name}@{registry.tags(name)['1']}") in mlflow.written
 
 
@@ -202,11 +228,11 @@ def test_ten_aliases_moved_in_a_burst_by_runs_that_overlap_end_where_mlflow_has_
     aliases = [f"alias-{number}" for number in range(10)]
     mlflow = Moving(aliases)
 
-    def run(number: int) -> list[str]:
+    def run(number: int) -> list[HeldAlias]:
         mlflow.move(aliases[number], str(1 + number % 3))
         promotion = Promotion(mlflow, Repository(name, config), "iris")
         promotion.set_alias_tags()
-        return promotion.warnings
+        return promotion.held
 
     with ThreadPoolExecutor(5) as pool:
         remarks = [remark for result in pool.map(run, range(10)) for remark in result]
@@ -245,12 +271,12 @@ def test_two_runs_that_built_one_version_side_by_side_end_well_and_mlflow_has_th
     monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
     works = [Workspace(tmp_path / run) for run in ("first", "second")]
     for work in works:
-        work.write_plan(plan(name))
+        write_plan(work, name, "1")
         with tiny_image("iris", "1", "models:/m-1") as tested:
             work.write_image_id(tested)
             push(settings, work)
-    assert [work.has_digest() for work in works] == [True, False]
-    for digest in (works[0].digest(), ""):
-        promote(settings.model_copy(update={"digest": digest}))
+    assert [work.has_pushed() for work in works] == [True, False]
+    for work in works:
+        promote(settings, work)
     assert registry.tags(name) == dict.fromkeys(["1", "champion"], works[0].digest())
     assert [value for key, value in mlflow.written if key == "image.uri"] == [f"{name}@{works[0].digest()}"]

@@ -13,12 +13,13 @@ import yaml
 
 from bridge.image.registry.credentials import AccessSettings, SignIn, SignInMethod
 
-from .test_workflows import ROOT, read
+from .test_workflows import CALLED, ROOT, read
 
 ACTIONS = json.loads((Path(__file__).parent / "actions.json").read_text())
 """Commits and inputs of the releases that we use, from their repositories. GitHub ignores an unknown input."""
 
 SIGN_IN = ROOT / ".github/actions/sign-in/action.yml"
+SIGN_OUT = ROOT / ".github/actions/sign-out/action.yml"
 FILES = sorted(
     [
         *(ROOT / ".github/workflows").glob("*.yml"),
@@ -47,6 +48,17 @@ def test_every_action_is_pinned_to_the_commit_of_the_release_that_its_comment_na
     assert len(remote) == len(pinned)
     for action, sha, tag in pinned:
         assert (sha, tag) == (ACTIONS[action]["sha"], ACTIONS[action]["tag"]), action
+
+
+def test_the_docs_list_all_actions_that_an_organization_must_allow() -> None:
+    page = (ROOT / "docs/registries.md").read_text()
+    listed = re.findall(r"^([\w-]+/[\w-]+@v\S+)$", page, re.MULTILINE)
+    used = {
+        action
+        for path in (CALLED, *(ROOT / ".github/actions").glob("*/action.yml"))
+        for action, _, _ in PINNED.findall(path.read_text())
+    }
+    assert listed == sorted(f"{action}@{ACTIONS[action]['tag']}" for action in used)
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)
@@ -81,6 +93,26 @@ def test_the_runs_own_token_goes_to_no_host_but_ghcr() -> None:
     with_token = [step for step in read(SIGN_IN)["runs"]["steps"] if "github.token" in yaml.dump(step)]
     assert [step["with"]["registry"] for step in with_token] == ["ghcr.io"]
     assert with_token[0]["if"] == "steps.choose.outputs.way == 'run-token'"
+
+
+def test_docker_hub_gets_the_connection_and_no_password() -> None:
+    (step,) = (
+        step for step in read(SIGN_IN)["runs"]["steps"] if step.get("if", "").endswith("way == 'docker-hub-identity'")
+    )
+    assert step["with"] == {"registry": "docker.io", "username": "${{ steps.choose.outputs.username }}"}
+    assert step["env"] == {"DOCKERHUB_OIDC_CONNECTIONID": "${{ env.DOCKERHUB_OIDC_CONNECTIONID }}"}
+
+
+def test_azures_program_keeps_its_sign_in_in_a_folder_that_the_sign_out_deletes() -> None:
+    steps = [
+        step
+        for step in read(SIGN_IN)["runs"]["steps"]
+        if "az " in step.get("run", "") or "azure/" in step.get("uses", "")
+    ]
+    folders = {step["env"]["AZURE_CONFIG_DIR"] for step in steps}
+    assert len(steps) == 2
+    assert folders == {"${{ runner.temp }}/mlflow-bridge-azure"}
+    assert '"$RUNNER_TEMP/mlflow-bridge-azure"' in SIGN_OUT.read_text()
 
 
 def test_every_step_after_the_choice_depends_on_it() -> None:

@@ -181,7 +181,7 @@ class Repository:
         if not refused:
             return RegistryError(*self._text(diagnosis or _FAILED, answer))
         # ECR has words of its own for what doesn't exist, so its refusals are refusals.
-        may_be_absent = verb != "copy" and self._signed_in() and not ecr_host(host)
+        may_be_absent = verb != "copy" and self.sign_in() is not None and not ecr_host(host)
         return (_RepositoryRefused if may_be_absent else RegistryError)(*self._text(diagnosis or _DENIED, answer))
 
     def _text(self, diagnosis: Diagnosis, answer: str) -> tuple[str, str]:
@@ -191,10 +191,15 @@ class Repository:
         default = os.environ.get("DOCKER_CONFIG") or os.path.join(os.path.expanduser("~"), ".docker")  # noqa: PTH111, PTH118  no error without HOME
         return (self.docker_config or Path(default)) / "config.json"
 
-    def _signed_in(self) -> bool:
+    def sign_in(self) -> dict[str, str] | None:
+        """Return the sign-in to the registry in Docker's config.json; None if there is none.
+
+        It has the keys `auth` and perhaps `identitytoken`, or none if a credential helper has them.
+        """
         file, host = self._config(), self.name.split("/")[0]
         sign_ins = json.loads(file.read_text(encoding="utf-8")).get("auths", {}) if file.is_file() else {}
-        return host in sign_ins or (host == "docker.io" and _DOCKER_HUB in sign_ins)
+        found: dict[str, str] | None = sign_ins.get(host)
+        return sign_ins.get(_DOCKER_HUB) if found is None and host == "docker.io" else found
 
     def _tls(self, *flags: str) -> list[str]:
         """Use plain HTTP for a registry on this machine, as Docker does, and for no other."""

@@ -39,6 +39,7 @@ class AccessSettings(BaseSettings):
     azure_client_id: str = Field(default="", description="the variable AZURE_CLIENT_ID")
     azure_tenant_id: str = Field(default="", description="the variable AZURE_TENANT_ID")
     azure_subscription_id: str = Field(default="", description="the variable AZURE_SUBSCRIPTION_ID")
+    dockerhub_oidc_connectionid: str = Field(default="", description="the variable DOCKERHUB_OIDC_CONNECTIONID")
     actions_id_token_request_url: str = Field(
         default="", description="the permission 'id-token: write' of the calling job"
     )
@@ -60,6 +61,7 @@ class SignInMethod(StrEnum):
     NONE = "none"
     RUN_TOKEN = "run-token"  # noqa: S105  no secret
     PASSWORD = "password"  # noqa: S105  no secret
+    DOCKER_HUB_IDENTITY = "docker-hub-identity"
     AWS_ROLE = "aws-role"
     AWS_KEYS = "aws-keys"
     GOOGLE_IDENTITY = "google-identity"
@@ -121,6 +123,15 @@ class _Registry:
 
 _PASSWORD = _Option(SignInMethod.PASSWORD, needs=("docker_username", "has_password"))
 _ID_TOKEN = "actions_id_token_request_url"  # noqa: S105  the name of a field
+_HUB = (
+    # docker/login-action itself requests the token, but only without a password.
+    _Option(
+        SignInMethod.DOCKER_HUB_IDENTITY,
+        needs=("docker_username", "dockerhub_oidc_connectionid", _ID_TOKEN),
+        unless=("has_password",),
+    ),
+    _PASSWORD,
+)
 _AWS = (
     _Option(SignInMethod.AWS_ROLE, needs=("aws_role_to_assume", _ID_TOKEN)),
     _Option(SignInMethod.AWS_KEYS, needs=("has_aws_keys",)),
@@ -147,7 +158,7 @@ _REGISTRIES = (
         r"ghcr\.io",
         (_Option(SignInMethod.RUN_TOKEN, unless=("has_password", "on_enterprise_server")), _PASSWORD),
     ),
-    _Registry(r"docker\.io", (_PASSWORD,)),
+    _Registry(r"docker\.io", _HUB, notes={"docker_username": "for OIDC: the organization"}),
     _Registry(
         # Images are not pulled by these hosts.
         r"index\.docker\.io|registry-1\.docker\.io|registry\.hub\.docker\.com|hub\.docker\.com",
@@ -222,7 +233,7 @@ def choose_sign_in(access: AccessSettings) -> SignIn:
             f"{access.docker_registry}: the sign-in is not configured",
             f"set {', and '.join(missing)} (see docs/registries.md)",
         )
-    if chosen.method is SignInMethod.PASSWORD:
+    if chosen.method in (SignInMethod.PASSWORD, SignInMethod.DOCKER_HUB_IDENTITY):
         return SignIn(chosen.method, username=access.docker_username or chosen.username)
     return SignIn(chosen.method, **registry.outputs, **groups)
 

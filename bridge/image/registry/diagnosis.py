@@ -98,6 +98,9 @@ _DIAGNOSES = (
 """Pattern of the host, pattern of the words, message and hint; the first row that matches counts."""
 
 
+_PUSH_FAILED = Diagnosis("the push failed", "check that the registry's user may push there, then re-run the job")
+
+
 def is_immutable(answer: str) -> bool:
     """Whether a registry refused because the tag may not be moved."""
     return bool(_IMMUTABLE.search(answer))
@@ -109,3 +112,8 @@ def diagnose(answer: str, host: str) -> Diagnosis | None:
         if re.fullmatch(host_pattern, host) and re.search(phrases, answer, re.I):
             return Diagnosis(message, hint)
     return None
+
+
+def diagnose_push(answer: str, host: str) -> Diagnosis:
+    """Return what the answer of the registry at `host` to a push means."""
+    return diagnose(answer, host) or _PUSH_FAILED

@@ -16,6 +16,8 @@ from bridge.image.registry.credentials import EcrHost
 _FILTER = re.compile(r"[0-9a-zA-Z._*-]{1,128}")
 _FILTERS, _WILDCARDS = 5, 2
 """At most five filters with two wildcards each ("Preventing image tags from being overwritten" in ECR's guide)."""
+_SECONDS = 10
+"""Seconds without a byte, for each of a request's attempts."""
 _DENIED = ("AccessDeniedException", "AccessDenied", "UnauthorizedOperation")
 _EXPIRED = "re-run the failed jobs: each job signs in again"
 _KEYS = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -67,13 +69,18 @@ class Ecr:
     def connect(cls, host: EcrHost) -> "Ecr":
         """Return the API of the host's region, without a request. Raises `RegistryError` if botocore isn't installed.
 
-        AWS's own variables set how often and how long botocore tries (`AWS_MAX_ATTEMPTS` and others).
+        AWS's own variables set how often botocore tries (`AWS_MAX_ATTEMPTS` and others).
         """
         try:
+            from botocore.config import Config
             from botocore.session import get_session
         except ImportError as error:
             raise RegistryError("botocore is not installed", "install mlflow-actions-bridge[image]") from error
-        return cls(host, get_session().create_client("ecr" if host.account else "ecr-public", region_name=host.region))
+        service, timeouts = (
+            "ecr" if host.account else "ecr-public",
+            Config(connect_timeout=_SECONDS, read_timeout=_SECONDS),
+        )
+        return cls(host, get_session().create_client(service, region_name=host.region, config=timeouts))
 
     def ensure(self, name: str, filters: Sequence[str] = ()) -> tuple[EcrRepository, bool]:
         """Return the repository, and whether it was created now; an existing one isn't changed.

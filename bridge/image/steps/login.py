@@ -1,9 +1,9 @@
-"""Steps "sign-in" and "create-repository": how to sign in to the registry, and the image's repository in ECR."""
+"""Step "sign-in": how to sign in to the registry."""
 
 from bridge.image import actions
 from bridge.image.errors import RegistryError
-from bridge.image.registry.credentials import AccessSettings, choose_sign_in, ecr_host
-from bridge.image.registry.ecr import AccessDenied, Ecr, alias_filters
+from bridge.image.registry.credentials import AccessSettings, SignInMethod, choose_sign_in
+from bridge.image.registry.ecr import alias_filters
 
 
 def sign_in(access: AccessSettings) -> None:
@@ -16,34 +16,15 @@ def sign_in(access: AccessSettings) -> None:
 
 
 def sign_in_failed(access: AccessSettings) -> None:
-    """Report that the registry refused user and password, and what to check. Always raises `RegistryError`."""
-    raise RegistryError(
-        f"{access.docker_registry}: the sign-in as {choose_sign_in(access).username} failed",
-        "check DOCKER_USERNAME and DOCKER_REGISTRY_PASSWORD; the previous step's log has the registry's response",
-    )
-
-
-def create_repository(access: AccessSettings, repository: str) -> None:
-    """Create the image's repository if ECR has none; any other registry creates its own at the push.
-
-    Raises `RegistryError` if ECR refuses. A role that may not even read the repository continues to the push, which
-    succeeds if somebody created the repository.
-    """
-    host = ecr_host(access.docker_registry)
-    if host is None:
-        return
-    # ECR's own name of a repository is without the host, and without ECR Public's alias.
-    name = repository.split("/", 1 if host.account else 2)[-1]
-    filters = alias_filters(access.ecr_alias_filters)
-    try:
-        existing, created = Ecr.connect(host).ensure(name, filters)
-    except AccessDenied as error:
-        actions.notice("Repository not checked", str(error))
-        return
-    actions.log(f"{name} {'was created' if created else 'exists'}: {existing.mutability} {' '.join(existing.filters)}")
-    if filters and not created and set(existing.filters) != set(filters):
-        actions.notice(
-            "ecr-alias-filters not applied",
-            f"{name} already exists and is {existing.mutability}, and only new repositories get the filters; change it "
-            "in AWS",
+    """Report that the registry refused the user, and what to check. Always raises `RegistryError`."""
+    chosen = choose_sign_in(access)
+    check = "DOCKER_USERNAME and DOCKER_REGISTRY_PASSWORD"
+    if chosen.method is SignInMethod.DOCKER_HUB_IDENTITY:
+        check = (
+            "that DOCKER_USERNAME is the organization of the connection DOCKERHUB_OIDC_CONNECTIONID, and that one of "
+            "its rulesets allows this repository"
         )
+    raise RegistryError(
+        f"{access.docker_registry}: the sign-in as {chosen.username} failed",
+        f"check {check}; the previous step's log has the registry's response",
+    )

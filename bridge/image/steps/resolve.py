@@ -14,7 +14,10 @@ from bridge.image.errors import DiskTooSmall, InvalidInput, UnsupportedModel
 from bridge.image.labels import LAYERED_RECIPE, MODEL, RECIPE_LABEL
 from bridge.image.metadata import ModelMetadata
 from bridge.image.naming import slug
+from bridge.image.programs import check_programs
 from bridge.image.registry.client import Repository
+from bridge.image.registry.credentials import AccessSettings
+from bridge.image.registry.push_access import check_push
 from bridge.image.repository import image_to_keep, repository_of
 from bridge.image.settings import ImageSettings
 from bridge.image.target import Target
@@ -32,7 +35,8 @@ def resolve(settings: ImageSettings, workspace: Workspace) -> None:
 
     Raises a `BridgeError` if the image can't be built.
     """
-    # 1. Read all inputs first, so that a wrong one fails the run before anything else happens.
+    # 1. Check all programs and inputs first, so that a wrong one fails the run before anything else happens.
+    check_programs()
     target = Target.read(settings)
     size_limit(settings.size_limit)
     builder = Builder.read(settings, target.inputs)
@@ -48,6 +52,8 @@ def resolve(settings: ImageSettings, workspace: Workspace) -> None:
         # 3. Without an image, refuse now what can't be built later.
         if existing is None:
             builder = _check_model(mlflow, version, settings, builder)
+            if settings.push:
+                check_push(repository, AccessSettings())
     actions.log(f"{repository.name}:{version.version} {'already exists' if existing else 'will be built'}")
     # 4. Pass on the result to the next steps.
     # An attestation says that this run built the image, so no layer may come from an image that only has labels.

@@ -15,6 +15,7 @@ def test_a_failed_step_has_its_message_and_hint_in_an_annotation_and_escaped_in_
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
     monkeypatch.setenv("MODEL", "iris")
     monkeypatch.setenv("VERSION", "<b>7")
+    monkeypatch.setattr("bridge.image.steps.resolve.check_programs", lambda: None)
     done = CliRunner().invoke(app, ["image", "resolve"])
     assert done.exit_code == 1
     (annotation,) = done.stdout.splitlines()

@@ -63,6 +63,19 @@ def test_docker_hub_needs_user_and_password() -> None:
     assert "DOCKER_REGISTRY_PASSWORD" in missing("docker.io", docker_username="me")
 
 
+def test_docker_hub_gets_a_token_by_oidc_unless_a_password_is_set() -> None:
+    hub = {"docker_username": "organization", "dockerhub_oidc_connectionid": "c", **ID_TOKEN}
+    assert choose("docker.io", **hub) == SignIn(SignInMethod.DOCKER_HUB_IDENTITY, username="organization")
+    assert choose("docker.io", **hub, has_password=True).method is SignInMethod.PASSWORD
+    for name, named in {
+        "docker_username": "DOCKER_USERNAME",
+        "dockerhub_oidc_connectionid": "DOCKERHUB_OIDC_CONNECTIONID",
+        "actions_id_token_request_url": "id-token: write",
+    }.items():
+        assert named in missing("docker.io", **hub | {name: ""})
+    assert choose("registry.example", **hub | {"docker_username": ""}).method is SignInMethod.NONE
+
+
 @pytest.mark.parametrize(
     "host", ["index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "hub.docker.com"]
 )
@@ -212,6 +225,7 @@ def test_a_host_that_only_looks_like_a_known_one_gets_no_token_of_any_cloud(host
         has_aws_keys=st.booleans(),
         google_workload_identity_provider=st.sampled_from(["", "p"]),
         google_service_account=st.sampled_from(["", "s"]),
+        dockerhub_oidc_connectionid=st.sampled_from(["", "d"]),
         azure_client_id=st.sampled_from(["", "c"]),
         azure_tenant_id=st.sampled_from(["", "t"]),
         azure_subscription_id=st.sampled_from(["", "s"]),
@@ -231,6 +245,11 @@ def test_whatever_is_set_the_chosen_method_has_all_that_it_needs(access: AccessS
         SignInMethod.RUN_TOKEN: access.docker_registry == "ghcr.io"
         and access.github_server_url == "https://github.com",
         SignInMethod.PASSWORD: access.has_password and sign_in.username,
+        SignInMethod.DOCKER_HUB_IDENTITY: access.docker_registry == "docker.io"
+        and access.dockerhub_oidc_connectionid
+        and id_token
+        and sign_in.username
+        and not access.has_password,
         SignInMethod.AWS_ROLE: access.aws_role_to_assume and id_token and sign_in.region,
         SignInMethod.AWS_KEYS: access.has_aws_keys and sign_in.region,
         SignInMethod.GOOGLE_IDENTITY: google and id_token,

@@ -1,4 +1,4 @@
-"""The workflow's step "Sign out", by the shell that runs it."""
+"""The action sign-out, by the shell that runs it."""
 
 import os
 import subprocess
@@ -7,37 +7,50 @@ from pathlib import Path
 import pytest
 import yaml
 
-WORKFLOW = Path(__file__).parents[4] / ".github/workflows/model-image.yml"
+ACTION = Path(__file__).parents[4] / ".github/actions/sign-out/action.yml"
 
 
-def sign_out(tmp_path: Path, **environment: str) -> str:
-    """Run the step on a signed-in runner; return what it set for the steps after it."""
-    steps = yaml.safe_load(WORKFLOW.read_text())["jobs"]["image"]["steps"]
-    script = next(step["run"] for step in steps if step["name"] == "Sign out")
-    (tmp_path / "mlflow-bridge-read").mkdir()
-    (tmp_path / "mlflow-bridge-read" / "config.json").write_text('{"auths": {"r.example": {"auth": "aHVzaA=="}}}')
+def sign_out(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the action's step with `tmp_path` as the runner's temporary folder."""
+    (step,) = yaml.safe_load(ACTION.read_text())["runs"]["steps"]
     (tmp_path / "env").touch()
     variables = {"PATH": os.environ["PATH"], "RUNNER_TEMP": str(tmp_path), "GITHUB_ENV": str(tmp_path / "env")}
-    variables |= {"AZURE_CLIENT_ID": "", **environment}
-    subprocess.run(["bash", "-euo", "pipefail", "-c", script], env=variables, check=True)
-    return (tmp_path / "env").read_text()
+    variables |= {"DOCKER_CONFIG": str(tmp_path / "read"), **environment}
+    command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
+    return subprocess.run(command, env=variables, check=False, capture_output=True, text=True)
 
 
-def test_the_sign_in_to_read_is_removed_and_nothing_is_set_for_later_steps(tmp_path: Path) -> None:
-    assert sign_out(tmp_path) == ""
-    assert not (tmp_path / "mlflow-bridge-read").exists()
+def folder_with_a_secret(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "config.json").write_text('{"auths": {"r.example": {"auth": "aHVzaA=="}}}')
+    return folder
 
 
-def test_the_keys_of_a_role_at_aws_are_blank_for_all_later_steps(tmp_path: Path) -> None:
-    blanked = sign_out(tmp_path, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b", AWS_SESSION_TOKEN="c")
-    assert blanked.splitlines() == ["AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "AWS_SESSION_TOKEN="]
+def test_the_folders_of_docker_and_azure_are_deleted_and_no_others(tmp_path: Path) -> None:
+    read, azure, other = (folder_with_a_secret(tmp_path / name) for name in ("read", "mlflow-bridge-azure", "other"))
+    for _ in range(2):  # signing out twice is no error
+        assert sign_out(tmp_path).returncode == 0
+    assert not read.exists()
+    assert not azure.exists()
+    assert (other / "config.json").exists()
+    assert (tmp_path / "env").read_text() == ""
 
 
-@pytest.mark.parametrize("status", [0, 1])
-def test_azures_own_program_signs_out_and_may_fail(tmp_path: Path, status: int) -> None:
-    program = tmp_path / "bin" / "az"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\nexit {status}\n')
-    program.chmod(0o755)
-    sign_out(tmp_path, PATH=f"{program.parent}{os.pathsep}{os.environ['PATH']}", AZURE_CLIENT_ID="11")
-    assert (tmp_path / "asked").read_text() == "logout\n"
+def test_the_keys_of_a_role_at_aws_are_empty_for_all_later_steps(tmp_path: Path) -> None:
+    sign_out(tmp_path, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b", AWS_SESSION_TOKEN="c", AWS_REGION="d")
+    assert (tmp_path / "env").read_text().splitlines() == [
+        "AWS_ACCESS_KEY_ID=",
+        "AWS_SECRET_ACCESS_KEY=",
+        "AWS_SESSION_TOKEN=",
+    ]
+
+
+@pytest.mark.parametrize("place", ["", "home", "temporary"])
+def test_a_folder_that_is_not_below_the_temporary_one_stays_and_is_an_error(tmp_path: Path, place: str) -> None:
+    home, temporary = folder_with_a_secret(tmp_path / "home"), folder_with_a_secret(tmp_path / "temporary")
+    folder = str(tmp_path / place) if place else ""
+    result = sign_out(temporary, DOCKER_CONFIG=folder)
+    assert result.returncode == 1
+    assert result.stdout.startswith("::error ")
+    assert (home / "config.json").exists()
+    assert (temporary / "config.json").exists()

@@ -5,10 +5,8 @@ from pathlib import Path
 import pytest
 
 from bridge.image.errors import InvalidInput, MissingSetting, RegistryError
-from bridge.image.registry.credentials import AccessSettings, EcrHost
-from bridge.image.registry.ecr import AccessDenied, EcrRepository
-from bridge.image.steps import login
-from bridge.image.steps.login import create_repository, sign_in, sign_in_failed
+from bridge.image.registry.credentials import AccessSettings
+from bridge.image.steps.login import sign_in, sign_in_failed
 
 ECR = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 
@@ -25,30 +23,6 @@ def outputs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def read(file: Path) -> dict[str, str]:
     lines = file.read_text().splitlines()
     return {lines[at].partition("<<")[0]: lines[at + 1] for at in range(0, len(lines), 3)}
-
-
-class FakeEcr:
-    """ECR with one answer, and the requests that it got."""
-
-    def __init__(self, answer: tuple[EcrRepository, bool] | AccessDenied) -> None:
-        self.answer = answer
-        self.requests: list[tuple[EcrHost, str, tuple[str, ...]]] = []
-
-    def connect(self, host: EcrHost) -> "FakeEcr":
-        self.host = host
-        return self
-
-    def ensure(self, name: str, filters: tuple[str, ...]) -> tuple[EcrRepository, bool]:
-        self.requests.append((self.host, name, filters))
-        if isinstance(self.answer, AccessDenied):
-            raise self.answer
-        return self.answer
-
-
-def with_answer(monkeypatch: pytest.MonkeyPatch, answer: tuple[EcrRepository, bool] | AccessDenied) -> FakeEcr:
-    fake = FakeEcr(answer)
-    monkeypatch.setattr(login, "Ecr", fake)
-    return fake
 
 
 def test_the_method_and_what_its_steps_need_become_outputs(monkeypatch: pytest.MonkeyPatch, outputs: Path) -> None:
@@ -84,47 +58,19 @@ def test_after_a_refused_password_the_user_is_named() -> None:
         sign_in_failed(access)
 
 
+def test_after_a_refused_token_the_connection_is_named_and_no_password() -> None:
+    access = AccessSettings(
+        docker_registry="docker.io",
+        docker_username="us",
+        dockerhub_oidc_connectionid="c",
+        actions_id_token_request_url="https://token.example",
+    )
+    with pytest.raises(RegistryError, match="sign-in as us") as error:
+        sign_in_failed(access)
+    assert "DOCKERHUB_OIDC_CONNECTIONID" in error.value.hint
+    assert "PASSWORD" not in error.value.hint
+
+
 def test_filters_that_ecr_would_not_accept_stop_the_run_before_anything_is_built() -> None:
     with pytest.raises(InvalidInput, match="champion"):
         sign_in(AccessSettings(docker_registry=ECR, has_aws_keys=True, ecr_alias_filters="champion?"))
-
-
-def test_a_repository_is_created_in_ecr_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = with_answer(monkeypatch, (EcrRepository("MUTABLE"), True))
-    create_repository(AccessSettings(docker_registry="ghcr.io"), "ghcr.io/me/iris")
-    assert fake.requests == []
-
-
-def test_the_repository_is_requested_by_ecrs_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = with_answer(monkeypatch, (EcrRepository("MUTABLE"), True))
-    create_repository(AccessSettings(docker_registry=ECR), f"{ECR}/models/iris")
-    create_repository(AccessSettings(docker_registry="public.ecr.aws"), "public.ecr.aws/alias/models/iris")
-    assert [name for _, name, _ in fake.requests] == ["models/iris"] * 2
-
-
-def test_a_role_that_may_not_read_the_repository_continues_to_the_push(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with_answer(monkeypatch, AccessDenied("models/iris: ECR refused", "allow it"))
-    create_repository(AccessSettings(docker_registry=ECR), f"{ECR}/models/iris")
-    assert capsys.readouterr().out == "::notice title=Repository not checked::models/iris: ECR refused: allow it\n"
-
-
-@pytest.mark.parametrize(
-    ("repository", "created", "reported"),
-    [
-        (EcrRepository("MUTABLE"), False, True),
-        (EcrRepository("IMMUTABLE_WITH_EXCLUSION", ("champion",)), False, False),
-        (EcrRepository("IMMUTABLE_WITH_EXCLUSION", ("champion",)), True, False),
-    ],
-)
-def test_filters_that_an_existing_repository_does_not_have_are_reported(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    repository: EcrRepository,
-    created: bool,
-    reported: bool,
-) -> None:
-    with_answer(monkeypatch, (repository, created))
-    create_repository(AccessSettings(docker_registry=ECR, ecr_alias_filters="champion"), f"{ECR}/models/iris")
-    assert ("ecr-alias-filters not applied" in capsys.readouterr().out) is reported

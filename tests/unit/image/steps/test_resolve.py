@@ -60,6 +60,8 @@ def test_a_registry_that_fails_while_earlier_images_are_checked_is_logged_and_st
 def results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[dict[str, str], Resolved]]:
     """Run the step for version 7 in a repository that holds these images; give its outputs, and what it stored."""
 
+    pushes: list[str] = []
+
     def run(held: dict[str, RegistryImage], **values: Any) -> tuple[dict[str, str], Resolved]:
         file = tmp_path / "outputs"
         file.unlink(missing_ok=True)
@@ -67,10 +69,15 @@ def results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tu
         monkeypatch.setattr(ImageSettings, "mlflow", lambda _: MemoryMlflow(version("7")))
         monkeypatch.setattr(resolving, "repository_of", lambda *_: MemoryRepository("r.example/iris", images=held))
         monkeypatch.setattr(resolving, "_check_model", lambda *arguments: arguments[-1])
+        monkeypatch.setattr(resolving, "check_programs", lambda: None)
+        monkeypatch.setattr(resolving, "check_push", lambda repository, _: pushes.append(repository.name))
         workspace = Workspace(tmp_path)
+        pushes.clear()
         resolve(ImageSettings(model="iris", version="7", **values), workspace)
         lines = file.read_text().splitlines()
         outputs = {lines[at].partition("<<")[0]: lines[at + 1] for at in range(0, len(lines), 3)}
+        asked = "7" not in held or values.get("force", False)
+        assert pushes == (["r.example/iris"] if asked and values.get("push", True) else [])
         return outputs, workspace.resolved()
 
     return run
@@ -102,6 +109,11 @@ def test_an_image_whose_name_contains_a_secret_is_announced_as_no_output(
 ) -> None:
     results({"7": image("7")}, **secret)
     assert capsys.readouterr().out.count("::notice") == notices
+
+
+def test_a_dry_run_asks_for_no_push(results: Results) -> None:
+    outputs, _ = results({}, push=False)
+    assert outputs["build"] == "true"
 
 
 @pytest.mark.parametrize("values", [{"has_sbom": True}, {"attested": True}])
