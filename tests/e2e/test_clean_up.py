@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from bridge.image.metadata import ModelMetadata
 from bridge.image.workspace import Plan, Workspace
 from tests.e2e.containers import Container, container, docker
 from tests.e2e.workflow_stage import WorkflowStage, by_hand, ended, steps
+from tests.loopback.github.server import LoopbackGitHub
 from tests.loopback.stage import base_image, missing_for_images
 from tests.waiting import PATIENCE, until
 
@@ -170,6 +172,54 @@ def test_a_run_that_is_cancelled_in_its_smoke_test_leaves_nothing_on_the_runner(
     assert steps(run)["Clean up the runner"] == "success"
     assert labelled() == before
     assert docker("image", "ls", "--quiet", f"{workflows.registry.host}/demo/silent").stdout == ""
+
+
+STEPS = (
+    "Sign in to read", "Resolve the version", "Download the model", "Build the image", "Smoke-test the image",
+    "Sign in to write", "Push the image", "Write the image into MLflow", "Promote aliases", "Upload the result",
+)  # fmt: skip
+
+
+def test_a_run_that_is_cancelled_at_any_step_leaves_nothing_that_the_next_run_does_not_put_right(
+    workflows: WorkflowStage,
+) -> None:
+    before = labelled()
+    name = f"{workflows.registry.host}/demo/cancelled"
+    number = workflows.register("cancelled")
+    for alias in ("champion", "challenger", "stable"):
+        workflows.client.set_registered_model_alias("cancelled", alias, number)
+    with workflows.github() as github:
+        for at in STEPS:
+            run = by_hand(github, model="cancelled", version=number, force=True)
+            until(partial(begun, github, at))
+            for process in acts(workflows.folder):
+                os.kill(process, signal.SIGINT)
+            run = ended(github, run)
+            assert labelled() == before, at
+            assert docker("image", "ls", "--quiet", name).stdout == "", at
+            assert left_in(workflows.folder / "runner") == [], at
+            assert steps(run)["Clean up the runner"] == (
+                "success" if at != STEPS[0] else steps(run)["Clean up the runner"]
+            )
+        last = ended(github, by_hand(github, model="cancelled", version=number))
+    assert last.conclusion == "success", last.failure
+    tags = workflows.registry.tags(name)
+    assert tags == dict.fromkeys([number, "champion", "challenger", "stable"], tags[number])
+    with workflows.api() as api:
+        assert api.version("cancelled", number).tags["image.uri"] == f"{name}@{tags[number]}"
+
+
+def begun(github: LoopbackGitHub, name: str) -> bool:
+    """Whether the newest run has begun a step, or is over."""
+    run = github.runs[0]
+    return run.status == "completed" or any(
+        step.name == name and step.started_at for job in run.jobs for step in job.steps
+    )
+
+
+def left_in(folder: Path) -> list[Path]:
+    """Return what the runner's folders have of a job: its workspace, and its sign-in to read."""
+    return [path for path in folder.rglob("mlflow-bridge*") if path.name in ("mlflow-bridge", "mlflow-bridge-read")]
 
 
 def labelled() -> set[str]:
