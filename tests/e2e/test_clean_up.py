@@ -14,6 +14,7 @@ import pytest
 
 from bridge.image.builders.choice import LAYERED, Builder
 from bridge.image.docker import CONTAINER_LABEL, IMAGE_LABEL, RUN
+from bridge.image.labels import MODEL
 from bridge.image.metadata import ModelMetadata
 from bridge.image.workspace import Plan, Workspace
 from tests.e2e.containers import Container, container, docker
@@ -161,16 +162,15 @@ def test_a_build_with_secrets_that_is_killed_leaves_no_secret_and_goes_on_nowher
 def test_a_run_that_is_cancelled_in_its_smoke_test_leaves_nothing_on_the_runner(workflows: WorkflowStage) -> None:
     """act kills the step at once where GitHub asks it first, and goes on with the steps that always run."""
     number = workflows.register("silent", silent=True)
-    before = labelled()
     with workflows.github() as github:
         run = by_hand(github, model="silent", version=number)
-        until(lambda: labelled() - before)
+        until(lambda: labelled("silent"))
         for process in acts(workflows.folder):
             os.kill(process, signal.SIGINT)
         run = ended(github, run)
     assert steps(run)["Smoke-test the image"] == "failure"
     assert steps(run)["Clean up the runner"] == "success"
-    assert labelled() == before
+    assert labelled("silent") == ""
     assert docker("image", "ls", "--quiet", f"{workflows.registry.host}/demo/silent").stdout == ""
 
 
@@ -183,7 +183,6 @@ STEPS = (
 def test_a_run_that_is_cancelled_at_any_step_leaves_nothing_that_the_next_run_does_not_put_right(
     workflows: WorkflowStage,
 ) -> None:
-    before = labelled()
     name = f"{workflows.registry.host}/demo/cancelled"
     number = workflows.register("cancelled")
     for alias in ("champion", "challenger", "stable"):
@@ -195,7 +194,7 @@ def test_a_run_that_is_cancelled_at_any_step_leaves_nothing_that_the_next_run_do
             for process in acts(workflows.folder):
                 os.kill(process, signal.SIGINT)
             run = ended(github, run)
-            assert labelled() == before, at
+            assert labelled("cancelled") == "", at
             assert docker("image", "ls", "--quiet", name).stdout == "", at
             assert left_in(workflows.folder / "runner") == [], at
             assert steps(run)["Clean up the runner"] == (
@@ -222,9 +221,10 @@ def left_in(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("mlflow-bridge*") if path.name in ("mlflow-bridge", "mlflow-bridge-read")]
 
 
-def labelled() -> set[str]:
-    """Give the containers of all jobs."""
-    return set(docker("ps", "--all", "--quiet", "--filter", f"label={CONTAINER_LABEL}").stdout.split())
+def labelled(model: str) -> str:
+    """Return the ids of the containers of the model's jobs; a container has its image's labels."""
+    labels = ("--filter", f"label={CONTAINER_LABEL}", "--filter", f"label={MODEL}={model}")
+    return docker("ps", "--all", "--quiet", *labels).stdout
 
 
 def acts(folder: Path) -> list[int]:
