@@ -7,7 +7,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 # Packages in the base image of the tracking server.
 IN_MLFLOW := blinker click colorama flask itsdangerous jinja2 markupsafe python-dateutil six typing-extensions tzdata urllib3 werkzeug
 
-.PHONY: help setup demo test test-unit test-integration test-e2e coverage proof bench bench-pages bench-accept bench-images \
+.PHONY: help setup demo test test-unit test-integration test-e2e coverage proof bench bench-pages bench-accept bench-images bench-runs \
 	check docs format lock clean
 
 help: ## Show the targets
@@ -45,13 +45,16 @@ proof: setup ## Kill the bridge 200 times and count what is lost (PROOF="--seed 
 	$(BIN)/python -m tests.proof $(PROOF)
 
 bench: setup ## Measure pages, deliveries and images (IMAGES=--prune removes all other images from Docker)
-	$(MAKE) --no-print-directory --keep-going --jobs 1 bench-pages bench-accept bench-images
+	$(MAKE) --no-print-directory --keep-going --jobs 1 bench-pages bench-accept bench-images bench-runs
 
 bench-pages: setup
 	$(BIN)/python -m bench.pages
 
 bench-accept: setup
 	$(BIN)/python -m bench.accept $(BENCH)
+
+bench-runs: setup ## Measure the jobs and seconds of an event (TREES: checkouts to compare)
+	$(BIN)/python -m bench.runs $(TREES)
 
 bench-images: setup
 	$(BIN)/python -m bench.images $(IMAGES)

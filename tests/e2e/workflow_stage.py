@@ -187,14 +187,11 @@ def annotations(run: Run, level: str) -> list[str]:
     ]
 
 
-@pytest.fixture(scope="session")
-def workflows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkflowStage]:
-    """One stage for all tests."""
-    if missing := missing_for_images():
-        pytest.skip(missing)
-    folder = tmp_path_factory.mktemp("workflow-stage")
+@contextmanager
+def started(folder: Path, tree: Path) -> Iterator[WorkflowStage]:
+    """Start a stage in `folder`; its runs use the actions of the tests in `tree`, a checkout."""
     builder = folder / "bin" / "uvx"
-    builder.parent.mkdir()
+    builder.parent.mkdir(parents=True)
     calls = str(folder / "calls")
     builder.write_text(_BUILDER.format(python=sys.executable, serve=_SERVE, base=base_image(), calls=calls))
     builder.chmod(0o755)
@@ -202,7 +199,16 @@ def workflows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkflowStag
         registry = stack.enter_context(Registry(folder / "registry"))
         server = stack.enter_context(MlflowServer(folder / "mlflow"))
         path = os.pathsep.join((str(builder.parent), str(Path(sys.executable).parent), os.environ["PATH"]))
-        runner = new_runner(checkout(), folder, {"PATH": path})
+        runner = new_runner(tree, folder, {"PATH": path})
         patch.setenv("DOCKER_CONFIG", str(folder / "docker"))
         yield WorkflowStage(folder, server, registry, runner)
         remove_images(registry.host)
+
+
+@pytest.fixture(scope="session")
+def workflows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkflowStage]:
+    """One stage for all tests."""
+    if missing := missing_for_images():
+        pytest.skip(missing)
+    with started(tmp_path_factory.mktemp("workflow-stage"), checkout()) as stage:
+        yield stage
