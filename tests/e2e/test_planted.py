@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.e2e.workflow_stage import WorkflowStage, by_hand, ended, steps, tree_with
 from tests.loopback.github.runs import Run
 from tests.tiny_images import push_tiny_image
+from tests.unit.test_workflows import PROMOTE
 
 
 def tree_where(folder: Path, scripts: Mapping[str, str]) -> Path:
@@ -82,7 +83,7 @@ def test_an_image_that_is_pushed_between_push_and_promotion_is_neither_attested_
     number = workflows.register("planted-after")
     name = f"{workflows.registry.host}/demo/planted-after"
     digest, script = plant(workflows, "planted-after", number)
-    tree = tree_where(tmp_path / "tree", {"Promote aliases": script, "Download the model": claim(workflows, name)})
+    tree = tree_where(tmp_path / "tree", {PROMOTE: script, "Download the model": claim(workflows, name)})
     with workflows.github(tree=tree) as github:
         run = ended(github, by_hand(github, model="planted-after", version=number))
     assert run.conclusion == "success", run.failure
