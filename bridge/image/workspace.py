@@ -161,8 +161,9 @@ class Workspace:
         return self.folder / "sbom.cdx.json"
 
     def add_seconds(self, step: str, seconds: float) -> None:
-        """Record how long a step took."""
-        self._write("seconds.json", self.seconds() | {step: round(seconds, 1)})
+        """Record how long a step took; does nothing once the folder has been cleaned up."""
+        if self.folder.exists():
+            self._write("seconds.json", self.seconds() | {step: round(seconds, 1)})
 
     def seconds(self) -> dict[str, float]:
         """Return the seconds of the steps so far, in their order."""

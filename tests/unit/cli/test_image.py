@@ -24,3 +24,11 @@ def test_a_failed_step_has_its_message_and_hint_in_an_annotation_and_escaped_in_
     summary = (tmp_path / "summary").read_text()
     assert "<b>7" not in summary
     assert "Fix: " in summary
+
+
+def test_the_clean_up_leaves_no_folder_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RUNNER_TEMP", str(tmp_path))
+    monkeypatch.setattr("bridge.image.docker.remove_all_of", lambda _: None)
+    monkeypatch.setattr("bridge.image.docker.remove", lambda _: None)
+    assert CliRunner().invoke(app, ["image", "clean-up"]).exit_code == 0
+    assert list(tmp_path.iterdir()) == []
