@@ -147,11 +147,14 @@ def test_a_run_shows_its_steps_while_it_goes_and_the_next_one_waits(
     github: LoopbackGitHub, dispatch: Dispatch, tmp_path: Path
 ) -> None:
     slow, waiting = dispatch("slow"), dispatch("iris")
-    until((tmp_path / "pids").exists)
+
+    def states(run: Run) -> list[tuple[str, list[str]]]:
+        return [(job.status, [step.status for step in job.steps[1:3]]) for job in run.jobs[1:]]
+
+    expected = [("in_progress", ["in_progress", "queued"]), ("queued", ["queued", "queued"])]
+    until(lambda: states(next(run for run in github.runs if run.id == slow.id)) == expected)
     runs = {run.id: run for run in github.runs}
     assert (runs[slow.id].status, runs[waiting.id].status) == ("in_progress", "queued")
-    states = [(job.status, [step.status for step in job.steps[1:3]]) for job in runs[slow.id].jobs[1:]]
-    assert states == [("in_progress", ["in_progress", "queued"]), ("queued", ["queued", "queued"])]
 
 
 def test_closing_ends_every_process_that_a_run_started(
