@@ -143,9 +143,7 @@ def test_a_workflow_runs_by_hand_and_its_page_shows_its_steps(github: LoopbackGi
     assert "model=[iris]" in page
 
 
-def test_a_run_shows_its_steps_while_it_goes_and_the_next_one_waits(
-    github: LoopbackGitHub, dispatch: Dispatch, tmp_path: Path
-) -> None:
+def test_a_run_shows_its_steps_while_it_goes_and_the_next_one_waits(github: LoopbackGitHub, dispatch: Dispatch) -> None:
     slow, waiting = dispatch("slow"), dispatch("iris")
 
     def states(run: Run) -> list[tuple[str, list[str]]]:
