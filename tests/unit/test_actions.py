@@ -116,7 +116,7 @@ def test_azures_program_keeps_its_sign_in_in_a_folder_that_the_sign_out_deletes(
     assert '"$RUNNER_TEMP/mlflow-bridge-azure"' in SIGN_OUT.read_text()
 
 
-def test_the_sign_out_leaves_no_credential_in_the_files_by_which_steps_pass_values_to_the_runner(tmp_path: Path) -> None:
+def test_the_sign_out_leaves_no_credential_in_the_files_by_which_steps_pass_values(tmp_path: Path) -> None:
     config, files = tmp_path / "read", tmp_path / "_runner_file_commands"
     for folder in (config, files):
         folder.mkdir()

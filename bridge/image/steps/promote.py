@@ -113,7 +113,7 @@ class Promotion:
         ]
 
     def set_latest(self) -> None:
-        """Set the tag `latest` on the newest version that has an image, until there is no newer one before and after."""
+        """Set the tag `latest` on the newest version that has an image, until no version was added meanwhile."""
         versions = sorted(version_tags(self.repository.tags()), key=int, reverse=True)
         for _ in range(_MAX_ROUNDS):
             self._set_latest(versions)
