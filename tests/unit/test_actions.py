@@ -1,6 +1,7 @@
 """Third-party actions wherever we name them: in our workflows and in our own actions."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -113,6 +114,28 @@ def test_azures_program_keeps_its_sign_in_in_a_folder_that_the_sign_out_deletes(
     assert len(steps) == 2
     assert folders == {"${{ runner.temp }}/mlflow-bridge-azure"}
     assert '"$RUNNER_TEMP/mlflow-bridge-azure"' in SIGN_OUT.read_text()
+
+
+def test_the_sign_out_leaves_no_credential_in_the_files_by_which_steps_pass_values(tmp_path: Path) -> None:
+    config, files = tmp_path / "read", tmp_path / "_runner_file_commands"
+    for folder in (config, files):
+        folder.mkdir()
+    (config / "config.json").write_text("s3cret")
+    for name in ("set_env_1", "set_output_1", "save_state_1"):
+        (files / name).write_text("TOKEN=s3cret\n")
+    (files / "step_summary_1-scrubbed").write_text("not uploaded yet")
+    (files / "set_env_2").touch()
+    environment = {
+        "PATH": os.environ["PATH"], "RUNNER_TEMP": str(tmp_path), "DOCKER_CONFIG": str(config),
+        "GITHUB_ENV": str(files / "set_env_2"), "AWS_ACCESS_KEY_ID": "s3cret",
+    }  # fmt: skip
+    (step,) = read(SIGN_OUT)["runs"]["steps"]
+    subprocess.run(["bash", "-e", "-o", "pipefail", "-c", step["run"]], env=environment, check=True)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and "s3cret" in path.read_text()]
+    assert (files / "set_env_2").read_text().splitlines() == [
+        "AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "AWS_SESSION_TOKEN=",
+    ]  # fmt: skip
+    assert (files / "step_summary_1-scrubbed").read_text()
 
 
 def test_every_step_after_the_choice_depends_on_it() -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections import deque
 
+from bridge.core.text import clean
 from bridge.image import actions
 from bridge.image.errors import GateFailed
 from bridge.image.settings import ImageSettings
@@ -45,7 +46,7 @@ def gate(settings: ImageSettings, workspace: Workspace) -> None:
             print(line, end="", flush=True)
             last.extend([line] if line.strip() else [])
     if process.returncode:
-        reason = " ".join("".join(last).split())[:_MAX_REASON]
+        reason = clean(" ".join("".join(last).split()))[:_MAX_REASON]
         failure = f"status {process.returncode}" + (f": {reason}" if reason else "")
         workspace.write_gate(failure)
         raise GateFailed(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from bridge.image import actions
 from bridge.image.errors import GateFailed, ImageConflict, MissingSetting
 from bridge.image.labels import MODEL, RECIPE_LABEL, Match, classify
-from bridge.image.mlflow_tags import URI, write_gate, write_image
+from bridge.image.mlflow_tags import URI, write_image
 from bridge.image.naming import alias_tag
 from bridge.image.registry.client import RegistryImage, Repository, TagImmutable
 from bridge.image.repository import version_tags
@@ -37,9 +37,13 @@ def promote(settings: ImageSettings, workspace: Workspace) -> None:
         # 1. Set the tags of all aliases, whichever event started this run.
         checked = (resolved.version, digest) if settings.gate else None
         promotion = Promotion(mlflow, repository, resolved.model, checked)
-        promotion.set_alias_tags()
-        if settings.latest:
-            promotion.set_latest()
+        try:
+            promotion.set_alias_tags()
+            if settings.latest:
+                promotion.set_latest()
+        finally:
+            # Also if the registry or MLflow failed: some tags may have been moved before that.
+            write_result(workspace, promotion.moved.values(), promotion.held)
         # 2. Write this version's image into MLflow.
         version = mlflow.version(resolved.model, resolved.version)
         image = promotion.image(resolved.version)
@@ -50,8 +54,7 @@ def promote(settings: ImageSettings, workspace: Workspace) -> None:
             )
         reference = f"{repository.name}@{image.digest}"
         if image.digest == digest:
-            write_image(mlflow, version, reference, settings.run_url)
-            write_gate(mlflow, version, workspace.gate())
+            write_image(mlflow, version, reference, settings.run_url, workspace.gate())
         elif version.tags.get(URI) != reference:
             actions.notice(
                 "Not written into MLflow",
@@ -61,8 +64,9 @@ def promote(settings: ImageSettings, workspace: Workspace) -> None:
     # 3. Report, and fail at last if a tag could not be set. GitHub shows ten notices of a step, so all are in one.
     if promotion.held:
         actions.notice("Aliases not tagged", "\n".join(f"{held.alias!r} {held.reason}" for held in promotion.held))
-    write_result(workspace, promotion.moved.values(), promotion.held)
-    actions.output("aliases", json.dumps([tag for tag, at in promotion.tags.items() if at == resolved.version]))
+    # The tags may be on an image that isn't the one in the workflow's outputs `image` and `digest`.
+    own = [tag for tag, at in promotion.tags.items() if at == resolved.version and image.digest == digest]
+    actions.output("aliases", json.dumps(own))
     actions.summary(
         summarise(
             version,
@@ -109,8 +113,16 @@ class Promotion:
         ]
 
     def set_latest(self) -> None:
-        """Set the tag `latest` on the newest version that has an image."""
-        for version in sorted(version_tags(self.repository.tags()), key=int, reverse=True):
+        """Set the tag `latest` on the newest version that has an image, until no version was added meanwhile."""
+        versions = sorted(version_tags(self.repository.tags()), key=int, reverse=True)
+        for _ in range(_MAX_ROUNDS):
+            self._set_latest(versions)
+            before, versions = versions, sorted(version_tags(self.repository.tags()), key=int, reverse=True)
+            if versions == before:
+                return
+
+    def _set_latest(self, versions: list[str]) -> None:
+        for version in versions:
             try:
                 image = self.image(version)
             except MlflowNotFound:  # the version was deleted, but its image is still there

@@ -47,12 +47,17 @@ def report_failed(settings: ImageSettings, workspace: Workspace) -> None:
         return
     try:
         with settings.mlflow() as mlflow:
-            if workspace.is_resolved() and workspace.digest():
-                _write_unpromoted(mlflow, settings, workspace)
-            else:
+            if not workspace.is_resolved():
                 target = Target.read(settings)
                 repositories = settings.repositories(target.model)
                 write_status(mlflow, target.find(mlflow), FAILED, repositories, settings.run_url)
+            elif workspace.digest():
+                _write_unpromoted(mlflow, settings, workspace)
+            else:
+                # The run's own version: the alias that it was started for may point to another one by now.
+                resolved = workspace.resolved()
+                version = mlflow.version(resolved.model, resolved.version)
+                write_status(mlflow, version, FAILED, [resolved.repository], settings.run_url)
     except BridgeError as error:
         actions.log(f"could not write the status into MLflow: {error}")
     if workspace.gate():
@@ -69,13 +74,14 @@ def report_failed(settings: ImageSettings, workspace: Workspace) -> None:
 
 
 def _write_unpromoted(mlflow: MlflowApi, settings: ImageSettings, workspace: Workspace) -> None:
-    """Write an image whose aliases were not promoted: its name if this run pushed it, and why the gate holds it."""
+    """Write an image whose aliases may not be promoted: its name if this run pushed it, and the gate's result."""
     resolved, failure = workspace.resolved(), workspace.gate()
     version = mlflow.version(resolved.model, resolved.version)
     if workspace.has_pushed():
-        write_image(mlflow, version, f"{resolved.repository}@{workspace.digest()}", settings.run_url)
-    if failure:
+        write_image(mlflow, version, f"{resolved.repository}@{workspace.digest()}", settings.run_url, failure)
+    else:
         write_gate(mlflow, version, failure)
+    if failure:
         aliases = [alias for alias, points_to in mlflow.aliases(resolved.model).items() if points_to == version.version]
         write_result(workspace, held=[HeldAlias(alias, version.version, failure) for alias in sorted(aliases)])
 

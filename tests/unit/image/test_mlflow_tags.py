@@ -39,6 +39,20 @@ def test_an_image_is_written_by_digest_and_only_where_mlflow_does_not_know_it() 
     assert mlflow.written == []
 
 
+@pytest.mark.parametrize(("failure", "end"), [(None, []), ("", ["passed"]), ("status 1", ["status 1"])])
+def test_the_gates_result_for_another_image_does_not_become_one_for_this_image(
+    failure: str | None, end: list[str]
+) -> None:
+    mlflow = MemoryMlflow()
+    tags = {"image.status": "pushed", "image.uri": "r.example/iris@sha256:0", "image.gate": "passed"}
+    write_image(mlflow, version("1", **tags), URI, RUN, failure)
+    assert mlflow.written[:2] == [("image.gate", "unchecked"), ("image.uri", URI)]
+    assert [value for key, value in mlflow.written[2:] if key == "image.gate"] == end
+    mlflow.written.clear()
+    write_image(mlflow, version("1", **tags | {"image.uri": URI}), URI, RUN)
+    assert mlflow.written == []
+
+
 class Racing(MemoryMlflow):
     """Refuses each tag the first time, as MLflow does if another run writes it at the same moment."""
 

@@ -49,6 +49,12 @@ def test_the_last_line_of_output_is_the_reason_and_starts_no_command_of_the_runn
     assert capfd.readouterr().out.index("::stop-commands::") == 0
 
 
+def test_the_reason_has_no_character_that_mlflow_cannot_store(workspace: Workspace) -> None:
+    with pytest.raises(GateFailed):
+        gate(ImageSettings(gate=r"printf 'red \033[31m, zero \000'; exit 1"), workspace)
+    assert (workspace.gate() or "").isprintable()
+
+
 def test_a_failed_gate_is_written_into_mlflow_with_the_aliases_that_it_holds(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.image.errors import GateFailed, ImageConflict
+from bridge.image.errors import GateFailed, ImageConflict, RegistryError
 from bridge.image.registry.client import RegistryImage
 from bridge.image.settings import ImageSettings
 from bridge.image.steps import promote as promoting
@@ -194,6 +194,50 @@ def test_latest_is_the_newest_version_that_has_an_image_of_its_own() -> None:
     promotion.set_latest()
     assert held.images["latest"] == image("9")
     assert promotion.tags == {"latest": "9"}
+
+
+def test_latest_is_a_version_that_another_run_pushes_meanwhile() -> None:
+    held = registry(v1=image("1"))
+
+    class Racing(MemoryRepository):
+        def tag(self, digest: str, tag: str) -> None:
+            self.images.setdefault("2", image("2"))
+            super().tag(digest, tag)
+
+    racing = Racing(held.name, images=held.images)
+    Promotion(MemoryMlflow(version("1"), version("2")), racing, "iris").set_latest()
+    assert held.images["latest"] == image("2")
+
+
+def test_the_result_has_the_tags_that_were_moved_before_the_registry_failed(
+    written: Callable[..., list[tuple[str, str]]], tmp_path: Path
+) -> None:
+    class Failing(MemoryRepository):
+        def tag(self, digest: str, tag: str) -> None:
+            if tag == "stable":
+                raise RegistryError("the registry returned an error")
+            super().tag(digest, tag)
+
+    held = Failing("r.example/iris", images={"1": image("1")})
+    with pytest.raises(RegistryError):
+        written(held, digest=image("1").digest, aliases={"champion": "1", "stable": "1"})
+    result = json.loads((tmp_path / "mlflow-image.json").read_text())
+    assert [moved["tag"] for moved in result["moved"]] == ["champion"]
+
+
+@pytest.mark.parametrize(("digest", "aliases"), [(image("1").digest, '["champion"]'), ("", "[]"), ("sha256:x", "[]")])
+def test_the_output_aliases_is_about_the_image_of_the_other_outputs(
+    written: Callable[..., list[tuple[str, str]]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    digest: str,
+    aliases: str,
+) -> None:
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
+    held = registry(v1=image("1"))
+    written(held, digest=digest, aliases={"champion": "1"})
+    assert held.images["champion"] == image("1")
+    assert aliases in (tmp_path / "output").read_text().splitlines()
 
 
 def test_without_any_image_there_is_no_latest() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from bridge.image.settings import ImageSettings
 from bridge.image.steps.report import report_failed, summarise
-from bridge.image.workspace import Workspace
+from bridge.image.workspace import Resolved, Workspace
 from bridge.mlflow.client import ModelVersion
 from tests.unit.image.in_memory import MemoryMlflow, version
 
@@ -62,3 +62,34 @@ def test_a_failure_before_the_repository_was_decided_is_written_unless_either_ho
     assert len(settings.repositories("iris-0123af")) == 2
     report_failed(settings, Workspace(tmp_path))
     assert [value for key, value in mlflow.written if key == "image.status"] == ([] if kept else ["failed"])
+
+
+def test_a_failed_build_is_written_onto_the_version_that_the_alias_pointed_to_when_the_run_began(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    failed: list[str] = []
+
+    class Moved(MemoryMlflow):
+        def version_by_alias(self, name: str, alias: str) -> ModelVersion:
+            return self.versions["2"]
+
+        def set_version_tag(self, name: str, version: str, key: str, value: str) -> None:
+            failed.append(version)
+
+    monkeypatch.setattr(ImageSettings, "mlflow", lambda _: Moved(version("1"), version("2")))
+    workspace = Workspace(tmp_path)
+    workspace.write_resolved(Resolved("iris", "1", "models:/m-1", "", "r.example/iris", "", ""))
+    report_failed(ImageSettings(model="iris", alias="champion"), workspace)
+    assert set(failed) == {"1"}
+
+
+def test_a_gate_that_passed_is_written_though_the_promotion_failed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    mlflow = MemoryMlflow(version("1", **{"image.gate": "status 1"}))
+    monkeypatch.setattr(ImageSettings, "mlflow", lambda _: mlflow)
+    workspace = Workspace(tmp_path)
+    workspace.write_resolved(Resolved("iris", "1", "models:/m-1", "", "r.example/iris", "sha256:1", ""))
+    workspace.write_gate("")
+    report_failed(ImageSettings(), workspace)
+    assert mlflow.written == [("image.gate", "passed")]
