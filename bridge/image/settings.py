@@ -26,6 +26,8 @@ class ImageSettings(BaseSettings):
     """False for a dry run: nothing is written to MLflow or the registry."""
     latest: bool = False
     attested: bool = False
+    require_attestations: bool = False
+    """Whether only an attested image is promoted."""
     has_sbom: bool = False
     """Whether the run uploads an SBOM."""
     bridge_repository: str = ""

@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.workflow_stage import WorkflowStage, by_hand, ended, ended_in, has_built, steps, tree_with
 from tests.loopback.github.runs import Run
 
-PASSED = "Promote aliases that passed the gate"
+PASSED = "Promote aliases that passed the checks"
 DEPLOY = """
   deploy:
     needs: image
@@ -132,3 +132,8 @@ def test_a_failed_upload_or_attestation_withholds_no_alias(workflows: WorkflowSt
             assert ended_in(run) == "Attest the image"
             assert tags["champion"] != tags[number]
             assert steps(run)["Clean up the runner"] == "success"
+            # Nor does the image pass in the next run, which finds it.
+            with workflows.github(tree=tree) as github:
+                run = ended(github, by_hand(github, model="unattested", version=number))
+            assert ended_in(run) == "Verify the attestations of the existing image"
+            assert workflows.registry.tags(f"{workflows.registry.host}/demo/unattested") == tags

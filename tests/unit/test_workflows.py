@@ -17,7 +17,10 @@ MLFLOW = re.compile(r"secrets\.MLFLOW_|vars\.MLFLOW_")
 PIP = {"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "CA_CERTIFICATES"}
 HAS = {"HAS_PACKAGE_INDEX", "HAS_CA_CERTIFICATES"}
 SECRET = re.compile(r"secrets\.|github\.token|vars\.MLFLOW_")
-PROMOTE = "${{ inputs.gate == '' && 'Promote aliases' || 'Promote aliases that passed the gate' }}"
+PROMOTE = (
+    "${{ inputs.gate == '' && inputs.require-attestations == false && 'Promote aliases' "
+    "|| 'Promote aliases that passed the checks' }}"
+)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -87,7 +90,7 @@ def test_the_steps_come_in_the_order_that_keeps_credentials_from_model_code(step
     order = [
         "Sign in to read", "Resolve the version", "Download the model", "Sign out", "Build the image",
         "Smoke-test the image", "Sign in to write", "Push the image", "Write the image into MLflow", "Write the SBOM",
-        "Attest the image", "Run the gate", PROMOTE, "Attest the image without requiring it", "Upload the SBOM",
+        "Attest the image", "Verify the attestations of the existing image", "Run the gate", PROMOTE, "Attest the image without requiring it", "Upload the SBOM",
         "Upload the result",
     ]  # fmt: skip
     assert [name for name in steps if name in order] == order
@@ -138,9 +141,12 @@ def test_a_dry_run_signs_in_to_write_nowhere_and_promotes_nothing(
 
 def test_a_step_that_may_hold_an_alias_does_not_have_the_documented_name(steps: dict[str, dict[str, Any]]) -> None:
     expression = PROMOTE.removeprefix("${{").removesuffix("}}")
-    names = [evaluate(expression, {"inputs": {"gate": gate}}) for gate in ("", "true")]
+    names = [
+        evaluate(expression, {"inputs": {"gate": gate, "require-attestations": required}})
+        for gate, required in (("", False), ("true", False), ("", True))
+    ]
     assert names[0] == "Promote aliases"
-    assert names[1] not in ("", "Promote aliases")
+    assert "Promote aliases" not in names[1:]
     assert PROMOTE in steps
 
 

@@ -35,7 +35,7 @@ def promote(settings: ImageSettings, workspace: Workspace) -> None:
     repository = Repository(resolved.repository, settings.docker_config)
     with settings.mlflow() as mlflow:
         # 1. Set the tags of all aliases, whichever event started this run.
-        checked = (resolved.version, digest) if settings.gate else None
+        checked = (resolved.version, digest) if settings.gate or settings.require_attestations else None
         promotion = Promotion(mlflow, repository, resolved.model, checked)
         try:
             promotion.set_alias_tags()
@@ -90,7 +90,7 @@ class Promotion:
     repository: Repository
     model: str
     checked: tuple[str, str] | None = None
-    """The version and the digest that passed the gate: only this version's tags are set, and only on this image."""
+    """The version and the digest that passed the gate, or have attestations: only this version's tags are set, and only on this image."""
     tags: dict[str, str] = field(default_factory=dict)
     """The version of each tag that is right."""
     moved: dict[str, MovedTag] = field(default_factory=dict)
@@ -105,12 +105,17 @@ class Promotion:
             for alias, version in sorted(aliases.items()):
                 self._set_alias_tag(alias, version)
             before, aliases = aliases, self._aliases()
-            if aliases == before:
+            if aliases == before and self._is_current():
                 return
         self.held += [
             HeldAlias(alias, version, f"may have moved: the aliases changed {_MAX_ROUNDS} times during the run")
             for alias, version in sorted(aliases.items())
         ]
+
+    def _is_current(self) -> bool:
+        """Whether the versions whose tags were moved still have the same images: another run may have replaced one."""
+        images = {tag.version: tag.digest for tag in self.moved.values()}
+        return all((image := self.repository.inspect(at)) and image.digest == digest for at, digest in images.items())
 
     def set_latest(self) -> None:
         """Set the tag `latest` on the newest version that has an image, until no version was added meanwhile."""
@@ -167,7 +172,9 @@ class Promotion:
         if image is None:
             self.held.append(HeldAlias(alias, version, f"points to version {version}, which has no image yet"))
         elif self.checked and image.digest != self.checked[1]:
-            self.held.append(HeldAlias(alias, version, f"was not moved: {image.digest} was pushed after the gate"))
+            self.held.append(
+                HeldAlias(alias, version, f"was not moved: {image.digest} was pushed after it was checked")
+            )
         else:
             self._set_tag(alias, tag, version, image)
 

@@ -44,7 +44,7 @@ def push(settings: ImageSettings, workspace: Workspace) -> None:
     # 4. Pass on the digest to the next steps.
     workspace.write_digest(digest)
     actions.output("name", plan.repository)
-    output_image(settings, plan.repository, digest)
+    output_image(plan.repository, digest)
     write_result(workspace)
     actions.log(f"{plan.tag} is {digest}")
 

@@ -76,13 +76,18 @@ def resolve(settings: ImageSettings, workspace: Workspace) -> None:
     actions.output("build", str(existing is None).lower())
     actions.output("layered", str(builder.layered).lower())
     if existing:
-        output_image(settings, repository.name, existing.digest)
+        output_image(repository.name, existing.digest)
+    _check_output(settings, repository.name)
 
 
-def output_image(settings: ImageSettings, repository: str, digest: str) -> None:
-    """Set the outputs `image` and `digest`; notice if GitHub will drop `image` because a secret is a part of it."""
+def output_image(repository: str, digest: str) -> None:
+    """Set the outputs `image` and `digest`."""
     actions.output("image", f"{repository}@{digest}")
     actions.output("digest", digest)
+
+
+def _check_output(settings: ImageSettings, repository: str) -> None:
+    """Notice if GitHub will drop the workflow's output `image` because a secret is a part of it."""
     if any(secret in repository for secret in settings.secrets()):
         actions.notice(
             "No output image",
@@ -98,6 +103,8 @@ def _check_server(settings: ImageSettings) -> None:
             "support this release of actions/upload-artifact",
             "set both to false",
         )
+    if settings.require_attestations and not settings.attested:
+        raise InvalidInput("require-attestations is true, but attest is not", "set attest to true, too")
 
 
 def previous_image(repository: Repository, version: ModelVersion) -> str:

@@ -111,6 +111,7 @@ def written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., li
         aliases: dict[str, str] | None = None,
         command: str = "",
         gate: str | None = None,
+        required: bool = False,
         **tags: str,
     ) -> list[tuple[str, str]]:
         mlflow = MemoryMlflow(version("1", **tags), version("2"))
@@ -121,7 +122,7 @@ def written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., li
         workspace.write_resolved(Resolved("iris", "1", "models:/m-1", "", repository.name, digest, ""))
         if gate is not None:
             workspace.write_gate(gate)
-        promote(ImageSettings(gate=command), workspace)
+        promote(ImageSettings(gate=command, require_attestations=required), workspace)
         return mlflow.written
 
     return run
@@ -290,3 +291,26 @@ def test_all_aliases_that_could_not_be_tagged_are_in_one_notice(
 ) -> None:
     written(registry(v1=image("1")), digest=image("1").digest, aliases={str(number): "1" for number in range(20)})
     assert capsys.readouterr().out.count("::notice") == 1
+
+
+def test_an_alias_does_not_stay_on_an_image_that_another_run_replaces_meanwhile() -> None:
+    class Replaced(MemoryRepository):
+        def tag(self, digest: str, tag: str) -> None:
+            super().tag(digest, tag)
+            if not self.copies[1:]:  # a forced build pushes just then
+                self.images["1"] = replace(image("1"), digest="sha256:rebuilt")
+
+    mlflow, repository = MemoryMlflow(version("1")), Replaced("r.example/iris", images={"1": image("1")})
+    mlflow.by_alias = {"champion": "1"}
+    promotion = promoted(mlflow, repository)
+    assert repository.images["champion"].digest == "sha256:rebuilt"
+    assert promotion.moved["champion"] == MovedTag("champion", "1", "sha256:rebuilt", None)
+
+
+def test_where_attestations_are_required_only_the_aliases_of_this_version_move(
+    written: Callable[..., list[tuple[str, str]]],
+) -> None:
+    held = registry(v1=image("1"), v2=image("2"))
+    written(held, digest=image("1").digest, aliases={"champion": "1", "stable": "2"}, required=True)
+    assert held.images["champion"] == image("1")
+    assert "stable" not in held.images

@@ -125,6 +125,12 @@ def test_what_enterprise_server_lacks_is_refused_there_before_anything_is_built(
     results({}, github_api_url="https://api.acme.ghe.com", **values)
 
 
+def test_attestations_that_are_required_but_not_made_are_refused(results: Results) -> None:
+    with pytest.raises(InvalidInput):
+        results({}, require_attestations=True)
+    results({}, require_attestations=True, attested=True)
+
+
 @pytest.mark.parametrize("values", [{}, {"attested": True}, {"force": True}])
 def test_only_an_image_that_nobody_attests_takes_layers_of_an_earlier_one(
     results: Results, values: dict[str, bool]
