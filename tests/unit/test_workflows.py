@@ -90,8 +90,8 @@ def test_the_steps_come_in_the_order_that_keeps_credentials_from_model_code(step
     order = [
         "Sign in to read", "Resolve the version", "Download the model", "Sign out", "Build the image",
         "Smoke-test the image", "Sign in to write", "Push the image", "Write the image into MLflow", "Write the SBOM",
-        "Attest the image", "Verify the attestations of the existing image", "Run the gate", PROMOTE, "Attest the image without requiring it", "Upload the SBOM",
-        "Upload the result",
+        "Attest the image", "Verify the attestations of the existing image", "Run the gate", PROMOTE,
+        "Attest the image without requiring it", "Upload the SBOM", "Upload the result",
     ]  # fmt: skip
     assert [name for name in steps if name in order] == order
     assert [name for name, step in steps.items() if step.get("uses") == SIGN_IN] == [

@@ -90,7 +90,8 @@ class Promotion:
     repository: Repository
     model: str
     checked: tuple[str, str] | None = None
-    """The version and the digest that passed the gate, or have attestations: only this version's tags are set, and only on this image."""
+    """The version and the digest that passed the gate, or are attested: only this version's tags are set, and only on
+    this image."""
     tags: dict[str, str] = field(default_factory=dict)
     """The version of each tag that is right."""
     moved: dict[str, MovedTag] = field(default_factory=dict)
@@ -172,9 +173,7 @@ class Promotion:
         if image is None:
             self.held.append(HeldAlias(alias, version, f"points to version {version}, which has no image yet"))
         elif self.checked and image.digest != self.checked[1]:
-            self.held.append(
-                HeldAlias(alias, version, f"was not moved: {image.digest} was pushed after it was checked")
-            )
+            self.held.append(HeldAlias(alias, version, f"was not moved: {image.digest} was not checked"))
         else:
             self._set_tag(alias, tag, version, image)
 
