@@ -27,7 +27,7 @@ def promote(settings: ImageSettings, workspace: Workspace) -> None:
 
     Only the digest that this run pushed, or that `resolve` found before anything was built, is written into MLflow.
     Raises `GateFailed` if there is a gate that hasn't passed, and `ImageConflict` if a tag has an image that isn't this
-    model's, after everything else is done.
+    model's or may be on the wrong version, after everything else is done.
     """
     resolved, digest = workspace.resolved(), workspace.digest()
     if settings.gate and workspace.gate() != "":
@@ -79,7 +79,8 @@ def promote(settings: ImageSettings, workspace: Workspace) -> None:
         )
     )
     if promotion.conflicts:
-        raise ImageConflict("; ".join(sorted({error.message for error in promotion.conflicts})), _DELETE)
+        messages = sorted({error.message for error in promotion.conflicts})
+        raise ImageConflict("; ".join(messages), "; ".join(sorted({error.hint for error in promotion.conflicts})))
 
 
 @dataclass
@@ -107,11 +108,25 @@ class Promotion:
                 self._set_alias_tag(alias, version)
             before, aliases = aliases, self._aliases()
             if aliases == before and self._is_current():
+                self._check_moved()
                 return
         self.held += [
             HeldAlias(alias, version, f"may have moved: the aliases changed {_MAX_ROUNDS} times during the run")
             for alias, version in sorted(aliases.items())
         ]
+
+    def _check_moved(self) -> None:
+        """Report the tags that this run moved, while their aliases moved to a version that it may not promote."""
+        now = self.mlflow.aliases(self.model) if self.checked else {}
+        for tag in self.moved.values():
+            if self.checked and now.get(tag.tag) != tag.version:
+                self.conflicts.append(
+                    ImageConflict(
+                        f"the alias {tag.tag!r} moved from version {tag.version} to {now.get(tag.tag)} during the run, "
+                        "and its tag may be on the wrong image",
+                        "run the workflow for the alias again",
+                    )
+                )
 
     def _is_current(self) -> bool:
         """Whether the versions whose tags were moved still have the same images: another run may have replaced one."""

@@ -314,3 +314,19 @@ def test_where_attestations_are_required_only_the_aliases_of_this_version_move(
     written(held, digest=image("1").digest, aliases={"champion": "1", "stable": "2"}, required=True)
     assert held.images["champion"] == image("1")
     assert "stable" not in held.images
+
+
+def test_behind_a_gate_an_alias_that_moves_away_while_its_tag_is_set_is_an_error() -> None:
+    mlflow = MemoryMlflow(version("1"), version("2"))
+    mlflow.by_alias = {"champion": "1", "stable": "1"}
+
+    class Moving(MemoryRepository):
+        def tag(self, digest: str, tag: str) -> None:
+            super().tag(digest, tag)
+            mlflow.by_alias["champion"] = "2"
+
+    repository = Moving("r.example/iris", images={"1": image("1"), "2": image("2")})
+    promotion = Promotion(mlflow, repository, "iris", ("1", image("1").digest))
+    promotion.set_alias_tags()
+    assert len(promotion.conflicts) == 1
+    assert repository.images["stable"] == image("1")
