@@ -122,9 +122,9 @@ class Promotion:
             if self.checked and now.get(tag.tag) != tag.version:
                 self.conflicts.append(
                     ImageConflict(
-                        f"the alias {tag.tag!r} moved from version {tag.version} to {now.get(tag.tag)} during the run, "
-                        "and its tag may be on the wrong image",
-                        "run the workflow for the alias again",
+                        f"the alias {tag.tag!r} no longer points to version {tag.version}, so its tag may be on the wrong "
+                        "image",
+                        "if the alias exists, run the workflow for it",
                     )
                 )
 
