@@ -122,8 +122,7 @@ class Promotion:
             if self.checked and now.get(tag.tag) != tag.version:
                 self.conflicts.append(
                     ImageConflict(
-                        f"the alias {tag.tag!r} no longer points to version {tag.version}, so its tag may be on the wrong "
-                        "image",
+                        f"the alias {tag.tag!r} no longer points to version {tag.version}, so its tag may be wrong",
                         "if the alias exists, run the workflow for it",
                     )
                 )
