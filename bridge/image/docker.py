@@ -102,13 +102,18 @@ def run_label(name: str) -> dict[str, str]:
     return {name: os.environ.get(RUN, "")}
 
 
-def remove_all_of(run: str) -> None:
-    """Kill all programs of the job `run`, and remove all of its containers and images (Linux only)."""
+def kill_programs_of(run: str) -> None:
+    """Kill all programs that earlier steps of the job `run` have started (Linux only)."""
     mark = f"{RUN}={run}".encode()
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended, or belongs to another user
             if mark in (process / "environ").read_bytes().split(b"\0"):
                 os.kill(int(process.name), signal.SIGKILL)
+
+
+def remove_all_of(run: str) -> None:
+    """Kill all programs of the job `run`, and remove all of its containers and images (Linux only)."""
+    kill_programs_of(run)
     listed = ["--quiet", "--no-trunc", "--filter"]
     for container in quiet(["docker", "ps", "--all", *listed, f"label={CONTAINER_LABEL}={run}"]).stdout.split():
         Container(container).remove()

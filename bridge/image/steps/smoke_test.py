@@ -2,7 +2,7 @@
 
 import time
 
-from bridge.image import actions
+from bridge.image import actions, docker
 from bridge.image.docker import Container
 from bridge.image.errors import SmokeTestFailed
 from bridge.image.metadata import SERVING_EXAMPLE
@@ -44,6 +44,8 @@ except urllib.error.HTTPError as error:
 
 def smoke_test(settings: ImageSettings, workspace: Workspace) -> None:
     """Start the image, and send it the requests that the plan names. Raises `SmokeTestFailed`."""
+    # What the build may have left running must not live on until the job signs in to write.
+    docker.kill_programs_of(workspace.run)
     plan = workspace.plan()
     if plan.smoke_test == "off":
         actions.notice("Smoke test is off", f"{plan.tag} is pushed without a smoke test")

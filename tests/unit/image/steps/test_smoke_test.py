@@ -1,18 +1,22 @@
 """How a failed smoke test is reported, by fake programs; real containers are in tests/e2e/test_sandbox.py."""
 
 import json
+import os
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bridge.image.docker import Container
+from bridge.image.docker import RUN, Container
 from bridge.image.errors import SmokeTestFailed
 from bridge.image.metadata import SERVING_EXAMPLE, ModelMetadata
 from bridge.image.settings import ImageSettings
 from bridge.image.steps.smoke_test import ping, smoke_test
 from bridge.image.workspace import Plan, Workspace
 from tests.unit.image.fake_programs import Programs
+from tests.waiting import PATIENCE
 
 
 def inspected(**state: Any) -> str:
@@ -80,3 +84,10 @@ def test_a_model_without_an_example_to_send_starts_no_container(failing: Program
 def test_without_a_smoke_test_no_container_is_started(failing: Programs, tmp_path: Path) -> None:
     smoke_test(ImageSettings(), planned(tmp_path, "off"))
     assert failing.calls == []
+
+
+def test_a_program_that_the_build_left_running_is_killed_before_the_job_signs_in_again(tmp_path: Path) -> None:
+    workspace = planned(tmp_path, "off")
+    with subprocess.Popen(["sleep", "600"], env=os.environ | {RUN: workspace.run}) as left:
+        smoke_test(ImageSettings(), workspace)
+        assert left.wait(PATIENCE) == -signal.SIGKILL
