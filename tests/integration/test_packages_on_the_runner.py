@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -15,6 +16,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bridge.image import docker
 from bridge.image.errors import BuildFailed, UnsupportedModel
@@ -189,3 +191,21 @@ def test_an_mlflow_that_is_there_only_as_source_or_too_new_is_refused_before_and
     with pytest.raises(BuildFailed):
         build("3.17.3")
     assert not index.mark.exists()
+
+
+def test_a_runner_without_uv_gets_the_locked_one(tmp_path: Path) -> None:
+    action = Path(__file__).parents[2] / ".github/actions/install-uv"
+    (step,) = yaml.safe_load((action / "action.yml").read_text())["runs"]["steps"]
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("bash", "cut", "grep"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    (programs / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (programs / "python3").chmod(0o755)
+    files = {"RUNNER_TEMP": tmp_path, "GITHUB_PATH": tmp_path / "path", "GITHUB_ACTION_PATH": action}
+    environment = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_"))}
+    environment |= {"PATH": str(programs), "HOME": str(tmp_path)} | {name: str(file) for name, file in files.items()}
+    subprocess.run(["bash", "-eo", "pipefail", "-c", step["run"]], env=environment, check=True)
+    added = (tmp_path / "path").read_text().strip()
+    version = subprocess.run([f"{added}/uv", "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
+    assert f"uv=={version} " in (action.parents[2] / "requirements/uv.txt").read_text()
