@@ -1,4 +1,6 @@
 import json
+import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from bridge.image.settings import ImageSettings
 from bridge.image.steps.gate import gate
 from bridge.image.steps.report import report_failed
 from bridge.image.workspace import Resolved, Workspace
+from tests.unit.image.fake_programs import Programs
 from tests.unit.image.in_memory import MemoryMlflow, version
 
 DIGEST = "sha256:1"
@@ -68,3 +71,16 @@ def test_a_failed_gate_is_written_into_mlflow_with_the_aliases_that_it_holds(
     result = json.loads(workspace.result.read_text())
     assert (result["digest"], result["moved"]) == (DIGEST, [])
     assert result["held"] == [{"alias": "champion", "version": "1", "reason": "status 3"}]
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_the_gate_of_the_documentation_is_decided_by_its_scanner(
+    workspace: Workspace, programs: Programs, status: int
+) -> None:
+    page = (Path(__file__).parents[4] / "docs/workflow.md").read_text()
+    (command,) = re.findall(r"^ +gate: (.*)$", page, re.MULTILINE)
+    (programs.folder / "bash").symlink_to("/bin/bash")
+    programs.say("trivy", "Total: 1 (CRITICAL: 1)\n", status=status)
+    with pytest.raises(GateFailed) if status else nullcontext():
+        gate(ImageSettings(gate=command), workspace)
+    assert programs.calls[0][1][-1] == f"r.example/iris@{DIGEST}"
