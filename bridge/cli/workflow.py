@@ -14,7 +14,7 @@ import typer
 
 from bridge.cli.output import print_json, report_errors
 from bridge.core.errors import BridgeError
-from bridge.github.runners import RunnerUnavailable, RunsOnInvalid, check_owners, read_runs_on
+from bridge.github.runners import RunnerUnavailable, RunsOn, RunsOnInvalid, check_owners, read_runs_on
 
 FILE: Final = Path(".github/workflows/on-mlflow-event.yml")
 CALLED: Final = ".github/workflows/model-image.yml"
@@ -231,11 +231,16 @@ def _doubts(bridge: str, runs_on: str, path: Path) -> Iterator[str]:
     called = bridge.partition("@")[0]
     if not _COMMIT.search(bridge):
         yield "tags and branches can move: use a full commit hash after the @ to pin the code"
-    if runs_on and "${{" not in runs_on:
+    if runner := _runner(runs_on):
         try:
-            check_owners(read_runs_on(runs_on), called, _origin(path))
+            check_owners(runner, called, _origin(path))
         except RunnerUnavailable as error:
             yield f"{error.message}; {error.hint}"
+
+
+def _runner(runs_on: str) -> RunsOn | None:
+    """Return what `--runs-on` selects; None if it isn't set, or is an expression. Raises `RunsOnInvalid`."""
+    return read_runs_on(runs_on) if runs_on and "${{" not in runs_on else None
 
 
 def _origin(path: Path) -> str:
@@ -271,11 +276,10 @@ def render(registry: RegistryName, bridge: str, *, event_type: str, runs_on: str
     else:
         hint = "use owner/mlflow-actions-bridge@COMMIT, or . if the workflow is in that repository"
         raise CallerInvalid("--bridge is not a repository with a commit, tag or branch", hint)
-    if runs_on and "${{" not in runs_on:
-        try:
-            read_runs_on(runs_on)
-        except RunsOnInvalid as error:
-            raise CallerInvalid(f"--runs-on can't be used: {error.message}", error.hint) from error
+    try:
+        _runner(runs_on)
+    except RunsOnInvalid as error:
+        raise CallerInvalid(f"--runs-on can't be used: {error.message}", error.hint) from error
     environment = jinja2.Environment(  # noqa: S701  it renders YAML, which has GitHub's own ${{ }}
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         variable_start_string="<<",

@@ -13,14 +13,25 @@ from bridge.image.metadata import ModelMetadata
 
 
 @dataclass(frozen=True)
-class Resolved:
-    """The version that this run is for, and what `resolve` found and decided about its image."""
+class VersionImage:
+    """The model version that this run is for, and the repository of its image."""
 
     model: str
     version: str
     source: str
     run_id: str
     repository: str
+
+    @property
+    def tag(self) -> str:
+        """The image's full name, `<repository>:<version>`."""
+        return f"{self.repository}:{self.version}"
+
+
+@dataclass(frozen=True)
+class Resolved(VersionImage):
+    """What `resolve` found and decided."""
+
     digest: str
     """Digest of the version's image; empty if there is none, so that one is built."""
     smoke_test: str
@@ -30,22 +41,12 @@ class Resolved:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(VersionImage):
     """The image that this job builds."""
 
-    model: str
-    version: str
-    source: str
-    run_id: str
-    repository: str
     smoke_test: str
     metadata: ModelMetadata
     builder: Builder = field(default_factory=Builder)
-
-    @property
-    def tag(self) -> str:
-        """The image's full name, `<repository>:<version>`."""
-        return f"{self.repository}:{self.version}"
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,11 @@ class Workspace:
     def digest(self) -> str:
         """Return the digest of the image that this run pushed, or that `resolve` found; empty if there is neither."""
         return str(self._read("digest.json")["digest"]) if self.has_pushed() else self.resolved().digest
+
+    def reference(self) -> str:
+        """Return the name of that image with its digest; empty if there is none."""
+        digest = self.digest()
+        return f"{self.resolved().repository}@{digest}" if digest else ""
 
     def has_pushed(self) -> bool:
         """Whether this run has pushed its image."""

@@ -162,8 +162,8 @@ def ended(github: LoopbackGitHub, run: Run) -> Run:
 
 
 def steps(run: Run) -> dict[str, str | None]:
-    """Return the conclusion of each step of the run's only job."""
-    (job,) = run.jobs
+    """Return the conclusion of each step of the job that builds the image."""
+    (job,) = (job for job in run.jobs if job.name.endswith("image"))
     return {step.name: step.conclusion for step in job.steps}
 
 

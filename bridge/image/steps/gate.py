@@ -20,10 +20,10 @@ def gate(settings: ImageSettings, workspace: Workspace) -> None:
     The command gets IMAGE (the name with the digest), DIGEST, MODEL, VERSION and SBOM (the path of the CycloneDX file;
     empty if this run wrote none) in its environment. Its last line of output is the reason of a failure.
     """
-    resolved, digest = workspace.resolved(), workspace.digest()
+    resolved = workspace.resolved()
     environment = os.environ | {
-        "IMAGE": f"{resolved.repository}@{digest}",
-        "DIGEST": digest,
+        "IMAGE": workspace.reference(),
+        "DIGEST": workspace.digest(),
         "MODEL": resolved.model,
         "VERSION": resolved.version,
         "SBOM": str(workspace.sbom) if workspace.sbom.exists() else "",

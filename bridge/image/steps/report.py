@@ -37,7 +37,7 @@ def report_pushed(settings: ImageSettings, workspace: Workspace) -> None:
     resolved = workspace.resolved()
     with settings.mlflow() as mlflow:
         version = mlflow.version(resolved.model, resolved.version)
-        write_image(mlflow, version, f"{resolved.repository}@{workspace.digest()}", settings.run_url)
+        write_image(mlflow, version, workspace.reference(), settings.run_url)
 
 
 def report_failed(settings: ImageSettings, workspace: Workspace) -> None:
@@ -78,7 +78,7 @@ def _write_unpromoted(mlflow: MlflowApi, settings: ImageSettings, workspace: Wor
     resolved, failure = workspace.resolved(), workspace.gate()
     version = mlflow.version(resolved.model, resolved.version)
     if workspace.has_pushed():
-        write_image(mlflow, version, f"{resolved.repository}@{workspace.digest()}", settings.run_url, failure)
+        write_image(mlflow, version, workspace.reference(), settings.run_url, failure)
     else:
         write_gate(mlflow, version, failure)
     if failure:
@@ -88,14 +88,14 @@ def _write_unpromoted(mlflow: MlflowApi, settings: ImageSettings, workspace: Wor
 
 def write_result(workspace: Workspace, moved: Iterable[MovedTag] = (), held: Iterable[HeldAlias] = ()) -> None:
     """Write the file `mlflow-image.json`, which only this run can write; anybody can set MLflow's tags."""
-    resolved, digest = workspace.resolved(), workspace.digest()
+    resolved = workspace.resolved()
     result = {
         "schema": 1,
         "model": resolved.model,
         "version": resolved.version,
         "source": resolved.source,
-        "image": f"{resolved.repository}@{digest}" if digest else None,
-        "digest": digest or None,
+        "image": workspace.reference() or None,
+        "digest": workspace.digest() or None,
         "built": workspace.has_pushed(),
         "moved": [asdict(tag) for tag in moved],
         "held": [asdict(alias) for alias in held],
